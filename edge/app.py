@@ -1,0 +1,68 @@
+"""The one command: ``sonosweep SUBCOMMAND``. Subcommands are entry points that each package brings, loaded when called."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Protocol
+
+from edge.console import say
+from edge.errors import SonosweepError
+
+GROUP = "sonosweep.commands"
+
+
+class Command(Protocol):
+    """A module that is a subcommand."""
+
+    SUMMARY: str
+    EXAMPLES: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's options."""
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Do it; answer the exit status."""
+
+
+def commands() -> dict[str, EntryPoint]:
+    """Name to entry point, nothing loaded."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 a named error (its sentence is on stderr), 2 wrong usage, 130 Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    known = commands()
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_overview(known))
+        return 0 if words else 2
+    if words[0] == "--version":
+        sys.stdout.write(f"sonosweep {version('sonosweep')}\n")
+        return 0
+    if words[0] not in known:
+        say(f"sonosweep: {words[0]!r} is not a command; there are {', '.join(known)}")
+        return 2
+    command: Command = known[words[0]].load()
+    parser = argparse.ArgumentParser(
+        prog=f"sonosweep {words[0]}",
+        description=command.SUMMARY,
+        epilog=f"examples:\n{command.EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    try:
+        return command.run(parser.parse_args(words[1:]))
+    except SonosweepError as wrong:
+        say(f"sonosweep: {wrong}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _overview(known: dict[str, EntryPoint]) -> str:
+    lines = [f"  {name:<12} {point.load().SUMMARY}" for name, point in known.items()]
+    head = "usage: sonosweep COMMAND [options]     (sonosweep COMMAND --help shows options and examples)\n\n"
+    return head + "\n".join(lines) + "\n"

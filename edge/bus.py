@@ -1,0 +1,143 @@
+"""Sockets between the processes of one device: bounded queues for frames, publish and subscribe for everything else.
+
+All endpoints are ipc files in the run directory. A frame queue is one bounded PUSH per consumer, owned by the bridge: a
+consumer may die without another noticing. A publisher numbers what it says, so a subscriber that was too slow knows how much
+it missed (PUB drops the newest at its high-water mark, silently).
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from pathlib import Path
+
+import zmq
+
+from edge.errors import SonosweepError
+from edge.messages import MalformedMessage, Message, decode, encode
+
+LONGEST_IPC_PATH = 107  # sun_path, less its final zero
+_COUNTER = struct.Struct("<Q")
+
+
+class BusError(SonosweepError):
+    """The run directory or a socket in it cannot be used."""
+
+
+def ipc(run_dir: Path, name: str) -> str:
+    """The endpoint ``name`` in the run directory, which is made (mode 0750) where it does not exist."""
+    run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    path = (run_dir / f"{name}.ipc").absolute()
+    if len(str(path)) > LONGEST_IPC_PATH:
+        raise BusError(f"{path} is longer than the {LONGEST_IPC_PATH} characters that a socket's name may have; choose a shorter run_dir")
+    return f"ipc://{path}"
+
+
+class FrameQueue:
+    """The bridge's end of one consumer's frame queue. Full or without a consumer it says so; it never drops."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, frames: int) -> None:
+        self._socket = context.socket(zmq.PUSH)
+        self._socket.setsockopt(zmq.SNDHWM, frames)
+        self._socket.setsockopt(zmq.LINGER, 2000)
+        self._socket.bind(endpoint)
+
+    def offer(self, message: Message, patience_ms: int = 0) -> bool:
+        """Queue ``message``; False where that was not possible within ``patience_ms``."""
+        parts = encode(message)
+        deadline = time.monotonic() + patience_ms / 1000
+        while True:
+            try:
+                self._socket.send_multipart(parts, zmq.DONTWAIT, copy=False)
+            except zmq.Again:
+                left_ms = int(1000 * (deadline - time.monotonic()))
+                if left_ms <= 0:
+                    return False
+                self._socket.poll(left_ms, zmq.POLLOUT)
+            else:
+                return True
+
+    def close(self, linger_ms: int = 2000) -> None:
+        """Give the consumer ``linger_ms`` to take what is queued, then close."""
+        self._socket.close(linger_ms)
+
+
+class FrameIntake:
+    """A consumer's end of its frame queue."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, frames: int) -> None:
+        self.socket = context.socket(zmq.PULL)
+        self.socket.setsockopt(zmq.RCVHWM, frames)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.connect(endpoint)
+
+    def receive(self) -> Message | None:
+        """The next message, or None where none waits. Arrays view the received bytes."""
+        return _receive(self.socket, 0)
+
+    def close(self) -> None:
+        """Close at once."""
+        self.socket.close(0)
+
+
+class Publisher:
+    """Says messages to whoever listens; never waits for them."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, messages: int = 1000) -> None:
+        self._socket = context.socket(zmq.PUB)
+        self._socket.setsockopt(zmq.SNDHWM, messages)
+        self._socket.setsockopt(zmq.LINGER, 1000)
+        self._socket.bind(endpoint)
+        self._said: dict[str, int] = {}
+
+    def say(self, message: Message) -> None:
+        """Send to all current subscribers of its topic."""
+        topic, *rest = encode(message)
+        said = self._said[message.topic] = self._said.get(message.topic, 0) + 1
+        self._socket.send_multipart([topic, _COUNTER.pack(said), *rest], copy=False)
+
+    def close(self) -> None:
+        """Close; what is queued has a second to leave."""
+        self._socket.close(1000)
+
+
+class Subscriber:
+    """Hears the topics of one publisher. ``missed`` counts what was said and not heard since the first message."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, types: tuple[type[Message], ...], messages: int = 1000
+    ) -> None:
+        self.socket = context.socket(zmq.SUB)
+        self.socket.setsockopt(zmq.RCVHWM, messages)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        for kind in types:
+            self.socket.subscribe(kind.topic.encode())
+        self.socket.connect(endpoint)
+        self.missed = 0
+        self._heard: dict[bytes, int] = {}
+
+    def receive(self) -> Message | None:
+        """The next message, or None where none waits."""
+        try:
+            topic, counter, *rest = self.socket.recv_multipart(zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return None
+        said, key = _COUNTER.unpack(counter.bytes)[0], topic.bytes
+        if said > self._heard.get(key, said - 1) + 1:
+            self.missed += said - self._heard[key] - 1
+        self._heard[key] = said  # a lower number than before: the publisher was started again
+        return decode([key, *(part.buffer for part in rest)])
+
+    def close(self) -> None:
+        """Close at once."""
+        self.socket.close(0)
+
+
+def _receive(socket: zmq.Socket[bytes], flags: int) -> Message | None:
+    try:
+        parts = socket.recv_multipart(flags | zmq.DONTWAIT, copy=False)
+    except zmq.Again:
+        return None
+    if len(parts) < 2:
+        raise MalformedMessage(f"a message has at least 2 parts, got {len(parts)}")
+    return decode([part.buffer for part in parts])

@@ -1,0 +1,119 @@
+"""The device's configuration: one TOML file into checked structs. An unknown key is an error that names file, key and cure."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from edge.errors import SonosweepError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_PATH = Path("/etc/sonosweep/edge.toml")
+Direction = Literal["+", "-", ""]
+
+
+class ConfigError(SonosweepError):
+    """The configuration file cannot be read, or a key or value in it is not known."""
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class BridgeConfig(Section, frozen=True, kw_only=True):
+    """[bridge]: where front ends connect. With ``server_key`` the link is CURVE-encrypted and ``allowed_keys`` is the list."""
+
+    endpoint: str = "tcp://127.0.0.1:5555"
+    queue_frames: int = 16
+    largest_message_mib: int = 32
+    server_key: str = ""  # file with the bridge's secret CURVE key (*.key_secret)
+    allowed_keys: str = ""  # folder with the public keys (*.key) of the front ends that may connect
+
+
+class MotionConfig(Section, frozen=True, kw_only=True):
+    """[motion]: where poses come from, and the direction in which the operator sweeps."""
+
+    source: Literal["recorded", "constant", "network"] = "recorded"
+    model: str = ""  # bundle (folder or .zip) for source = "network"
+    preset: str = ""  # constant-motion preset (JSON, from `sonosweep calibrate constant`)
+    speed_mm_s: float = 10.0  # constant motion without a preset: elevational speed
+    direction: Direction = ""  # "" = not verified: taken as + and said so
+    backend: Literal["auto", "ort"] = "auto"
+
+
+class VolumeConfig(Section, frozen=True, kw_only=True):
+    """[volume]: how frames become voxels."""
+
+    spacing_mm: float = 0.5
+    compounding: Literal["mean", "maximum", "latest"] = "mean"
+    max_gap_mm: float = 2.0
+    memory_limit_mib: int = 4096
+    fill_holes: bool = False
+    backend: Literal["auto", "host", "cuda"] = "auto"
+    threads: int = 0  # 0 = all cores
+    save: str = ""  # folder for the volume of each finished sweep; "" = none is written
+    silent_after_s: float = 5.0  # a sweep ends when the probe is silent for so long
+
+
+class RecordConfig(Section, frozen=True, kw_only=True):
+    """[record]: where sweeps are kept."""
+
+    folder: str = "/var/lib/sonosweep/sweeps"
+    sync_ms: int = 200  # chunk closed and data on the disk at least so often
+    keep_free_mib: int = 512  # the recording stops with DISK_FULL before less is free
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The whole file."""
+
+    run_dir: str = "/run/sonosweep"
+    bridge: BridgeConfig = BridgeConfig()
+    motion: MotionConfig = MotionConfig()
+    volume: VolumeConfig = VolumeConfig()
+    record: RecordConfig = RecordConfig()
+
+
+def load(path: Path | None) -> Config:
+    """Read ``path``; without one the default file where it exists, else the defaults."""
+    if path is None:
+        if not DEFAULT_PATH.exists():
+            return Config()
+        path = DEFAULT_PATH
+    try:
+        return parse(path.read_text(), str(path))
+    except OSError as wrong:
+        raise ConfigError(f"{path}: {wrong.strerror}; name a file with --config") from wrong
+    except UnicodeDecodeError as wrong:
+        raise ConfigError(f"{path}: is not text in UTF-8") from wrong
+
+
+def parse(text: str, name: str) -> Config:
+    """TOML text into a :class:`Config`; ``name`` is what errors call the file."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as wrong:
+        raise ConfigError(f"{name}: is not TOML: {wrong}") from wrong
+    _refuse_unknown(values, Config, name, "")
+    try:
+        return msgspec.convert(values, Config)
+    except msgspec.ValidationError as wrong:
+        raise ConfigError(f"{name}: {wrong}") from wrong
+
+
+def _refuse_unknown(values: dict[str, Any], kind: type[msgspec.Struct], name: str, prefix: str) -> None:
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in values.items():
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            cure = f"did you mean {prefix}{close[0]}?" if close else f"known: {', '.join(prefix + f for f in fields)}"
+            raise ConfigError(f"{name}: {prefix}{key} is not known; {cure}")
+        if isinstance(value, dict) and isinstance(fields[key], type) and issubclass(fields[key], msgspec.Struct):
+            _refuse_unknown(value, fields[key], name, f"{prefix}{key}.")

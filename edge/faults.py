@@ -1,0 +1,44 @@
+"""Everything that can go wrong on a device: name, effect, and what the operator reads. Nothing else raises a fault."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+
+class Effect(enum.Enum):
+    """What a fault does to the sweep."""
+
+    NOTE = "note"  # shown; the sweep goes on
+    BREAK = "break"  # the sweep ends; what was placed stays
+    STOP_RECORDING = "stop_recording"  # the recording ends; the live view goes on
+
+
+class Fault(NamedTuple):
+    """A row of the table: what happens, and the operator's sentence (what happened, what to do)."""
+
+    effect: Effect
+    operator: str
+
+
+FAULTS = {
+    "FRAMES_LOST": Fault(Effect.BREAK, "Too many frames were lost. The sweep ended; start a new one."),
+    "FRAMES_BRIDGED": Fault(Effect.NOTE, "A few frames were lost and bridged. Check the cable or the radio link."),
+    "FRAME_REPEATED": Fault(Effect.NOTE, "The probe sent a frame twice or out of order. The frame was not used."),
+    "GEOMETRY_CHANGED": Fault(Effect.BREAK, "Depth or image size changed. The sweep ended; start a new one."),
+    "PROBE_RESTARTED": Fault(Effect.BREAK, "The probe started again. The sweep ended; start a new one."),
+    "PROBE_SILENT": Fault(Effect.BREAK, "The probe sends no images. The sweep ended; check the probe and its cable."),
+    "SWEEP_JOINED_LATE": Fault(Effect.NOTE, "The first images of this sweep are missing from the volume. They are in the recording."),
+    "POSE_MISSING": Fault(Effect.NOTE, "The tracker lost the probe. Images without a position are not placed."),
+    "POSE_REFUSED": Fault(Effect.NOTE, "The position of an image was impossible. The image was not placed."),
+    "DIRECTION_UNVERIFIED": Fault(Effect.NOTE, "The sweep direction is not confirmed. The volume may be a mirror image."),
+    "NETWORK_FAILED": Fault(Effect.BREAK, "The motion estimate failed. The sweep ended; the recording goes on."),
+    "VOLUME_FULL": Fault(Effect.BREAK, "The volume is full. The sweep ended; save it and start a new one."),
+    "MALFORMED_FRAMES": Fault(Effect.NOTE, "The probe sends damaged images. They were not used; check the cable."),
+    "RECONSTRUCTOR_BEHIND": Fault(Effect.NOTE, "Images arrive faster than they can be placed. Some are missing from the live volume."),
+    "RECORDER_OVERFLOW": Fault(Effect.STOP_RECORDING, "The storage is too slow. The recording ended; the live view goes on."),
+    "DISK_FULL": Fault(Effect.STOP_RECORDING, "The storage is full. The recording ended; free some space."),
+    "BRIDGE_GONE": Fault(Effect.NOTE, "The connection to the probe stopped and is being restarted."),
+    "RECONSTRUCTOR_GONE": Fault(Effect.NOTE, "The live volume stopped and is being restarted. The recording goes on."),
+    "RECORDER_GONE": Fault(Effect.NOTE, "The recording stopped and is being restarted. Images are not being kept."),
+}

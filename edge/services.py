@@ -1,0 +1,30 @@
+"""The processes of a device, in one table: what each hears and says. Wiring, units and tests are checked against it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from edge.messages import Bricks, FaultRaised, Frame, Message, Pose, Status, SweepEnded
+
+
+class Service(NamedTuple):
+    """A process: its command, the messages it hears (pushed to it or published) and says, the fault when it is gone."""
+
+    command: str
+    hears: tuple[type[Message], ...]
+    says: tuple[type[Message], ...]
+    gone: str
+    queue_frames: int = 0  # bound of the frame queue that the bridge keeps for it; 0: it gets no frames
+    patience_ms: int = 0  # how long the bridge holds back the probe for it before a frame counts as lost
+
+
+SERVICES = {
+    "bridge": Service("sonosweep bridge", (Status, FaultRaised), (Frame, Status, FaultRaised), "BRIDGE_GONE"),
+    "run": Service(
+        "sonosweep run", (Frame, Status), (Pose, Bricks, SweepEnded, Status, FaultRaised), "RECONSTRUCTOR_GONE", 32, 250
+    ),
+    "record": Service("sonosweep record", (Frame, Status), (SweepEnded, Status, FaultRaised), "RECORDER_GONE", 256, 0),
+}
+CLIENTS_HEAR = (Pose, Bricks, SweepEnded, Status, FaultRaised)  # the demo, and the tablet gateway when it comes
+STATUS_PERIOD_S = 0.2
+GONE_AFTER_S = 1.5
