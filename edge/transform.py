@@ -87,7 +87,7 @@ class Transform:
     def apply(self, points: ArrayLike) -> NDArray[np.float64]:
         """Points [..., 3] in the source system, answered in the target system."""
         at = np.asarray(points, np.float64)
-        return at @ self.matrix[:3, :3].T + self.matrix[:3, 3]
+        return np.asarray(at @ self.matrix[:3, :3].T + self.matrix[:3, 3])
 
     def reflected(self) -> Transform:
         """The same motion seen in a mirror that lies in the image plane: F T F, F = diag(1, 1, -1, 1)."""
@@ -150,7 +150,7 @@ def interpolated(before: Transform, after: Transform, fraction: float) -> Transf
 
 def _orthonormal(axes: NDArray[np.float64]) -> NDArray[np.float64]:
     u, _, vt = np.linalg.svd(axes / np.linalg.norm(axes, axis=0))
-    return np.asarray(u @ vt)
+    return np.asarray(u @ vt, np.float64)
 
 
 def _rotation_vector(rotation: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,57 @@
+"""Who else is alive: every service listens for the others' status and names the one that fell silent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import zmq
+
+from edge.bus import Subscriber, ipc
+from edge.messages import FaultRaised, Message, Status
+from edge.services import GONE_AFTER_S, SERVICES
+
+
+class Peers:
+    """The other services of this device, seen from ``me``. A service is alive from its first status until it is silent too long.
+
+    >>> peers = Peers(context, run_dir, me="record", names=("bridge", "run"))      # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        run_dir: Path,
+        me: str,
+        names: Iterable[str],
+        also: tuple[type[Message], ...] = (),
+    ) -> None:
+        self._me = me
+        self._subscribers = {name: Subscriber(context, ipc(run_dir, name), (Status, *also)) for name in names}
+        self._heard: dict[str, float] = {}
+        self._gone: set[str] = set()
+        self.said: list[Message] = []  # messages of the types in ``also``, oldest first; the owner takes them out
+
+    def check(self) -> list[FaultRaised]:
+        """Hear what waits; answer one fault for each service that has fallen silent since the last call."""
+        now = time.monotonic()
+        for name, subscriber in self._subscribers.items():
+            while (message := subscriber.receive()) is not None:
+                if isinstance(message, Status):
+                    self._heard[name] = now
+                    self._gone.discard(name)
+                else:
+                    self.said.append(message)
+        silent = {name for name, heard in self._heard.items() if now - heard > GONE_AFTER_S} - self._gone
+        self._gone |= silent
+        return [FaultRaised(service=self._me, name=SERVICES[name].gone, detail=f"silent for {GONE_AFTER_S} s") for name in sorted(silent)]
+
+    def alive(self, name: str) -> bool:
+        """Whether ``name`` has been heard and not fallen silent (as of the last :meth:`check`)."""
+        return name in self._heard and name not in self._gone
+
+    def close(self) -> None:
+        """Close all subscriptions."""
+        for subscriber in self._subscribers.values():
+            subscriber.close()
