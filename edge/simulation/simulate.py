@@ -1,0 +1,169 @@
+"""A simulated sweep: a phantom seen along a freehand path, frame by frame, with speckle, noise and true poses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import SonosweepError
+from edge.simulation.display import Display, Floats, rounded
+from edge.simulation.phantom import Phantom
+from edge.simulation.speckle import PointSpread, SpeckleField
+from edge.simulation.trajectory import Freehand, freehand_path
+from edge.transform import Transform
+
+B_MODE, PHOTOACOUSTIC = 0, 1
+PHOTOACOUSTIC_NOISE_DB = -36.0
+
+
+class BadSimulation(SonosweepError):
+    """The settings of a simulated sweep contradict themselves."""
+
+
+@dataclass(frozen=True)
+class Convex:
+    """A curved probe: beams (columns) over angles, samples (rows) over radii. Angle 0 looks straight down, + is lateral."""
+
+    angle_start_deg: float = -30.0
+    angle_stop_deg: float = 30.0
+    radius_start_mm: float = 20.0
+    radius_stop_mm: float = 60.0
+
+    def polar_mm(self, beams: int, samples: int) -> NDArray[np.float64]:
+        """Where each sample lies in the image plane, [samples, beams, 2] = (lateral, axial) mm from the apex of the sector."""
+        angle = np.deg2rad(np.linspace(self.angle_start_deg, self.angle_stop_deg, beams))
+        radius = np.linspace(self.radius_start_mm, self.radius_stop_mm, samples)[:, None]
+        return np.stack([radius * np.sin(angle), radius * np.cos(angle)], -1)
+
+    def bounds_mm(self) -> tuple[float, float, float, float]:
+        """The sector's box about its apex: left, top, right, bottom; the scan-converted image begins at left, top."""
+        arcs = self.polar_mm(721, 2).reshape(-1, 2)
+        (left, top), (right, bottom) = arcs.min(0), arcs.max(0)
+        return float(left), float(top), float(right), float(bottom)
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """What to simulate. ``image_size`` is (lateral, axial) in pixels, or (beams, samples) of a convex probe."""
+
+    frames: int = 150
+    frames_per_s: float = 30.0
+    image_size: tuple[int, int] = (320, 384)
+    spacing_mm: tuple[float, float] = (0.125, 0.125)  # lateral, axial; of a convex probe: of the scan-converted image
+    hand: Freehand = field(default_factory=Freehand)
+    spread: PointSpread = field(default_factory=PointSpread)
+    looks: int = 2  # independent speckle patterns averaged, as compounding scanners do
+    speckle: bool = True  # False: the known truth on the same grey scale, and no noise
+    noise_db: float = -58.0  # noise of the receiver, new in every frame; rises with depth by 0.1 dB per mm
+    display: Display = field(default_factory=lambda: Display(60, 3))
+    photoacoustic: bool = False  # every second frame is photoacoustic
+    convex: Convex | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.image_size) < 2:
+            raise BadSimulation(f"an image of {self.image_size} pixels shows nothing; give at least 2 x 2")
+        if self.convex and not (
+            self.convex.angle_start_deg < self.convex.angle_stop_deg and 0 <= self.convex.radius_start_mm < self.convex.radius_stop_mm
+        ):
+            raise BadSimulation(f"the sector {self.convex} is empty; start must be below stop, and the radii not negative")
+
+
+@dataclass(frozen=True)
+class SimulatedFrame:
+    """One image and where it lies."""
+
+    index: int
+    channel: int  # B_MODE or PHOTOACOUSTIC
+    timestamp_ns: int  # from the start of the sweep
+    pixels: NDArray[np.uint8]  # [axial, lateral], or [samples, beams]
+    image_to_reference: Transform
+
+
+class SimulatedSweep:
+    """A sweep whose frames are computed when they are asked for: any order, any number of times, always the same bytes.
+
+    Iterate over it, or ask for ``sweep[index]``. ``poses`` are ImageToReference of the (scan-converted) image.
+    """
+
+    def __init__(self, settings: SimulationSettings) -> None:
+        self.settings = settings
+        self.spacing_mm = settings.spacing_mm
+        width, height = settings.image_size
+        if settings.convex:
+            left, top, right, bottom = settings.convex.bounds_mm()
+            width = int(np.ceil((right - left) / self.spacing_mm[0])) + 1
+            height = int(np.ceil((bottom - top) / self.spacing_mm[1])) + 1
+        self.converted_size = width, height  # pixels of the image that poses speak of
+        self.poses = freehand_path(settings.frames, settings.frames_per_s, (width, height), self.spacing_mm, settings.hand, settings.seed)
+        length_mm = settings.hand.step_mm * max(settings.frames - 1, 1)
+        size_mm = width * self.spacing_mm[0], height * self.spacing_mm[1], length_mm
+        self.phantom = Phantom(size_mm, settings.seed)
+
+    def __len__(self) -> int:
+        return self.settings.frames
+
+    def __iter__(self) -> Iterator[SimulatedFrame]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> SimulatedFrame:
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of a sweep of {len(self)} frames")
+        points_mm = self.points_mm(index)
+        channel = PHOTOACOUSTIC if self.settings.photoacoustic and index % 2 else B_MODE
+        pixels = self._photoacoustic(points_mm, index) if channel else self._b_mode(points_mm, index)
+        timestamp_ns = round(index * 1e9 / self.settings.frames_per_s)
+        return SimulatedFrame(index, channel, timestamp_ns, pixels, self.poses[index])
+
+    def points_mm(self, index: int) -> NDArray[np.float32]:
+        """Where the pixels of a frame lie in Reference, mm: [axial, lateral, 3], or [samples, beams, 3]."""
+        matrix = self.poses[index].matrix
+        points = self._plane @ matrix[:3, :2].T.astype(np.float32) + matrix[:3, 3].astype(np.float32)
+        return np.asarray(points, np.float32)
+
+    def truth(self, points_mm: NDArray[np.floating]) -> Floats:
+        """What a perfect volume holds at points [..., 3] in Reference mm, on this sweep's grey scale: float32 0..255 [...]."""
+        return self.phantom.grey(points_mm, self.settings.display)
+
+    @cached_property
+    def _plane(self) -> NDArray[np.float32]:
+        """Pixel indices (column, row) in the image that poses speak of, of each pixel that a frame has."""
+        columns, rows = self.settings.image_size
+        if self.settings.convex:
+            left, top, _, _ = self.settings.convex.bounds_mm()
+            plane_mm = self.settings.convex.polar_mm(columns, rows) - (left, top)
+            return (plane_mm / self.spacing_mm).astype(np.float32)
+        return np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).astype(np.float32)
+
+    @cached_property
+    def _field(self) -> SpeckleField:
+        return SpeckleField(self.settings.spread, self.settings.seed, self.settings.looks)
+
+    def _b_mode(self, points_mm: NDArray[np.float32], index: int) -> NDArray[np.uint8]:
+        display = self.settings.display
+        if not self.settings.speckle:
+            return rounded(self.phantom.grey(points_mm, display))
+        power = self.phantom.echogenicity(points_mm) * self._field.power(points_mm)
+        return display.pixels(power + self._noise(points_mm, index, self.settings.noise_db, 0.1))
+
+    def _photoacoustic(self, points_mm: NDArray[np.float32], index: int) -> NDArray[np.uint8]:
+        display = Display(40, 0)
+        if not self.settings.speckle:
+            return rounded(display.grey(self.phantom.absorption_db(points_mm)))
+        power = self.phantom.absorption(points_mm)
+        return display.pixels(power + self._noise(points_mm, index, PHOTOACOUSTIC_NOISE_DB, 0.0))
+
+    def _noise(self, points_mm: NDArray[np.float32], index: int, level_db: float, db_per_mm: float) -> Floats:
+        """Noise power, exponentially distributed, new in every frame and the same whenever that frame is asked for."""
+        random = np.random.default_rng([self.settings.seed, 0x2015E, index])
+        level = np.exp((level_db + db_per_mm * points_mm[..., 1]) * np.float32(np.log(10) / 10))
+        return np.asarray(level * random.standard_exponential(level.shape, np.float32))
+
+
+def simulate_sweep(settings: SimulationSettings | None = None) -> SimulatedSweep:
+    """A sweep to iterate over; nothing is computed before the first frame is asked for but its poses."""
+    return SimulatedSweep(settings or SimulationSettings())
