@@ -1,0 +1,53 @@
+"""Sources of motion, chosen by name in one table: recorded poses, a constant motion, or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from edge.config import MotionConfig
+from edge.messages import Frame
+from edge.motion.constant import ConstantMotion, read_preset
+from edge.motion.recorded import RecordedMotion
+from edge.motion.source import Image, MotionSource, MotionUnavailable, Step
+
+__all__ = ["SOURCES", "Image", "MotionSource", "MotionUnavailable", "Step", "open_motion"]
+
+
+class Reflected:
+    """A canonical source swept the other way: every relative motion mirrored in the image plane."""
+
+    def __init__(self, source: MotionSource) -> None:
+        self._source = source
+        self.name, self.relative, self.backend = source.name, source.relative, source.backend
+
+    def start(self, frame: Frame, image: Image) -> Step:
+        """The first image lies where it lay: in the mirror."""
+        return self._source.start(frame, image)
+
+    def step(self, frame: Frame, image: Image, elapsed_frames: int) -> Step:
+        """F T F of the source's motion; its uncertainty is the same."""
+        step = self._source.step(frame, image, elapsed_frames)
+        relative = step.center_to_previous
+        return step if relative is None else replace(step, center_to_previous=relative.reflected())
+
+
+def _recorded(config: MotionConfig) -> MotionSource:
+    return RecordedMotion()
+
+
+def _constant(config: MotionConfig) -> MotionSource:
+    return ConstantMotion(config.speed_mm_s, read_preset(Path(config.preset)) if config.preset else None)
+
+
+SOURCES: dict[str, Callable[[MotionConfig], MotionSource]] = {"recorded": _recorded, "constant": _constant}
+
+
+def open_motion(config: MotionConfig) -> MotionSource:
+    """The configured source, its motions turned to the operator's direction. Recorded poses know their own.
+
+    ``MotionUnavailable`` (or one of its kinds) where a file is missing or wrong, or a named backend cannot run here.
+    """
+    source = SOURCES[config.source](config)
+    return Reflected(source) if source.relative and config.direction == "-" else source
