@@ -136,7 +136,7 @@ class Phantom:
     def _texture(self, name: str, below: Floats, x: Floats, y: Floats, z: Floats) -> Floats:
         """What a layer adds to its echo, dB; fades where the layer under it begins, because that one is blended over it."""
         if name == "septa":
-            return np.asarray(12 * ridge(self._septa.at(x, y, z), 0.22) * (0.6 + 0.4 * np.tanh(self._cloud.at(x, y, z))))
+            return np.asarray(12 * ridge(self._septa.at(x, y, z), 0.5) * (0.6 + 0.4 * np.tanh(self._cloud.at(x, y, z))))
         if name == "fibres":
             phase = (y - 0.16 * x + 0.9 * self._fibre.at(x, y, z)) * float(2 * np.pi / 1.9)
             return np.asarray(9 * np.exp(1.6 * (np.cos(phase) - 1)) - 3)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import SonosweepError
+from edge.messages import Geometry
 from edge.simulation.display import Display, Floats, rounded
 from edge.simulation.phantom import Phantom
 from edge.simulation.speckle import PointSpread, SpeckleField
 from edge.simulation.trajectory import Freehand, freehand_path
 from edge.transform import Transform
 
-B_MODE, PHOTOACOUSTIC = 0, 1
+Modality = Literal["bmode", "photoacoustic"]
 PHOTOACOUSTIC_NOISE_DB = -36.0
 
 
@@ -68,9 +70,9 @@ class SimulationSettings:
         if min(self.image_size) < 2:
             raise BadSimulation(f"an image of {self.image_size} pixels shows nothing; give at least 2 x 2")
         if self.convex and not (
-            self.convex.angle_start_deg < self.convex.angle_stop_deg and 0 <= self.convex.radius_start_mm < self.convex.radius_stop_mm
+            self.convex.angle_start_deg < self.convex.angle_stop_deg and 0 < self.convex.radius_start_mm < self.convex.radius_stop_mm
         ):
-            raise BadSimulation(f"the sector {self.convex} is empty; start must be below stop, and the radii not negative")
+            raise BadSimulation(f"the sector {self.convex} is empty; start must be below stop, and the radii above 0")
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class SimulatedFrame:
     """One image and where it lies."""
 
     index: int
-    channel: int  # B_MODE or PHOTOACOUSTIC
+    modality: Modality
     timestamp_ns: int  # from the start of the sweep
     pixels: NDArray[np.uint8]  # [axial, lateral], or [samples, beams]
     image_to_reference: Transform
@@ -104,6 +106,25 @@ class SimulatedSweep:
         size_mm = width * self.spacing_mm[0], height * self.spacing_mm[1], length_mm
         self.phantom = Phantom(size_mm, settings.seed)
 
+    @property
+    def geometry(self) -> Geometry:
+        """How the pixels of a frame lie in the image plane, as a front end says it on the wire."""
+        width, height = self.settings.image_size
+        convex = self.settings.convex
+        if not convex:
+            return Geometry(width=width, height=height, spacing_mm=self.spacing_mm, depth_mm=(height - 1) * self.spacing_mm[1])
+        return Geometry(
+            kind="convex",
+            width=width,
+            height=height,
+            spacing_mm=self.spacing_mm,
+            depth_mm=convex.radius_stop_mm - convex.radius_start_mm,
+            radius_start_mm=convex.radius_start_mm,
+            radius_stop_mm=convex.radius_stop_mm,
+            angle_start_deg=convex.angle_start_deg,
+            angle_stop_deg=convex.angle_stop_deg,
+        )
+
     def __len__(self) -> int:
         return self.settings.frames
 
@@ -114,10 +135,10 @@ class SimulatedSweep:
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of a sweep of {len(self)} frames")
         points_mm = self.points_mm(index)
-        channel = PHOTOACOUSTIC if self.settings.photoacoustic and index % 2 else B_MODE
-        pixels = self._photoacoustic(points_mm, index) if channel else self._b_mode(points_mm, index)
+        modality: Modality = "photoacoustic" if self.settings.photoacoustic and index % 2 else "bmode"
+        pixels = self._b_mode(points_mm, index) if modality == "bmode" else self._photoacoustic(points_mm, index)
         timestamp_ns = round(index * 1e9 / self.settings.frames_per_s)
-        return SimulatedFrame(index, channel, timestamp_ns, pixels, self.poses[index])
+        return SimulatedFrame(index, modality, timestamp_ns, pixels, self.poses[index])
 
     def points_mm(self, index: int) -> NDArray[np.float32]:
         """Where the pixels of a frame lie in Reference, mm: [axial, lateral, 3], or [samples, beams, 3]."""
