@@ -34,6 +34,7 @@ FAULTS = {
     "DIRECTION_UNVERIFIED": Fault(Effect.NOTE, "The sweep direction is not confirmed. The volume may be a mirror image."),
     "NETWORK_FAILED": Fault(Effect.BREAK, "The motion estimate failed. The sweep ended; the recording goes on."),
     "VOLUME_FULL": Fault(Effect.BREAK, "The volume is full. The sweep ended; save it and start a new one."),
+    "VOLUME_NOT_SAVED": Fault(Effect.NOTE, "The volume could not be saved. Free some space; it can be rebuilt from the recording."),
     "MALFORMED_FRAMES": Fault(Effect.NOTE, "The probe sends damaged images. They were not used; check the cable."),
     "RECONSTRUCTOR_BEHIND": Fault(Effect.NOTE, "Images arrive faster than they can be placed. Some are missing from the live volume."),
     "RECORDER_OVERFLOW": Fault(Effect.STOP_RECORDING, "The storage is too slow. The recording ended; the live view goes on."),

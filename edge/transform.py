@@ -16,6 +16,7 @@ from edge.errors import SonosweepError
 COORDINATE_SYSTEMS = {
     "Image": "pixel indices of the MF image: column (lateral), row (axial), 0; pixel centres at integers",
     "Center": "millimetres, origin in the centre of the image; lateral, axial, elevational",
+    "Face": "millimetres, origin in the middle of the image's first row, where the transducer touches; axes as Center",
     "PreviousCenter": "Center of the frame before",
     "Probe": "millimetres, the tracked marker on the probe",
     "Tracker": "millimetres, the tracking device",
@@ -103,6 +104,14 @@ def image_to_center(width: int, height: int, spacing_mm: tuple[float, float]) ->
     matrix = np.diag([lateral, axial, 1.0, 1.0])
     matrix[:2, 3] = -lateral * (width - 1) / 2, -axial * (height - 1) / 2
     return Transform("Image", "Center", matrix)
+
+
+def image_to_face(width: int, spacing_mm: tuple[float, float]) -> Transform:
+    """Pixel indices to millimetres about the middle of the first row: what two images of one probe have in common."""
+    lateral, axial = spacing_mm
+    matrix = np.diag([lateral, axial, 1.0, 1.0])
+    matrix[0, 3] = -lateral * (width - 1) / 2
+    return Transform("Image", "Face", matrix)
 
 
 def first_image_to_reference(spacing_mm: tuple[float, float]) -> Transform:

@@ -1,0 +1,1 @@
+"""The subcommands that ``edge`` brings: one file each, found by entry points."""

@@ -1,0 +1,229 @@
+"""``sonosweep demo``: a whole device on this machine, with a played or simulated probe."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from edge.commands.options import add_json
+from edge.config import BridgeConfig, Config, Direction, MotionConfig, RecordConfig, VolumeConfig
+from edge.console import progress, result, say
+from edge.errors import SonosweepError
+from edge.faults import FAULTS
+from edge.files import open_sweep, write_sweep
+from edge.files.volumes import read_volume
+from edge.latency import Latencies
+from edge.local_device import LocalDevice
+from edge.messages import Bricks, FaultRaised, Pose, Status, SweepEnded
+from edge.picture import draw
+from edge.simulation import write_simulated_sweep
+from edge.transform import Transform
+
+SUMMARY = "probe, bridge, reconstruction and recording on this machine; ends with files for 3D Slicer"
+EXAMPLES = """  sonosweep demo                                   # simulate a sweep and play it
+  sonosweep demo --sweep sweep.igs.mha --out out   # play a recorded one at its own rate
+  sonosweep demo --sweep sweep.igs.mha --rate max --spacing-mm 0.25 --json"""
+SILENT_S = 30.0
+
+
+class DemoFailed(SonosweepError):
+    """The demo did not come to its end."""
+
+
+@dataclass
+class Heard:
+    """What the services have said during the demo."""
+
+    poses: dict[int, Transform] = field(default_factory=dict)
+    shown_ns: dict[int, int] = field(default_factory=dict)  # frame to the time when its bricks were here
+    faults: Counter[str] = field(default_factory=Counter)
+    ended: dict[str, SweepEnded] = field(default_factory=dict)
+    status: dict[str, Status] = field(default_factory=dict)
+    bricks: int = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to play, how, and where to leave the files."""
+    parser.add_argument("--sweep", type=Path, metavar="FILE", help="recorded sweep to play (default: simulate one)")
+    parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
+    parser.add_argument("--out", type=Path, default=Path("demo-out"), metavar="DIR", help="folder for the files (%(default)s)")
+    parser.add_argument("--rate", default="1", help="1 = the sweep's own rate, 2 = twice as fast ..., max (%(default)s)")
+    parser.add_argument("--motion", choices=("recorded", "constant", "network"), default="recorded")
+    parser.add_argument("--model", default="", metavar="BUNDLE", help="model bundle for --motion network")
+    parser.add_argument("--direction", choices=("+", "-"), default="", help="sweep direction, for constant and network")
+    parser.add_argument("--spacing-mm", type=float, default=VolumeConfig().spacing_mm, help="voxel size (%(default)s)")
+    parser.add_argument("--backend", choices=("auto", "host", "cuda"), default="auto")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play, watch, write, report."""
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    sweep = options.sweep or _simulated(out)
+    total = open_sweep(sweep, plus_config=options.plus_config).frame_count
+    run_dir = Path(tempfile.mkdtemp(prefix="sonosweep-"))
+    try:
+        config = _config(options, run_dir, out)
+        say(f"starting {', '.join(('bridge', 'run', 'record'))} ...")
+        with LocalDevice(config) as device:
+            say(f"backend: {_backend(device)}")
+            trace = run_dir / "trace.json"
+            with subprocess.Popen(_probe(options, sweep, config, trace), stdin=subprocess.DEVNULL) as probe:
+                try:
+                    heard = _watch(device, probe, total)
+                finally:
+                    probe.terminate()
+            answer = _report(heard, device, json.loads(trace.read_text()) if trace.exists() else {})
+        answer["files"] = _files(options, sweep, heard, out)
+    finally:
+        shutil.rmtree(run_dir)
+    answer["sweep_played"] = sweep.name
+    report = out / "report.json"
+    report.write_text(json.dumps(answer, indent=2) + "\n")
+    answer["files"].append(str(report))
+    result(answer, as_json=options.json, text=_text(answer))
+    return 0
+
+
+def _simulated(out: Path) -> Path:
+    path = out / "simulated.igs.mha"
+    say("simulating a sweep ...")
+    write_simulated_sweep(path, progress=lambda frames, total: progress(frames, total=total, label="simulating"))
+    return path
+
+
+def _config(options: argparse.Namespace, run_dir: Path, out: Path) -> Config:
+    direction: Direction = options.direction
+    return Config(
+        run_dir=str(run_dir),
+        bridge=BridgeConfig(endpoint=f"ipc://{run_dir}/probe.ipc"),
+        motion=MotionConfig(source=options.motion, model=str(Path(options.model).absolute()) if options.model else "", direction=direction),
+        volume=VolumeConfig(spacing_mm=options.spacing_mm, backend=options.backend, save=str((out / "volumes").absolute())),
+        record=RecordConfig(folder=str((out / "recordings").absolute())),
+    )
+
+
+def _probe(options: argparse.Namespace, sweep: Path, config: Config, trace: Path) -> list[str]:
+    words = [sys.executable, "-m", "edge", "probe", str(sweep), "--endpoint", config.bridge.endpoint, "--rate", options.rate]
+    words += ["--trace", str(trace), "--quiet"]
+    return words + (["--plus-config", str(options.plus_config)] if options.plus_config else [])
+
+
+def _backend(device: LocalDevice) -> str:
+    for service, message in device.hear(2.0):
+        if service == "run" and isinstance(message, Status):
+            return message.backend
+    return "unknown"
+
+
+def _watch(device: LocalDevice, probe: subprocess.Popen[bytes], total: int | None) -> Heard:
+    """Until both the reconstruction and the recording have ended the sweep."""
+    heard, last_progress = Heard(), time.monotonic()
+    with tqdm(total=total, desc="placing", unit="frame", file=sys.stderr, disable=None, leave=False) as bar:
+        while not {"run", "record"} <= heard.ended.keys():
+            for service, message in device.hear(0.2):
+                now_ns = time.monotonic_ns()
+                if isinstance(message, Pose):
+                    heard.poses[message.sequence] = Transform("Image", "Reference", np.reshape(message.image_to_reference, (4, 4)))
+                    bar.update()
+                elif isinstance(message, Bricks):
+                    heard.shown_ns[message.sequence] = now_ns
+                    heard.bricks += len(message.coords)
+                    bar.set_postfix_str(f"{heard.bricks} brick updates")
+                elif isinstance(message, FaultRaised):
+                    heard.faults[message.name] += 1
+                    say(f"{service}: {message.name}: {FAULTS[message.name].operator} {message.detail}")
+                elif isinstance(message, SweepEnded):
+                    heard.ended[message.service] = message
+                elif isinstance(message, Status):
+                    heard.status[service] = message
+                    continue
+                last_progress = time.monotonic()
+            if probe.poll() not in (None, 0):
+                raise DemoFailed(f"the probe ended with status {probe.returncode}; its words are above")
+            if time.monotonic() - last_progress > SILENT_S:
+                raise DemoFailed(f"nothing happened for {SILENT_S:.0f} s; the services said: {device.last_words('run')}")
+    for service, message in device.hear(0.5):
+        if isinstance(message, Status):
+            heard.status[service] = message
+    return heard
+
+
+def _report(heard: Heard, device: LocalDevice, sent_ns: dict[str, int]) -> dict[str, Any]:
+    ended = heard.ended["run"]
+    sent_to_shown = Latencies()
+    for sequence, shown in heard.shown_ns.items():
+        if str(sequence) in sent_ns:
+            sent_to_shown.add("sent_to_bricks", shown - sent_ns[str(sequence)])
+    run_status = heard.status["run"]
+    latency = {
+        stage: dict(zip(("p50", "p99", "max"), ms, strict=True)) for stage, ms in (run_status.latency_ms | sent_to_shown.summary()).items()
+    }
+    return {
+        "frames": {
+            "sent": len(sent_ns),
+            "received": ended.frames,
+            "placed": ended.placed,
+            "lost": ended.lost,
+            "recorded": heard.ended["record"].frames,
+        },
+        "sweep_ended": ended.reason,
+        "backend": run_status.backend,
+        "latency_ms": latency,
+        "faults": dict(heard.faults),
+        "brick_updates": heard.bricks,
+        "messages_missed": device.missed,
+    }
+
+
+def _files(options: argparse.Namespace, sweep: Path, heard: Heard, out: Path) -> list[str]:
+    """Name the volumes, export the recording as a PLUS sequence with the poses as placed, draw the picture."""
+    stem = sweep.name.split(".")[0]
+    volumes, written = {}, []
+    for path in map(Path, heard.ended["run"].files):
+        name = path.name.replace(_key(heard.ended["run"]), stem)
+        os.replace(path, out / name)
+        written.append(str(out / name))
+        if "-state" not in name:
+            volume = read_volume(out / name)
+            volumes[volume.metadata["channel"]] = volume
+    shutil.rmtree(out / "volumes", ignore_errors=True)
+    written += heard.ended["record"].files
+    recording = open_sweep(Path(heard.ended["record"].files[0]))
+    exported = out / f"{stem}-recorded.igs.mha"
+    write_sweep(exported, recording.frames(), poses=heard.poses)
+    written.append(str(exported))
+    if volumes:
+        geometry = recording.geometry
+        picture = out / f"{stem}.png"
+        poses = [heard.poses[sequence] for sequence in sorted(heard.poses)]
+        draw(picture, volumes, poses, (geometry.width, geometry.height), f"{sweep.name}   motion: {options.motion}   live")
+        written.append(str(picture))
+    return written
+
+
+def _key(ended: SweepEnded) -> str:
+    return f"sweep_{ended.boot_id:016x}_{ended.sweep:04d}"
+
+
+def _text(answer: dict[str, Any]) -> str:
+    frames, latency = answer["frames"], answer["latency_ms"]
+    lines = [f"frames     {', '.join(f'{count} {what}' for what, count in frames.items())}", f"backend    {answer['backend']}"]
+    lines += [f"latency    {stage}: p50 {ms['p50']:.1f}, p99 {ms['p99']:.1f}, max {ms['max']:.1f} ms" for stage, ms in latency.items()]
+    lines += [f"fault      {name} x {count}" for name, count in answer["faults"].items()]
+    lines += [f"wrote      {path}" for path in answer["files"]]
+    return "\n".join(lines)

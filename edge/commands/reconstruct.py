@@ -1,0 +1,142 @@
+"""``sonosweep reconstruct``: a recorded sweep into a volume, offline."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from edge.commands.options import add_json
+from edge.commands.run import open_reconstructor
+from edge.config import Config, Direction, MotionConfig, VolumeConfig
+from edge.console import progress, result, say
+from edge.faults import FAULTS
+from edge.files import open_sweep
+from edge.files.volumes import check_volume_path, write_volume
+from edge.messages import FaultRaised, Frame, Pose, SweepEnded
+from edge.picture import draw
+from edge.reconstructor import Reconstructor
+from edge.transform import Transform
+
+SUMMARY = "place the frames of a recorded sweep into a volume"
+EXAMPLES = """  sonosweep reconstruct sweep.igs.mha -o volume.nrrd
+  sonosweep reconstruct sweep.igs.mha -o volume.nii.gz --spacing-mm 0.25 --fill-holes --picture volume.png
+  sonosweep reconstruct spine.igs.mha --plus-config PlusDeviceSet.xml -o spine.mha
+  sonosweep reconstruct sweep.mcap -o volume.nrrd --motion constant --speed-mm-s 12 --direction +
+  sonosweep reconstruct sweep.mcap -o volume.nrrd --motion network --model bundle.zip --direction - --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the offline reconstruction."""
+    volume, motion = VolumeConfig(), MotionConfig()
+    parser.add_argument("sweep", type=Path, help="recorded sweep: .igs.mha, .igs.nrrd or .mcap")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="VOLUME", help="volume to write: .nrrd, .mha or .nii.gz")
+    parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
+    parser.add_argument("--motion", choices=("recorded", "constant", "network"), default=motion.source, help="where poses come from")
+    parser.add_argument("--model", default="", metavar="BUNDLE", help="model bundle (folder or .zip) for --motion network")
+    parser.add_argument("--preset", default="", metavar="JSON", help="constant-motion preset from `sonosweep calibrate constant`")
+    parser.add_argument("--speed-mm-s", type=float, default=motion.speed_mm_s, help="elevational speed for --motion constant (%(default)s)")
+    parser.add_argument("--direction", choices=get_args(Direction)[:2], default="", help="sweep direction, + or - elevational")
+    parser.add_argument("--spacing-mm", type=float, default=volume.spacing_mm, help="voxel size (%(default)s)")
+    parser.add_argument("--compounding", choices=("mean", "maximum", "latest"), default=volume.compounding)
+    parser.add_argument(
+        "--max-gap-mm", type=float, default=volume.max_gap_mm, help="widest gap between frames to interpolate (%(default)s)"
+    )
+    parser.add_argument("--fill-holes", action="store_true", help="fill small holes at the end; filled voxels are flagged")
+    parser.add_argument("--backend", choices=("auto", "host", "cuda"), default=volume.backend)
+    parser.add_argument("--threads", type=int, default=volume.threads, help="threads of the host backend (0 = all cores)")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="also draw slices, projections and the probe path")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Reconstruct and answer with the counts."""
+    check_volume_path(options.output)
+    sweep = open_sweep(options.sweep, plus_config=options.plus_config)
+    reconstructor = open_reconstructor(_config(options))
+    with reconstructor.compounder:
+        begun = time.perf_counter()
+        poses, size = _feed(reconstructor, progress(sweep.frames(), total=sweep.frame_count, label="placing"))
+        seconds = time.perf_counter() - begun
+        volumes = reconstructor.volumes()
+        answer = _answer(reconstructor, seconds)
+    files: list[str] = []
+    for channel, volume in volumes.items():
+        files += map(str, write_volume(_channel_path(options.output, channel), volume))
+    if options.picture and volumes:
+        draw(options.picture, volumes, poses, size, f"{options.sweep.name}   motion: {answer['motion']}")
+        files.append(str(options.picture))
+    answer |= {"volume": str(options.output) if volumes else None, "files": files}
+    if not volumes:
+        say("no frame was placed, so there is no volume; see the faults above")
+    result(answer, as_json=options.json, text="\n".join(f"{key:>10}  {value}" for key, value in answer.items()))
+    return 0 if volumes else 1
+
+
+def _config(options: argparse.Namespace) -> Config:
+    motion = MotionConfig(
+        source=options.motion,
+        model=options.model,
+        preset=options.preset,
+        speed_mm_s=options.speed_mm_s,
+        direction=options.direction,
+    )
+    volume = VolumeConfig(
+        spacing_mm=options.spacing_mm,
+        compounding=options.compounding,
+        max_gap_mm=options.max_gap_mm,
+        fill_holes=options.fill_holes,
+        backend=options.backend,
+        threads=options.threads,
+    )
+    return Config(motion=motion, volume=volume)
+
+
+def _feed(reconstructor: Reconstructor, frames: Any) -> tuple[list[Transform], tuple[int, int]]:
+    """All frames through the reconstructor; answers the poses and the size (columns, rows) of the placed image."""
+    poses: list[Transform] = []
+    size = (0, 0)
+    messages = []
+    for frame in frames:
+        assert isinstance(frame, Frame)
+        size = size if size != (0, 0) else (frame.geometry.width, frame.geometry.height)
+        messages = reconstructor.feed(frame)
+        poses += _note(messages)
+    if not any(isinstance(message, SweepEnded) for message in messages):
+        poses += _note(reconstructor.finish("stopped"))
+    return poses, size
+
+
+def _note(messages: list[Any]) -> list[Transform]:
+    for message in messages:
+        if isinstance(message, FaultRaised):
+            say(f"{message.name}: {FAULTS[message.name].operator} ({message.detail})")
+    return [Transform("Image", "Reference", np.reshape(m.image_to_reference, (4, 4))) for m in messages if isinstance(m, Pose)]
+
+
+def _channel_path(output: Path, channel: str) -> Path:
+    stem, dot, suffix = output.name.partition(".")
+    return output if channel == "ultrasound" else output.with_name(f"{stem}-{channel}{dot}{suffix}")
+
+
+def _answer(reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
+    counts, compounder = reconstructor.counts, reconstructor.compounder
+    voxels = compounder.voxel_counts(0)
+    return {
+        "frames": counts.frames,
+        "placed": counts.placed,
+        "lost": counts.lost,
+        "unplaced": counts.unplaced,
+        "bricks": compounder.brick_count,
+        "voxels": sum(voxels.values()),
+        **{f"voxels_{state}": count for state, count in voxels.items()},
+        "seconds": round(seconds, 3),
+        "frames_per_s": round(counts.frames / max(seconds, 1e-9), 1),
+        "direction": reconstructor.direction,
+        "direction_source": reconstructor.direction_source,
+        "motion": reconstructor.motion.name,
+        "backend": compounder.backend,
+    }

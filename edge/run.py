@@ -1,0 +1,137 @@
+"""The reconstructor as a service: frames in from the bridge, poses, bricks, faults and status out. All I/O stands here."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from edge.bus import FrameIntake, Publisher, ipc
+from edge.config import Config
+from edge.console import say
+from edge.faults import FAULTS
+from edge.files.volumes import Volume, write_volume
+from edge.latency import Latencies
+from edge.messages import FaultRaised, Frame, MalformedMessage, Message, Status, SweepEnded
+from edge.peers import Peers
+from edge.reconstructor import Reconstructor
+from edge.services import SERVICES, STATUS_PERIOD_S
+
+FRAMES_PER_STEP = 8  # then status and faults have their turn
+
+
+class RunService:
+    """Drives one :class:`Reconstructor` with what the bridge pushes. ``step`` returns within a quarter of a second."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: Config, reconstructor: Reconstructor) -> None:
+        run_dir = Path(config.run_dir)
+        self._config = config
+        self._reconstructor = reconstructor
+        self._intake = FrameIntake(context, ipc(run_dir, "frames.run"), SERVICES["run"].queue_frames)
+        self._publisher = Publisher(context, ipc(run_dir, "run"))
+        self._peers = Peers(context, run_dir, "run", ("bridge", "record"))
+        self._latencies = Latencies()
+        self._saver = ThreadPoolExecutor(1, "save")
+        self._saving: list[tuple[SweepEnded, Future[tuple[str, ...]]]] = []
+        self._told = 0.0
+        self._heard = time.monotonic()
+
+    def step(self) -> None:
+        """Place what has come, then say how we are."""
+        self._intake.socket.poll(50)
+        for _ in range(FRAMES_PER_STEP):
+            try:
+                frame = self._intake.receive()
+            except MalformedMessage as wrong:
+                self._publish(FaultRaised(service="run", name="MALFORMED_FRAMES", detail=str(wrong)))
+                continue
+            if frame is None:
+                break
+            if isinstance(frame, Frame):
+                self._feed(frame)
+        if self._reconstructor.sweeping and time.monotonic() - self._heard > self._config.volume.silent_after_s:
+            self._say(self._reconstructor.finish("PROBE_SILENT"))
+        self._finish_saving()
+        for fault in self._peers.check():
+            self._publish(fault)
+        if time.monotonic() - self._told > STATUS_PERIOD_S:
+            self._publish(self.status())
+            self._told = time.monotonic()
+
+    def status(self) -> Status:
+        """The sign of life, with the counts of the current sweep and the latencies since the start."""
+        return Status(
+            service="run",
+            state="sweeping" if self._reconstructor.sweeping else "saving" if self._saving else "idle",
+            counts=msgspec.to_builtins(self._reconstructor.counts) | {"bricks": self._reconstructor.compounder.brick_count},
+            backend=f"{self._reconstructor.compounder.backend}, {self._reconstructor.motion.name} ({self._reconstructor.motion.backend})",
+            latency_ms=self._latencies.summary(),
+        )
+
+    def close(self) -> None:
+        """End the open sweep, finish what is being saved, close the sockets."""
+        self._say(self._reconstructor.finish("stopped"))
+        self._saver.shutdown()
+        self._finish_saving()
+        self._publish(self.status())
+        self._intake.close()
+        self._peers.close()
+        self._publisher.close()
+
+    def _feed(self, frame: Frame) -> None:
+        taken_ns = self._heard_now()
+        said = self._reconstructor.feed(frame)
+        placed_ns = time.monotonic_ns()
+        self._say(said)
+        published_ns = time.monotonic_ns()
+        self._latencies.add("queue", taken_ns - frame.received_ns)
+        self._latencies.add("reconstruct", placed_ns - taken_ns)
+        self._latencies.add("publish", published_ns - placed_ns)
+        self._latencies.add("received_to_published", published_ns - frame.received_ns)
+
+    def _heard_now(self) -> int:
+        now_ns = time.monotonic_ns()
+        self._heard = now_ns / 1e9
+        return now_ns
+
+    def _say(self, messages: list[Message]) -> None:
+        for message in messages:
+            if isinstance(message, SweepEnded) and self._config.volume.save:
+                self._save(message)
+            else:
+                self._publish(message)
+
+    def _publish(self, message: Message) -> None:
+        if isinstance(message, FaultRaised):
+            say(f"{message.name}: {FAULTS[message.name].operator} ({message.detail})")
+        self._publisher.say(message)
+
+    def _save(self, ended: SweepEnded) -> None:
+        """Write the volumes in the background: their voxels are copied now, so that the next sweep may begin."""
+        stem = f"sweep_{ended.boot_id:016x}_{ended.sweep:04d}"
+        work = write_sweep_volumes, Path(self._config.volume.save), stem, self._reconstructor.volumes()
+        self._saving.append((ended, self._saver.submit(*work)))
+
+    def _finish_saving(self) -> None:
+        for item in [item for item in self._saving if item[1].done()]:
+            self._saving.remove(item)
+            ended, work = item
+            try:
+                self._publish(msgspec.structs.replace(ended, files=work.result()))
+            except OSError as wrong:
+                fault = FaultRaised(service="run", name="VOLUME_NOT_SAVED", detail=str(wrong), boot_id=ended.boot_id, sweep=ended.sweep)
+                self._publish(fault)
+                self._publish(ended)
+
+
+def write_sweep_volumes(folder: Path, stem: str, volumes: dict[str, Volume], suffix: str = ".nrrd") -> tuple[str, ...]:
+    """``<stem>.nrrd`` for ultrasound, ``<stem>-photoacoustic.nrrd`` where there is any, each with ``-state`` beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[str] = []
+    for channel, volume in volumes.items():
+        path = folder / f"{stem}{'' if channel == 'ultrasound' else '-' + channel}{suffix}"
+        written += map(str, write_volume(path, volume))
+    return tuple(written)
