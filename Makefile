@@ -1,0 +1,50 @@
+# Everything sets itself up on a fresh Debian or Ubuntu machine with python3, python3-venv, make and g++.
+PYTHON ?= python3
+BIN := .venv/bin
+KERNELS := $(wildcard edge/compounding/*.cu edge/compounding/*.cuh edge/compounding/*.cpp edge/compounding/*.hpp)
+
+.PHONY: help demo test check fuzz bench gpu-check clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: .venv/runtime  ## a simulated probe, the whole device, and files for 3D Slicer in demo-out/
+	$(BIN)/sonosweep demo --out demo-out
+
+test: .venv/dev  ## all checks and tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+check: .venv/dev  ## lint and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fuzz: .venv/dev  ## 100,000 random and mutated wire messages
+	$(BIN)/python tests/firmware_bridge/fuzz_wire.py --count 100000
+
+bench: .venv/dev  ## what this machine does per second, and how accurately
+	$(BIN)/sonosweep bench
+
+gpu-check: .venv/dev  ## everything that needs a CUDA device, skipped elsewhere (pycuda is built for it)
+	$(BIN)/pip install --quiet "pycuda>=2024.1.2"
+	$(BIN)/pytest -m gpu
+	$(BIN)/sonosweep bench --backend cuda --json
+
+clean:  ## remove what make made
+	rm -rf .venv build demo-out *.egg-info edge/compounding/*.so
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "python3-venv is missing: sudo apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip setuptools wheel
+
+.venv/runtime: .venv/bin/python pyproject.toml setup.py $(KERNELS)
+	$(BIN)/pip install --quiet --no-build-isolation --editable .
+	touch $@
+
+.venv/dev: .venv/runtime
+	$(BIN)/pip install --quiet --no-build-isolation --editable ".[dev]"
+	touch $@
