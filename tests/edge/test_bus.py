@@ -1,0 +1,106 @@
+"""Bounded queues, numbered publications, peers that are missed."""
+
+import time
+
+import numpy as np
+import pytest
+
+from edge import peers as peers_module
+from edge.bus import BusError, FrameIntake, FrameQueue, Publisher, Subscriber, ipc
+from edge.daemon import AlreadyRunning, sole
+from edge.messages import FaultRaised, Frame, Geometry, Status
+from edge.peers import Peers
+
+
+def a_frame(sequence):
+    pixels = np.zeros((480, 640), np.uint8)
+    return Frame(
+        boot_id=1,
+        sweep=1,
+        sequence=sequence,
+        timestamp_ns=0,
+        geometry=Geometry(width=640, height=480, spacing_mm=(0.2, 0.2)),
+        pixels=pixels,
+    )
+
+
+def eventually(found, timeout_s=5.0):
+    deadline = time.monotonic() + timeout_s
+    while (value := found()) is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return value
+
+
+def test_a_queue_without_a_consumer_refuses(context, run_dir):
+    queue = FrameQueue(context, ipc(run_dir, "frames.run"), 4)
+    assert not queue.offer(a_frame(0))
+    queue.close(0)
+
+
+def test_a_full_queue_refuses_and_what_was_taken_arrives_in_order(context, run_dir):
+    queue = FrameQueue(context, ipc(run_dir, "frames.run"), 4)
+    intake = FrameIntake(context, ipc(run_dir, "frames.run"), 4)
+    deadline = time.monotonic() + 5
+    while not queue.offer(a_frame(0)) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    taken = 1
+    while taken < 500 and queue.offer(a_frame(taken), patience_ms=20):
+        taken += 1
+    assert taken < 500, "the queue grew without bound"
+    arrived = [eventually(intake.receive).sequence for _ in range(taken)]
+    assert arrived == list(range(taken))
+    intake.close()
+    queue.close(0)
+
+
+def test_a_slow_subscriber_learns_what_it_lost(context, run_dir):
+    publisher = Publisher(context, ipc(run_dir, "run"), messages=5)
+    subscriber = Subscriber(context, ipc(run_dir, "run"), (FaultRaised,), messages=5)
+    deadline = time.monotonic() + 5
+    while subscriber.receive() is None and time.monotonic() < deadline:
+        publisher.say(FaultRaised(service="run", name="FRAMES_LOST"))
+        time.sleep(0.01)
+    for number in range(20_000):
+        publisher.say(FaultRaised(service="run", name="FRAMES_LOST", detail=f"{number:>200}"))
+    heard = 0
+    while eventually(subscriber.receive, 0.3) is not None:
+        heard += 1
+    publisher.say(FaultRaised(service="run", name="FRAMES_LOST"))  # its number tells what came before it
+    assert eventually(subscriber.receive) is not None
+    assert heard < 20_000 and heard + subscriber.missed >= 20_000
+    subscriber.close()
+    publisher.close()
+
+
+def test_a_peer_that_falls_silent_is_named_once_and_may_come_back(context, run_dir, monkeypatch):
+    monkeypatch.setattr(peers_module, "GONE_AFTER_S", 0.2)
+    publisher = Publisher(context, ipc(run_dir, "bridge"))
+    peers = Peers(context, run_dir, "record", ("bridge", "run"))
+    status = Status(service="bridge", state="idle", counts={})
+
+    def heard():
+        publisher.say(status)
+        return (peers.check() == [] and peers.alive("bridge")) or None
+
+    assert eventually(heard) and not peers.alive("run")
+    time.sleep(0.3)
+    assert [fault.name for fault in peers.check()] == ["BRIDGE_GONE"]
+    assert peers.check() == [] and not peers.alive("bridge")
+    assert eventually(heard)
+    peers.close()
+    publisher.close()
+
+
+def test_a_socket_path_that_is_too_long_is_refused_by_name(tmp_path):
+    with pytest.raises(BusError, match="choose a shorter run_dir"):
+        ipc(tmp_path / ("x" * 100), "frames.run")
+
+
+def test_a_service_runs_once_in_a_run_directory(run_dir):
+    with sole(run_dir, "bridge"):
+        with sole(run_dir, "run"):
+            pass
+        with pytest.raises(AlreadyRunning, match="bridge is already running"), sole(run_dir, "bridge"):
+            pass
+    with sole(run_dir, "bridge"):
+        pass

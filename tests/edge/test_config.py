@@ -1,0 +1,39 @@
+"""The configuration is strict at the door and names file, key and cure."""
+
+import pytest
+
+from edge.config import Config, ConfigError, load, parse
+from edge.local_device import as_toml
+
+
+def test_an_unknown_key_is_refused_with_the_likely_one():
+    with pytest.raises(ConfigError, match=r"^edge.toml: volume.backand is not known; did you mean volume.backend\?$"):
+        parse('[volume]\nbackand = "host"', "edge.toml")
+
+
+def test_an_unknown_section_is_refused():
+    with pytest.raises(ConfigError, match="known: run_dir"):
+        parse("[zzzz]\nx = 1", "edge.toml")
+
+
+@pytest.mark.parametrize("text", ['[volume]\nspacing_mm = "wide"', '[motion]\ndirection = "up"', "run_dir = 5", "= ="])
+def test_a_wrong_value_is_refused_by_file_name(text):
+    with pytest.raises(ConfigError, match=r"^edge\.toml: "):
+        parse(text, "edge.toml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        load(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "edge.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load(tmp_path / "edge.toml")
+
+
+def test_what_is_written_for_a_local_device_is_read_back():
+    config = parse('run_dir = "/tmp/x"\n[volume]\nspacing_mm = 0.25\nfill_holes = true\n[motion]\ndirection = "-"', "a")
+    assert parse(as_toml(config), "b") == config
+    assert parse(as_toml(Config()), "c") == Config()
