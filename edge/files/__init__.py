@@ -1,0 +1,72 @@
+"""Files in and out: sweeps as an iterator of frames, finished volumes, crash-safe recordings.
+
+One table of what can be read as a sweep; everything else is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from edge.files.errors import (
+    CannotWrite,
+    MalformedFile,
+    NoCalibration,
+    NoPhysicalSpacing,
+    UnknownFile,
+    UnsupportedFile,
+)
+from edge.files.sequence import SequenceFile
+from edge.files.sequence_writer import write_sweep
+from edge.files.sweep import SweepFile
+
+__all__ = [
+    "open_sweep",
+    "write_sweep",
+    "SweepFile",
+    "FORMATS",
+    "CannotWrite",
+    "MalformedFile",
+    "NoCalibration",
+    "NoPhysicalSpacing",
+    "UnknownFile",
+    "UnsupportedFile",
+]
+
+
+class Format(NamedTuple):
+    """A kind of sweep file: how it is called, its endings, its first bytes, and what opens it (path, PLUS configuration)."""
+
+    name: str
+    endings: tuple[str, ...]
+    starts: tuple[bytes, ...]
+    open: Callable[[Path, Path | None], SweepFile]
+
+
+FORMATS = (
+    Format("PLUS sequence, MetaImage", (".igs.mha", ".mha"), (b"ObjectType", b"NDims", b"Comment"), SequenceFile),
+    Format("PLUS sequence, NRRD", (".igs.nrrd", ".nrrd"), (b"NRRD",), SequenceFile),
+)
+
+
+def open_sweep(path: Path, *, plus_config: Path | None = None) -> SweepFile:
+    """The sweep in ``path``, recognised by its first bytes, else by its ending.
+
+    ``plus_config`` names a PLUS configuration (XML) with ImageToProbe, for sweeps with tracker transforms only.
+    ``UnknownFile`` (with a list of what can be read), ``UnsupportedFile``, ``MalformedFile``, ``NoCalibration``.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as wrong:
+        raise UnknownFile(f"{path}: {wrong.strerror}; name a sweep file") from wrong
+    for known in FORMATS:
+        if start.startswith(known.starts):
+            return known.open(path, plus_config)
+    for known in FORMATS:
+        if path.name.lower().endswith(known.endings):
+            return known.open(path, plus_config)
+    readable = "; ".join(f"{known.name} ({', '.join(known.endings)})" for known in FORMATS)
+    raise UnknownFile(f"{path}: is not a sweep that can be read; there are {readable}")

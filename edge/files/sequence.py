@@ -1,0 +1,225 @@
+"""PLUS/IGSIO sequences (`.igs.mha`, `.igs.nrrd`) as frames: MF orientation, millimetres, nanoseconds, ImageToReference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.files import plus
+from edge.files.errors import MalformedFile, NoPhysicalSpacing, UnsupportedFile
+from edge.files.headers import ORIENTATION_FIELDS, Header, read_header
+from edge.files.kept import FIELD, FrameKept, SweepKept, unsplit
+from edge.files.payload import Payload
+from edge.files.sweep import SweepFile
+from edge.messages import Frame, Geometry
+from edge.transform import Transform
+
+ASSUMED_FRAMES_PER_S = 20.0  # of a sequence without timestamps; said in the description
+SPACING_AGREES = 0.05  # relative; a header that is further from the calibration than this is not believed
+_SAMPLE_RANGES = {"u1": (0.0, 255.0), "u2": (0.0, 65535.0)}
+_FLIPS = {"MF": (False, False), "UF": (False, True), "MN": (True, False), "UN": (True, True)}  # rows, columns
+
+
+class SequenceFile(SweepFile):
+    """A PLUS sequence. Images whose ImageStatus is not OK are left out (their numbers are missing from the sequence).
+
+    ``frame_fields(index)`` are the header fields of a frame as they stand in the file, unknown ones included.
+    """
+
+    def __init__(self, path: Path, plus_config: Path | None = None) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            self._header = header = read_header(file, str(path))
+        self.kind = "igs.nrrd" if header.format == "NRRD" else "igs.mha"
+        self._width, self._height, self._count = _shape(header, path)
+        if header.frames and max(header.frames) >= self._count:
+            raise MalformedFile(f"{path}: describes frame {max(header.frames)} but holds {self._count} images")
+        self._kept: SweepKept | None = _parse(SweepKept, header.fields, path)
+        self._orientation = next((header.fields[o] for o in ORIENTATION_FIELDS if o in header.fields), "MF").upper()
+        if self._orientation[:2] not in _FLIPS or self._orientation[2:] not in ("", "A", "N", "D"):
+            raise UnsupportedFile(f"{path}: image orientation {self._orientation} is not read here; save the sweep as MF, MN, UF or UN")
+        self._valid = [i for i in range(self._count) if self._image_is_valid(i)]
+        self.frame_count = len(self._valid)
+        self._place(plus_config)
+        self._times = self._timestamps()
+        span_s = (self._times[self._valid[-1]] - self._times[self._valid[0]]) / 1e9 if len(self._valid) > 1 else 0.0
+        self.frames_per_s = (len(self._valid) - 1) / span_s if span_s > 0 else None
+        self.description = self._describe()
+
+    @property
+    def geometry(self) -> Geometry:
+        """Linear; the spacing of the header where that is real, else that of the calibration."""
+        if self._kept is not None:
+            return self._kept.geometry
+        if self._spacing_mm is None:
+            raise NoPhysicalSpacing(
+                f"{self.path}: does not say how large a pixel is (ElementSpacing is 1 1 and no image transform is at hand); "
+                "name the PLUS configuration file with its ImageToProbe calibration (--plus-config)"
+            )
+        return Geometry(width=self._width, height=self._height, spacing_mm=self._spacing_mm)
+
+    def frame_fields(self, index: int) -> dict[str, str]:
+        """Header fields of image ``index`` of the file, as text."""
+        return dict(self._header.frames.get(index, {}))
+
+    def frames(self) -> Iterator[Frame]:
+        """See :class:`SweepFile`. A pixel array is [rows, columns], MF, read-only."""
+        geometry = self.geometry
+        geometry.check()
+        with self.path.open("rb") as file:
+            file.seek(self._header.data_at)
+            payload = Payload(file, self._header.encoding, str(self.path))
+            valid = set(self._valid)
+            for index in range(self._count):
+                pixels = self._pixels(payload, index)
+                if index in valid:
+                    yield self._frame(index, geometry, pixels)
+
+    def _pixels(self, payload: Payload, index: int) -> NDArray[Any]:
+        stored = np.dtype(self._header.dtype)
+        data = payload.exactly(self._width * self._height * stored.itemsize, f"image {index} of {self._count}")
+        pixels = np.frombuffer(data, stored).reshape(self._height, self._width)
+        rows, columns = _FLIPS[self._orientation[:2]]
+        pixels = np.ascontiguousarray(pixels[:: -1 if rows else 1, :: -1 if columns else 1], stored.newbyteorder("<"))
+        pixels.flags.writeable = False
+        return pixels
+
+    def _frame(self, index: int, geometry: Geometry, pixels: NDArray[Any]) -> Frame:
+        fields = self._header.frames.get(index, {})
+        status, pose = plus.pose_of(fields, self._route, self._calibration, self._at(index))
+        frame = Frame(
+            boot_id=0,
+            sweep=0,
+            sequence=index,
+            timestamp_ns=self._times[index],
+            last=index == self._valid[-1],
+            geometry=geometry,
+            sample_range=_SAMPLE_RANGES[self._header.dtype[1:]],
+            pose_status=status,
+            image_to_reference=None if pose is None else tuple(pose.matrix.ravel().tolist()),
+            pixels=pixels,
+        )
+        if self._kept is None:
+            return frame
+        kept: FrameKept = _parse(FrameKept, fields, self._at(index)) or FrameKept()
+        return self._kept.restore(kept.restore(frame), _whole(fields.get("FrameNumber", str(index)), self._at(index)))
+
+    def _place(self, plus_config: Path | None) -> None:
+        """Find the way from Image to Reference, and with it the size of a pixel."""
+        named = {key for fields in self._header.frames.values() for key in fields if key.endswith("ToReferenceTransform")}
+        named |= {key for fields in self._header.frames.values() for key in fields if key.endswith("ToTrackerTransform")}
+        self._route = plus.route_of({key.removesuffix("Transform") for key in named})
+        self._calibration = None if plus_config is None else plus.image_to_probe(plus_config)
+        if self._calibration is None:
+            self._calibration = self._own_calibration()
+        self.has_poses = self._route == "ImageToReference" or (self._route != "" and self._calibration is not None)
+        stated = self._header.spacing[:2]
+        calibrated = self._calibrated_spacing()
+        real = len(stated) == 2 and stated != (1.0, 1.0) and min(stated) > 0
+        agrees = real and (calibrated is None or np.allclose(stated, calibrated, rtol=SPACING_AGREES))
+        self._spacing_mm: tuple[float, float] | None = (stated[0], stated[1]) if agrees else calibrated
+        self._spacing_from = "header" if agrees else "calibration" if calibrated else "unknown"
+
+    def _own_calibration(self) -> Transform | None:
+        for index, fields in self._header.frames.items():
+            if fields.get("ImageToProbeTransformStatus", "OK") == "OK" and "ImageToProbeTransform" in fields:
+                return plus.transform("ImageToProbe", fields["ImageToProbeTransform"], self._at(index))
+        return None
+
+    def _calibrated_spacing(self) -> tuple[float, float] | None:
+        """Millimetres of one column and one row: the lengths of the first two axes of an image transform."""
+        image = self._calibration
+        if self._route == "ImageToReference":
+            poses = (plus.pose_of(fields, self._route, None, self._at(i)) for i, fields in sorted(self._header.frames.items()))
+            image = next((pose for status, pose in poses if status == "ok"), None)
+        if image is None:
+            return None
+        lateral, axial = np.linalg.norm(image.matrix[:3, :2], axis=0)
+        return float(lateral), float(axial)
+
+    def _image_is_valid(self, index: int) -> bool:
+        fields = self._header.frames.get(index, {})
+        return fields.get("ImageStatus", fields.get("Status", "OK")).upper() == "OK"
+
+    def _timestamps(self) -> list[int]:
+        """Probe time of each image in ns; without timestamps, a stated rate."""
+        written = [self._header.frames.get(i, {}).get("Timestamp") for i in range(self._count)]
+        times = [0] * self._count
+        for index, text in enumerate(written):
+            if text is None or index not in self._header.frames:
+                times[index] = round(index * 1e9 / ASSUMED_FRAMES_PER_S)
+                continue
+            try:
+                times[index] = int((Decimal(text) * 10**9).to_integral_value())
+            except (InvalidOperation, ValueError, OverflowError):
+                raise MalformedFile(f"{self._at(index)}: Timestamp is not a number of seconds: {text[:40]!r}") from None
+            if abs(times[index]) >= 2**63:
+                raise MalformedFile(f"{self._at(index)}: Timestamp is out of range: {text[:40]!r}")
+        self._timed = None not in written
+        return times
+
+    def _at(self, index: int) -> str:
+        return f"{self.path}: frame {index}"
+
+    def _describe(self) -> dict[str, Any]:
+        fields = {k: v for k, v in self._header.fields.items() if not k.startswith(FIELD)}
+        found: dict[str, Any] = {
+            "orientation_in_file": self._orientation,
+            "samples": {"u1": "uint8", "u2": "uint16"}[self._header.dtype[1:]],
+            "compressed": self._header.encoding != "raw",
+            "spacing_from": self._spacing_from,
+            "poses_from": self._route if self.has_poses else "",
+            "transforms": sorted({k.removesuffix("Transform") for f in self._header.frames.values() for k in f if k.endswith("Transform")}),
+            "images_invalid": self._count - len(self._valid),
+            "fields": fields,
+        }
+        notes = []
+        if self._route == "ProbeToTracker":
+            notes.append("no ReferenceToTracker: Reference is the tracker itself")
+        if self._route not in ("", "ImageToReference") and self._calibration is None:
+            notes.append("tracked, but ImageToProbe is not known: name the PLUS configuration file with --plus-config")
+        if not self._timed:
+            notes.append(f"not every frame has a timestamp: {ASSUMED_FRAMES_PER_S:g} frames/s are assumed")
+        if self._kept is not None and self._kept.pose_source:
+            found["poses_from"] = self._kept.pose_source
+        return {**found, "notes": notes}
+
+
+def _shape(header: Header, path: Path) -> tuple[int, int, int]:
+    """Columns, rows, images."""
+    if not header.is_sequence:
+        raise UnsupportedFile(f"{path}: is one volume and not a sweep; see it with `sonosweep info`")
+    if header.dtype[1:] not in _SAMPLE_RANGES:
+        raise UnsupportedFile(f"{path}: samples of type {header.dtype} are not read here; save the sweep as 8 or 16 bit without sign")
+    spatial = [n for n, kind in zip(header.sizes, header.kinds, strict=True) if kind == "domain"]
+    listed = [n for n, kind in zip(header.sizes, header.kinds, strict=True) if kind in ("list", "time")]
+    others = [n for n, kind in zip(header.sizes, header.kinds, strict=True) if kind not in ("domain", "list", "time")]
+    if len(spatial) == 3 and not listed:
+        listed = [spatial.pop()]
+    if any(n > 1 for n in (*spatial[2:], *others)) or len(spatial) < 2 or len(listed) > 1:
+        raise UnsupportedFile(f"{path}: is not a sequence of grey 2D images (sizes {header.sizes}, axes {header.kinds})")
+    if max(spatial) > 4096:
+        raise UnsupportedFile(f"{path}: images of {spatial[0]} x {spatial[1]} pixels are larger than the 4096 x 4096 that are read here")
+    return spatial[0], spatial[1], listed[0] if listed else 1
+
+
+def _parse(kind: type[Any], fields: dict[str, str], where: Path | str) -> Any:
+    text = unsplit(fields)
+    if not text:
+        return None
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.MsgspecError as wrong:
+        raise MalformedFile(f"{where}: the {FIELD} fields are damaged ({wrong})") from wrong
+
+
+def _whole(text: str, where: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise MalformedFile(f"{where}: FrameNumber is not a whole number: {text[:40]!r}")
+    return int(text)

@@ -1,0 +1,199 @@
+"""Finished volumes as files that 3D Slicer, ITK-SNAP and SimpleITK open: `.nrrd`, `.mha`, `.nii.gz`. The same volume gives the same bytes.
+
+Voxel (i, j, k) lies at origin_mm + spacing_mm * (i, j, k), in all three formats. The axes of Reference are written as LPS (which is
+what the tools assume); they are not anatomical unless the reference marker was.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.files.atomic import replacing
+from edge.files.errors import CannotWrite, UnknownFile, UnsupportedFile
+from edge.files.headers import read_header
+from edge.files.payload import Payload
+
+ZLIB_LEVEL = 1
+STATES = {0: "empty", 1: "measured", 2: "interpolated between two frames", 3: "hole-filled"}
+_SIZE_DIGITS = 20
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A dense grid in Reference. ``intensity`` and ``state`` uint8 [k, j, i]; spacing isotropic; ``origin_mm`` of voxel (0, 0, 0).
+
+    ``metadata`` keys are words (letters, digits, ``_``), values one line of text each.
+    """
+
+    intensity: NDArray[np.uint8]
+    origin_mm: tuple[float, float, float]
+    spacing_mm: float
+    metadata: dict[str, str] = field(default_factory=dict)
+    state: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0, 0), np.uint8))
+
+
+@dataclass(frozen=True)
+class StoredVolume:
+    """A volume as a file has it: ``voxels`` [k, j, i] of any type, ``origin_mm`` and ``spacing_mm`` by axis (x, y, z)."""
+
+    path: Path
+    kind: str
+    voxels: NDArray[Any]
+    origin_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float]
+    metadata: dict[str, str]
+
+
+def write_volume(path: Path, volume: Volume) -> Path:
+    """Write the intensities, whole or not at all; the ending of ``path`` chooses the format. Answers ``path``."""
+    _, ending = _split_name(path)
+    _check(path, volume.intensity, volume.metadata)
+    with replacing(path) as out:
+        _WRITERS[ending](out, volume)
+    return path
+
+
+def write_state(path: Path, volume: Volume) -> Path:
+    """Write the voxel states (0 empty, 1 measured, 2 interpolated, 3 filled) as a label volume beside ``path``: ``<stem>-state``."""
+    labels = "; ".join(f"{number} {meaning}" for number, meaning in STATES.items())
+    state = replace(volume, intensity=volume.state, metadata={**volume.metadata, "state_labels": labels})
+    return write_volume(state_path(path), state)
+
+
+def state_path(path: Path) -> Path:
+    """``leg.nii.gz`` to ``leg-state.nii.gz``."""
+    stem, ending = _split_name(path)
+    return path.with_name(f"{stem}-state{ending}")
+
+
+def read_volume(path: Path) -> StoredVolume:
+    """Read a volume of one of the formats, ours or not. ``UnsupportedFile`` where its axes are turned against those of space."""
+    _, ending = _split_name(path)
+    if ending in (".nii.gz", ".nii"):
+        from edge.files import nifti  # nibabel takes 0.3 s to import, and the services never need it
+
+        return StoredVolume(path, "nifti", *nifti.read(path))
+    with path.open("rb") as file:
+        header = read_header(file, str(path))
+        if header.is_sequence:
+            raise UnsupportedFile(f"{path}: is a sweep and not a volume")
+        if len(header.sizes) != 3 or not header.aligned:
+            raise UnsupportedFile(f"{path}: is not one grey volume with axes along those of space (sizes {header.sizes})")
+        dtype = np.dtype(header.dtype)
+        payload = Payload(file, header.encoding, str(path))
+        size = int(np.prod(header.sizes, dtype=object)) * dtype.itemsize
+        voxels = np.frombuffer(payload.exactly(size, "the voxels"), dtype).reshape(header.sizes[::-1])
+    known = _NRRD_KEYS if header.format == "NRRD" else _META_KEYS
+    metadata = {key: value for key, value in header.fields.items() if key not in known}
+    kind = "nrrd" if header.format == "NRRD" else "mha"
+    return StoredVolume(path, kind, voxels, _three(header.origin, 0.0), _three(header.spacing, 1.0), metadata)
+
+
+def _three(values: tuple[float, ...], default: float) -> tuple[float, float, float]:
+    x, y, z = values if len(values) == 3 else (default,) * 3
+    return x, y, z
+
+
+def _split_name(path: Path) -> tuple[str, str]:
+    for ending in (*_WRITERS, ".nii"):
+        if path.name.lower().endswith(ending) and len(path.name) > len(ending):
+            return path.name[: -len(ending)], path.name[-len(ending) :].lower()
+    raise UnknownFile(f"{path}: a volume's name ends with one of {', '.join(_WRITERS)}")
+
+
+def _check(path: Path, voxels: NDArray[Any], metadata: Mapping[str, str]) -> None:
+    if voxels.ndim != 3 or voxels.dtype != np.uint8 or not voxels.size:
+        raise CannotWrite(f"{path}: a volume is uint8 [k, j, i] with at least one voxel, got {voxels.dtype} {voxels.shape}")
+    for key, value in metadata.items():
+        if not re.fullmatch(r"[A-Za-z]\w*", key, re.ASCII) or key in _META_KEYS or key in _NRRD_KEYS or key.startswith("Seq_Frame"):
+            raise CannotWrite(f"{path}: {key!r} cannot name metadata; use letters, digits and _, and no field of the file format")
+        if not value.isprintable() or value != value.strip() or not value:
+            raise CannotWrite(f"{path}: the metadata {key} must be one line of text, got {value[:60]!r}")
+
+
+def _deflate(out: BinaryIO, voxels: NDArray[Any], wbits: int) -> None:
+    """Slice by slice: no second copy of the volume."""
+    stream = zlib.compressobj(ZLIB_LEVEL, zlib.DEFLATED, wbits)
+    for one in voxels:
+        out.write(stream.compress(np.ascontiguousarray(one).data.cast("B")))
+    out.write(stream.flush())
+
+
+def _write_nrrd(out: BinaryIO, volume: Volume) -> None:
+    size, step = volume.intensity.shape[::-1], repr(float(volume.spacing_mm))
+    lines = [
+        "NRRD0004",
+        "type: uint8",
+        "dimension: 3",
+        "space: left-posterior-superior",
+        f"sizes: {size[0]} {size[1]} {size[2]}",
+        f"space directions: ({step},0,0) (0,{step},0) (0,0,{step})",
+        "kinds: domain domain domain",
+        "encoding: gzip",
+        f"space origin: ({','.join(repr(float(v)) for v in volume.origin_mm)})",
+        'space units: "mm" "mm" "mm"',
+        *(f"{key}:={value}".replace("\\", "\\\\") for key, value in volume.metadata.items()),
+        "",
+        "",
+    ]
+    out.write("\n".join(lines).encode())
+    _deflate(out, volume.intensity, 16 + zlib.MAX_WBITS)  # a gzip member without a time or a name
+
+
+def _write_meta(out: BinaryIO, volume: Volume) -> None:
+    width, height, depth = volume.intensity.shape[::-1]
+    step = repr(float(volume.spacing_mm))
+    head = [
+        "ObjectType = Image",
+        "NDims = 3",
+        "BinaryData = True",
+        "BinaryDataByteOrderMSB = False",
+        "CompressedData = True",
+    ]
+    tail = [
+        "TransformMatrix = 1 0 0 0 1 0 0 0 1",
+        f"Offset = {' '.join(repr(float(v)) for v in volume.origin_mm)}",
+        "CenterOfRotation = 0 0 0",
+        "AnatomicalOrientation = RAI",
+        f"ElementSpacing = {step} {step} {step}",
+        f"DimSize = {width} {height} {depth}",
+        *(f"{key} = {value}" for key, value in volume.metadata.items()),
+        "ElementType = MET_UCHAR",
+        "ElementDataFile = LOCAL",
+    ]
+    out.write("\n".join(head).encode() + b"\n")
+    size_at = out.tell()
+    out.write(b"CompressedDataSize = " + b" " * _SIZE_DIGITS + b"\n" + "\n".join(tail).encode() + b"\n")
+    data_at = out.tell()
+    _deflate(out, volume.intensity, zlib.MAX_WBITS)
+    size = out.tell() - data_at
+    out.seek(size_at)
+    out.write(f"CompressedDataSize = {size:<{_SIZE_DIGITS}}".encode())
+    out.seek(0, 2)
+
+
+def _write_nifti(out: BinaryIO, volume: Volume) -> None:
+    from edge.files import nifti  # nibabel takes 0.3 s to import, and the services never need it
+
+    nifti.write(out, volume.intensity, volume.origin_mm, volume.spacing_mm, volume.metadata)
+
+
+_WRITERS: dict[str, Callable[[BinaryIO, Volume], None]] = {".nrrd": _write_nrrd, ".mha": _write_meta, ".nii.gz": _write_nifti}
+_NRRD_KEYS = frozenset(
+    "type|dimension|space|sizes|space directions|kinds|encoding|space origin|space units|endian|units|space dimension|spacings|thicknesses|"
+    "labels|centers|measurement frame|content|min|max|block size".split("|")
+)
+_META_KEYS = frozenset(
+    "ObjectType NDims BinaryData BinaryDataByteOrderMSB ElementByteOrderMSB CompressedData CompressedDataSize TransformMatrix Offset "
+    "Position Origin Rotation Orientation CenterOfRotation AnatomicalOrientation ElementSpacing ElementSize DimSize ElementType "
+    "ElementDataFile ElementNumberOfChannels ID ParentID Name Color Comment HeaderSize Modality Kinds ElementMin ElementMax SequenceID "
+    "DistanceUnits".split()
+)
