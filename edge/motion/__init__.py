@@ -9,10 +9,11 @@ from pathlib import Path
 from edge.config import MotionConfig
 from edge.messages import Frame
 from edge.motion.constant import ConstantMotion, read_preset
+from edge.motion.network import open_network
 from edge.motion.recorded import RecordedMotion
-from edge.motion.source import Image, MotionSource, MotionUnavailable, Step
+from edge.motion.source import Image, MotionFailed, MotionSource, MotionUnavailable, Step
 
-__all__ = ["SOURCES", "Image", "MotionSource", "MotionUnavailable", "Step", "open_motion"]
+__all__ = ["SOURCES", "Image", "MotionFailed", "MotionSource", "MotionUnavailable", "Step", "open_motion"]
 
 
 class Reflected:
@@ -41,7 +42,17 @@ def _constant(config: MotionConfig) -> MotionSource:
     return ConstantMotion(config.speed_mm_s, read_preset(Path(config.preset)) if config.preset else None)
 
 
-SOURCES: dict[str, Callable[[MotionConfig], MotionSource]] = {"recorded": _recorded, "constant": _constant}
+def _network(config: MotionConfig) -> MotionSource:
+    if not config.model:
+        raise MotionUnavailable("motion from a network needs its bundle: set motion.model or give --model BUNDLE")
+    return open_network(Path(config.model), config.backend)
+
+
+SOURCES: dict[str, Callable[[MotionConfig], MotionSource]] = {
+    "recorded": _recorded,
+    "constant": _constant,
+    "network": _network,
+}
 
 
 def open_motion(config: MotionConfig) -> MotionSource:

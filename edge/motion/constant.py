@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from edge.messages import Frame
-from edge.motion.source import Image, MotionUnavailable, Step
+from edge.motion.source import Image, MotionFailed, MotionUnavailable, Step
 from edge.transform import Transform, first_image_to_reference, motion
 
 Six = tuple[float, float, float, float, float, float]
@@ -74,7 +74,7 @@ class ConstantMotion:
         elapsed_ns, self._before_ns = frame.timestamp_ns - self._before_ns, frame.timestamp_ns
         if self._preset is None or self._step is None:
             if elapsed_ns < 0:
-                return Step(reason="the probe's clock ran backwards")
+                raise MotionFailed(f"the probe's clock ran back by {-elapsed_ns / 1e9:g} s at frame {frame.sequence}")
             return Step(center_to_previous=motion((0, 0, self._speed_mm_s * elapsed_ns / 1e9), (0, 0, 0)))
         # A hand's steps are alike from frame to frame: the spread grows with their number and not with its root.
         spread = tuple(s * elapsed_frames for s in self._preset.spread)

@@ -18,6 +18,10 @@ class MotionUnavailable(SonosweepError):
     """The asked-for source of motion cannot run: a file is not named or cannot be used, or a backend is missing."""
 
 
+class MotionFailed(SonosweepError):
+    """A relative source cannot go on: the chain of motions is broken, and the sweep ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """What a source says about one frame: an absolute pose, or a relative motion, or the reason why there is none.
@@ -25,7 +29,7 @@ class Step:
     ``image_to_reference``: ImageToReference, absolute. ``center_to_previous``: CenterToPreviousCenter since the frame
     given to the source before: CenterToReference(t) = CenterToReference(t-1), read as PreviousCenterToReference,
     @ center_to_previous. ``uncertainty``: standard deviations of the relative motion (tx, ty, tz in mm, rx, ry, rz in
-    rad), empty where not known. ``reason``: a clause for the operator's log; the frame has no pose.
+    rad), empty where not known. ``reason``: a clause for the operator's log; the frame has no pose (absolute sources).
     """
 
     image_to_reference: Transform | None = None
@@ -56,4 +60,7 @@ class MotionSource(Protocol):
         """The pose of a sweep's first frame: absolute, or a reason (then the next frame may start the sweep)."""
 
     def step(self, frame: Frame, image: Image, elapsed_frames: int) -> Step:
-        """The pose of the next frame. ``elapsed_frames`` is 1, and 1 more for each frame that was lost in between."""
+        """The pose of the next frame. ``elapsed_frames`` is 1, and 1 more for each frame that was lost in between.
+
+        ``MotionFailed`` where a relative source has no motion for it.
+        """

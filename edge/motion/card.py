@@ -1,0 +1,169 @@
+"""The card of a model bundle: everything that must be known to run a network and to trust it, as strict structs.
+
+A bundle is a folder or a .zip with ``card.json``, one step graph (ONNX) per variant and ``golden.npz``. A *step graph* takes one
+image and the state that the step before left, and gives the motion since that image and the new state; state is explicit input
+and output, so that a device backend can keep it where it computes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from edge.errors import SonosweepError
+
+CARD = "card.json"
+Ports = dict[str, tuple[tuple[int | str, ...], str]]  # name: (shape, a name where it is not fixed; numpy type)
+Six = tuple[float, float, float, float, float, float]
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+
+
+class BundleCorrupt(SonosweepError):
+    """A bundle cannot be read: a file is missing, damaged, not what the card says, or the card is not a card."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the card."""
+
+
+class ImageInput(Entry, frozen=True, kw_only=True):
+    """The graph input that takes the image: float32 [1, 1, height, width], grey values 0 to 255 of the 8-bit image.
+
+    The window hangs from the middle of the image's top edge; beyond the image it is 0 (``resample.Resampler``).
+    """
+
+    input: str
+    width: int
+    height: int
+    spacing_mm: tuple[float, float]  # lateral, axial
+    anchor: Literal["top-centre"] = "top-centre"
+
+
+class Normalisation(Entry, frozen=True, kw_only=True):
+    """A graph input (float32) that fits the network to a probe: scale or shift per channel. ``values`` in C order."""
+
+    input: str
+    shape: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+class StateTensor(Entry, frozen=True, kw_only=True):
+    """A tensor that the step hands to itself: graph output ``output`` is graph input ``input`` of the next step.
+
+    At the start of a sweep every tensor holds ``initial``, and the first image is run ``Card.start_runs`` times; after each of
+    these runs a ``first-frame`` tensor keeps what the run left and an ``initial`` one is set back. So a map of the previous
+    frame begins as that of the first, and a ring of pair features is filled with the first frame's pair with itself.
+    """
+
+    input: str
+    output: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "float16"] = "float32"
+    initial: float = 0.0
+    start: Literal["first-frame", "initial"] = "first-frame"
+
+
+class Graph(Entry, frozen=True, kw_only=True):
+    """One variant's step graph. ``tolerance``: how far each output may be from the golden one, absolute, per output."""
+
+    file: str
+    tolerance: dict[str, float] = {}
+
+
+class MotionOutput(Entry, frozen=True, kw_only=True):
+    """What the numbers mean: ``output`` [1, 6] times ``scale`` is CenterToPreviousCenter in canonical direction.
+
+    Order tx, ty, tz, rx, ry, rz; R = Rz Ry Rx (``edge.transform.motion``). ``uncertainty`` (output [1, 6], empty: none) is in
+    the same scaled numbers.
+    """
+
+    output: str
+    scale: Six = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    units: Literal["mm, rad"] = "mm, rad"
+    angles: Literal["Rz Ry Rx"] = "Rz Ry Rx"
+    uncertainty: str = ""
+    uncertainty_is: Literal["", "log variance", "standard deviation"] = ""
+
+
+class Metric(Entry, frozen=True, kw_only=True):
+    """One measured figure, beside the same figure of the constant-motion baseline."""
+
+    measured_on: str
+    name: str
+    value: float
+    constant_motion: float
+
+
+class Card(Entry, frozen=True, kw_only=True):
+    """``card.json``. ``files``: sha256 of every other file of the bundle (filled in by ``sonosweep export bundle``)."""
+
+    format: Literal[1] = 1
+    kind: Literal["motion"]
+    name: str
+    version: str
+    summary: str
+    graphs: dict[str, Graph]
+    image: ImageInput
+    motion: MotionOutput
+    normalisation: tuple[Normalisation, ...] = ()
+    state: tuple[StateTensor, ...] = ()
+    start_runs: int = 1
+    golden: str = "golden.npz"
+    trained_on: str
+    metrics: tuple[Metric, ...] = ()
+    licence: str
+    attribution: str = ""
+    intended_use: str = "research; not for clinical use"
+    files: dict[str, str] = {}
+
+    def signature(self) -> tuple[Ports, Ports]:
+        """Inputs and outputs that every step graph of this bundle must have."""
+        inputs: Ports = {self.image.input: ((1, 1, self.image.height, self.image.width), "float32")}
+        outputs: Ports = {self.motion.output: ((1, 6), "float32")}
+        if self.motion.uncertainty:
+            outputs[self.motion.uncertainty] = ((1, 6), "float32")
+        for fixed in self.normalisation:
+            inputs[fixed.input] = (fixed.shape, "float32")
+        for state in self.state:
+            inputs[state.input] = outputs[state.output] = (state.shape, state.dtype)
+        return inputs, outputs
+
+
+def parse_card(text: bytes, name: str) -> Card:
+    """The card in ``text``; ``BundleCorrupt`` says what is wrong in the file called ``name``."""
+    try:
+        card = msgspec.json.decode(text, type=Card)
+        _check(card)
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as wrong:
+        raise BundleCorrupt(f"{name}: {wrong}; take the bundle from its source again or mend the card") from wrong
+    return card
+
+
+def _check(card: Card) -> None:
+    """``ValueError`` with a clause for anything that the types cannot say."""
+    for file in (card.golden, *(g.file for g in card.graphs.values()), *card.files):
+        if not PLAIN_NAME.fullmatch(file) or file == CARD:
+            raise ValueError(f"{file!r} is not a plain file name")
+    if not card.graphs:
+        raise ValueError("graphs names no variant")
+    image, motion = card.image, card.motion
+    if not (8 <= image.width <= 4096 and 8 <= image.height <= 4096 and all(0.01 <= s <= 10 for s in image.spacing_mm)):
+        raise ValueError(f"an image of {image.width} x {image.height} pixels of {image.spacing_mm} mm is out of range")
+    shapes = [*(n.shape for n in card.normalisation), *(s.shape for s in card.state)]
+    if any(size < 1 for shape in shapes for size in shape) or sum(map(math.prod, shapes)) > 2**26:
+        raise ValueError("state and normalisation shapes must be positive and below 256 MiB")
+    for entry in card.normalisation:
+        if math.prod(entry.shape) != len(entry.values):
+            raise ValueError(f"normalisation {entry.input} has {len(entry.values)} values for the shape {entry.shape}")
+    if bool(motion.uncertainty) != bool(motion.uncertainty_is):
+        raise ValueError("motion.uncertainty and motion.uncertainty_is go together")
+    if not 1 <= card.start_runs <= 64:
+        raise ValueError(f"start_runs is {card.start_runs}; 1 to 64 are possible")
+    ports: list[Any] = [card.image.input, *(n.input for n in card.normalisation), *(s.input for s in card.state)]
+    outputs = [motion.output, *filter(None, [motion.uncertainty]), *(s.output for s in card.state)]
+    for names in (ports, outputs):
+        if len(set(names)) != len(names):
+            raise ValueError(f"a name is used twice in {names}")

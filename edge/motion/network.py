@@ -1,0 +1,125 @@
+"""Motion from the images alone: a network's step graph, proved on its golden sequence before the first frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+import edge.motion.ort as ort
+from edge.messages import Frame
+from edge.motion.bundle import Bundle, open_bundle
+from edge.motion.card import BundleCorrupt, Card
+from edge.motion.golden import prove, read_golden
+from edge.motion.resample import Resampler
+from edge.motion.source import Image, MotionFailed, MotionUnavailable, Step
+from edge.motion.stepper import BundleMismatch, Runner, Stepper
+from edge.transform import first_image_to_reference, motion
+
+
+class Backend(NamedTuple):
+    """A way to run step graphs: what it lacks here (empty: nothing), how it loads one (graph, threads), its variants."""
+
+    missing: Callable[[], str]
+    load: Callable[[bytes, int], Runner]
+    variants: tuple[str, ...]  # best first
+
+
+MOTION_BACKENDS = {"ort": Backend(ort.missing, ort.Runner, ("fp32",))}
+
+
+class ProbeNormalisation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``BUNDLE.probe.json`` beside a bundle: normalisation values of the probe at hand, estimated on its own images."""
+
+    kind: Literal["probe-normalisation"] = "probe-normalisation"
+    format: Literal[1] = 1
+    bundle: str  # identity of the bundle that it belongs to
+    probe: str
+    values: dict[str, tuple[float, ...]]  # by graph input, in C order; inputs left out keep the card's
+
+
+class NetworkMotion:
+    """Relative motions in canonical direction, with their standard deviations where the network gives them."""
+
+    relative = True
+
+    def __init__(self, name: str, backend: str, card: Card, stepper: Stepper) -> None:
+        self.name, self.backend = f"network: {name}", backend
+        self._meaning, self._stepper = card.motion, stepper
+        self._resample = Resampler(card.image.width, card.image.height, card.image.spacing_mm)
+        self._scale = np.array(card.motion.scale)
+
+    def start(self, frame: Frame, image: Image) -> Step:
+        """The first image lies in the plane z = 0 of Reference, and primes the network's state."""
+        self._stepper.start(self._resample(image, frame.geometry.spacing_mm))
+        return Step(image_to_reference=first_image_to_reference(frame.geometry.spacing_mm))
+
+    def step(self, frame: Frame, image: Image, elapsed_frames: int) -> Step:
+        """The motion since the image given before, however many frames were lost in between."""
+        outputs = self._stepper.step(self._resample(image, frame.geometry.spacing_mm))
+        values = outputs[self._meaning.output].reshape(6) * self._scale
+        if not np.isfinite(values).all():
+            raise MotionFailed(f"{self.name} gave no finite motion for frame {frame.sequence}: {values.tolist()}")
+        return Step(center_to_previous=motion(values[:3], values[3:]), uncertainty=self._uncertainty(outputs))
+
+    def _uncertainty(self, outputs: dict[str, np.ndarray]) -> tuple[float, ...]:
+        if not self._meaning.uncertainty:
+            return ()
+        said = outputs[self._meaning.uncertainty].reshape(6).astype(np.float64)
+        deviation = np.exp(said / 2) if self._meaning.uncertainty_is == "log variance" else said
+        return tuple((deviation * np.abs(self._scale)).tolist())
+
+
+def choose_backend(name: str) -> str:
+    """``name``, or the first that runs here for ``auto``; ``MotionUnavailable`` says what is lacking."""
+    lacks = {each: MOTION_BACKENDS[each].missing() for each in (MOTION_BACKENDS if name == "auto" else (name,))}
+    for each, lack in lacks.items():
+        if not lack:
+            return each
+    raise MotionUnavailable(f"no network can run here: {'; '.join(f'{each}: {lack}' for each, lack in lacks.items())}")
+
+
+def open_network(path: Path, backend: str = "auto", threads: int = 0) -> NetworkMotion:
+    """The bundle at ``path``, loaded and proved, with the probe's own normalisation where it lies beside the bundle.
+
+    ``BundleCorrupt``, ``BundleMismatch``, ``MotionUnavailable``, ``ort.GraphRefused``: each says what to do.
+    """
+    bundle, chosen = open_bundle(path), choose_backend(backend)
+    card = bundle.card
+    variant = next((v for v in MOTION_BACKENDS[chosen].variants if v in card.graphs), "")
+    if not variant:
+        raise MotionUnavailable(f"{path}: {chosen} runs {MOTION_BACKENDS[chosen].variants}; there are {tuple(card.graphs)}")
+    runner = MOTION_BACKENDS[chosen].load(bundle.graph(variant), threads)
+    stepper = Stepper(card, runner)
+    prove(card, variant, stepper, read_golden(bundle.files[card.golden], card))
+    probe = read_probe(bundle)
+    if probe is None:
+        return NetworkMotion(card.name, f"{chosen} {variant}", card, stepper)
+    return NetworkMotion(f"{card.name} for {probe.probe}", f"{chosen} {variant}", card, Stepper(card, runner, probe.values))
+
+
+def probe_path(bundle: Path) -> Path:
+    """Where the probe's normalisation lies: beside ``small.zip`` or ``small/`` as ``small.probe.json``."""
+    return bundle.with_name(f"{bundle.name.removesuffix('.zip')}.probe.json")
+
+
+def read_probe(bundle: Bundle) -> ProbeNormalisation | None:
+    """The file beside the bundle, None where there is none; refused by name where it does not fit the bundle."""
+    path = probe_path(bundle.path)
+    cure = "remove it to use the bundle's own values, or estimate it again for this bundle"
+    try:
+        probe = msgspec.json.decode(path.read_bytes(), type=ProbeNormalisation)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        raise BundleCorrupt(f"{path}: is no normalisation of a probe: {wrong}; {cure}") from wrong
+    if probe.bundle != bundle.identity:
+        raise BundleMismatch(f"{path}: was made for another bundle than {bundle.path}; {cure}")
+    expected = {n.input: len(n.values) for n in bundle.card.normalisation}
+    for name, values in probe.values.items():
+        if len(values) != expected.get(name) or not np.isfinite(values).all():
+            raise BundleMismatch(f"{path}: {name} does not fit the bundle's {expected}; {cure}")
+    return probe
