@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -20,6 +22,7 @@ from edge.transform import Transform
 
 Modality = Literal["bmode", "photoacoustic"]
 PHOTOACOUSTIC_NOISE_DB = -36.0
+AHEAD = 4
 
 
 class BadSimulation(SonosweepError):
@@ -69,6 +72,8 @@ class SimulationSettings:
     def __post_init__(self) -> None:
         if min(self.image_size) < 2:
             raise BadSimulation(f"an image of {self.image_size} pixels shows nothing; give at least 2 x 2")
+        if self.seed < 0:
+            raise BadSimulation(f"a seed counts from 0; {self.seed} is none")
         if self.convex and not (
             self.convex.angle_start_deg < self.convex.angle_stop_deg and 0 < self.convex.radius_start_mm < self.convex.radius_stop_mm
         ):
@@ -102,7 +107,7 @@ class SimulatedSweep:
             height = int(np.ceil((bottom - top) / self.spacing_mm[1])) + 1
         self.converted_size = width, height  # pixels of the image that poses speak of
         self.poses = freehand_path(settings.frames, settings.frames_per_s, (width, height), self.spacing_mm, settings.hand, settings.seed)
-        length_mm = settings.hand.step_mm * max(settings.frames - 1, 1)
+        length_mm = settings.hand.step_mm * max(settings.frames - 1, 1) or 1.0
         size_mm = width * self.spacing_mm[0], height * self.spacing_mm[1], length_mm
         self.phantom = Phantom(size_mm, settings.seed)
 
@@ -129,7 +134,16 @@ class SimulatedSweep:
         return self.settings.frames
 
     def __iter__(self) -> Iterator[SimulatedFrame]:
-        return (self[index] for index in range(len(self)))
+        """Every frame in order. Two are computed at a time, and at most ``AHEAD`` wait to be taken."""
+        self._prepare()
+        with ThreadPoolExecutor(2) as pool:
+            waiting: deque[Future[SimulatedFrame]] = deque()
+            for index in range(len(self)):
+                waiting.append(pool.submit(self.__getitem__, index))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def __getitem__(self, index: int) -> SimulatedFrame:
         if not 0 <= index < len(self):
@@ -163,6 +177,12 @@ class SimulatedSweep:
     @cached_property
     def _field(self) -> SpeckleField:
         return SpeckleField(self.settings.spread, self.settings.seed, self.settings.looks)
+
+    def _prepare(self) -> None:
+        """Build what all frames share, before threads ask for it at once."""
+        _ = self._plane
+        if self.settings.speckle:
+            _ = self._field
 
     def _b_mode(self, points_mm: NDArray[np.float32], index: int) -> NDArray[np.uint8]:
         display = self.settings.display

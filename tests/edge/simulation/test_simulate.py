@@ -106,5 +106,7 @@ def test_convex_frames_are_the_phantom_along_beams() -> None:
 def test_settings_that_contradict_themselves_are_refused_by_name() -> None:
     with pytest.raises(BadSimulation, match="shows nothing"):
         SimulationSettings(image_size=(1, 100))
+    with pytest.raises(BadSimulation, match="seed"):
+        SimulationSettings(seed=-1)
     with pytest.raises(BadSimulation, match="sector"):
         SimulationSettings(convex=Convex(10, -10))

@@ -1,0 +1,58 @@
+"""A simulated sweep as a file and as a command: what is written reads back as the frames and poses that were simulated."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.commands import simulate
+from edge.files import CannotWrite, open_sweep
+from edge.simulation import Convex, SimulationSettings, as_frames, simulate_sweep, write_simulated_sweep
+
+
+def call(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    simulate.add_arguments(parser)
+    return simulate.run(parser.parse_args(words))
+
+
+def test_a_written_sweep_reads_back_as_the_same_frames_and_poses(tmp_path: Path) -> None:
+    sweep = simulate_sweep(SimulationSettings(frames=6, image_size=(60, 80), spacing_mm=(0.4, 0.3), photoacoustic=True))
+    taken: list[int] = []
+    path = tmp_path / "sweep.igs.mha"
+    assert write_simulated_sweep(path, sweep, progress=lambda frames, total: taken.append(total) or frames) == 6
+    assert taken == [6]
+    read = list(open_sweep(path).frames())
+    for frame, wanted, simulated in zip(read, as_frames(sweep), sweep, strict=True):
+        assert np.array_equal(frame.pixels, simulated.pixels)
+        assert frame.pose is not None and np.array_equal(frame.pose.matrix, simulated.image_to_reference.matrix)
+        assert (frame.modality, frame.timestamp_ns, frame.sequence) == (wanted.modality, wanted.timestamp_ns, wanted.sequence)
+        assert frame.geometry == wanted.geometry
+    assert [frame.last for frame in as_frames(sweep)] == [False] * 5 + [True]
+
+
+def test_polar_frames_are_refused_by_the_writer(tmp_path: Path) -> None:
+    sweep = simulate_sweep(SimulationSettings(frames=2, image_size=(20, 30), convex=Convex()))
+    with pytest.raises(CannotWrite, match="scan-converted"):
+        write_simulated_sweep(tmp_path / "sweep.igs.mha", sweep)
+
+
+def test_the_command_writes_a_sweep_and_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "sweep.igs.mha"
+    options = ("--frames", "5", "--size", "48", "64", "--spacing-mm", "0.5", "--step-mm", "-0.5", "--seed", "3")
+    assert call("-o", str(path), *options, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["frames"], answer["image_size"], answer["length_mm"]) == (5, [48, 64], 2.0)
+    assert answer["bytes"] == path.stat().st_size
+    last = list(open_sweep(path).frames())[-1]
+    assert last.pose is not None and last.pose.apply([24, 32, 0])[2] < -1.5
+
+
+def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one.igs.mha", "two.igs.mha"):
+        call("-o", str(tmp_path / name), "--frames", "3", "--size", "40", "40")
+    assert (tmp_path / "one.igs.mha").read_bytes() == (tmp_path / "two.igs.mha").read_bytes()
