@@ -44,11 +44,17 @@ class Convex:
         radius = np.linspace(self.radius_start_mm, self.radius_stop_mm, samples)[:, None]
         return np.stack([radius * np.sin(angle), radius * np.cos(angle)], -1)
 
-    def bounds_mm(self) -> tuple[float, float, float, float]:
-        """The sector's box about its apex: left, top, right, bottom; the scan-converted image begins at left, top."""
-        arcs = self.polar_mm(721, 2).reshape(-1, 2)
-        (left, top), (right, bottom) = arcs.min(0), arcs.max(0)
-        return float(left), float(top), float(right), float(bottom)
+    def image_grid(self, spacing_mm: float) -> tuple[int, int, float, float]:
+        """The scan-converted image that poses speak of: width, height in pixels; lateral, axial mm of its first pixel's centre.
+
+        From the apex; symmetric about the axis, an odd number of columns, as edge/compounding/scan_conversion.py makes it.
+        """
+        start, stop = np.deg2rad([self.angle_start_deg, self.angle_stop_deg])
+        widest, narrowest = max(abs(start), abs(stop)), 0.0 if start <= 0 <= stop else min(abs(start), abs(stop))
+        top_mm = float(self.radius_start_mm * np.cos(widest))
+        columns = int(np.floor(self.radius_stop_mm * np.sin(widest) / spacing_mm + 1e-9))
+        rows = int(np.floor((self.radius_stop_mm * np.cos(narrowest) - top_mm) / spacing_mm + 1e-9))
+        return 2 * columns + 1, rows + 1, -columns * spacing_mm, top_mm
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,8 @@ class SimulationSettings:
     def __post_init__(self) -> None:
         if min(self.image_size) < 2:
             raise BadSimulation(f"an image of {self.image_size} pixels shows nothing; give at least 2 x 2")
+        if self.convex and self.spacing_mm[0] != self.spacing_mm[1]:
+            raise BadSimulation(f"a convex probe's image has square pixels; {self.spacing_mm} mm are not")
         if self.seed < 0:
             raise BadSimulation(f"a seed counts from 0; {self.seed} is none")
         if self.convex and not (
@@ -102,9 +110,7 @@ class SimulatedSweep:
         self.spacing_mm = settings.spacing_mm
         width, height = settings.image_size
         if settings.convex:
-            left, top, right, bottom = settings.convex.bounds_mm()
-            width = int(np.ceil((right - left) / self.spacing_mm[0])) + 1
-            height = int(np.ceil((bottom - top) / self.spacing_mm[1])) + 1
+            width, height, _, _ = settings.convex.image_grid(self.spacing_mm[0])
         self.converted_size = width, height  # pixels of the image that poses speak of
         self.poses = freehand_path(settings.frames, settings.frames_per_s, (width, height), self.spacing_mm, settings.hand, settings.seed)
         length_mm = settings.hand.step_mm * max(settings.frames - 1, 1) or 1.0
@@ -169,7 +175,7 @@ class SimulatedSweep:
         """Pixel indices (column, row) in the image that poses speak of, of each pixel that a frame has."""
         columns, rows = self.settings.image_size
         if self.settings.convex:
-            left, top, _, _ = self.settings.convex.bounds_mm()
+            _, _, left, top = self.settings.convex.image_grid(self.spacing_mm[0])
             plane_mm = self.settings.convex.polar_mm(columns, rows) - (left, top)
             return (plane_mm / self.spacing_mm).astype(np.float32)
         return np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).astype(np.float32)

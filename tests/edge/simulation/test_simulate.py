@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from edge.compounding.scan_conversion import ScanTable, Sector
 from edge.simulation.simulate import (
     BadSimulation,
     Convex,
@@ -93,19 +94,33 @@ def test_convex_frames_are_the_phantom_along_beams() -> None:
     assert frame.pixels.shape == (90, 48)
     sweep.geometry.check()
     assert (sweep.geometry.kind, sweep.geometry.angle_stop_deg) == ("convex", 35)
-    left, top, right, bottom = probe.bounds_mm()
-    assert bottom == pytest.approx(50)
-    assert right == pytest.approx(50 * np.sin(np.deg2rad(35)))
-    assert sweep.converted_size == (int(np.ceil((right - left) / 0.25)) + 1, int(np.ceil((bottom - top) / 0.25)) + 1)
+    width, _, left, top = probe.image_grid(0.25)
+    assert left == -(width - 1) / 2 * 0.25
     angle, radius = np.deg2rad(-25 + 60 * 20 / 47), 15 + 35 * 70 / 89
     pixel = np.array([radius * np.sin(angle) - left, radius * np.cos(angle) - top, 0]) / [0.25, 0.25, 1]
     expected = sweep.truth(frame.image_to_reference.apply(pixel))
     assert frame.pixels[70, 20] == pytest.approx(float(expected), abs=0.7)
 
 
+@pytest.mark.parametrize("angles", [(-30, 30), (-10, 40), (5, 35)])
+def test_scan_converted_convex_frames_are_the_phantom_at_their_poses(angles: tuple[float, float]) -> None:
+    probe = Convex(*angles, 15, 50)
+    sweep = small(convex=probe, image_size=(360, 400), speckle=False)
+    table = ScanTable(Sector(360, 400, 15, 50, *angles), 0.25)
+    frame = sweep[9]
+    assert sweep.converted_size == table.index.shape[::-1]
+    rows, columns = np.nonzero(table.valid)
+    image = frame.pixels.ravel()[table.index[rows, columns]]  # the sample above and left: half a sample off at most
+    truth = sweep.truth(frame.image_to_reference.apply(np.stack([columns, rows, 0 * rows], -1)))
+    assert np.median(np.abs(image - truth)) < 2
+    assert np.corrcoef(image, truth)[0, 1] > 0.99
+
+
 def test_settings_that_contradict_themselves_are_refused_by_name() -> None:
     with pytest.raises(BadSimulation, match="shows nothing"):
         SimulationSettings(image_size=(1, 100))
+    with pytest.raises(BadSimulation, match="square pixels"):
+        SimulationSettings(convex=Convex(), spacing_mm=(0.1, 0.2))
     with pytest.raises(BadSimulation, match="seed"):
         SimulationSettings(seed=-1)
     with pytest.raises(BadSimulation, match="sector"):
