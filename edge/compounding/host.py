@@ -1,0 +1,200 @@
+"""The volume on the CPU: host.cpp and the kernels through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.compounding import (
+    BRICK_EDGE,
+    CHANNELS,
+    COMPOUNDINGS,
+    BackendUnavailable,
+    BadFrame,
+    BadSlots,
+    Bricks,
+    DenseVolume,
+    VolumeClosed,
+    VolumeFull,
+    VolumeSettings,
+    VoxelCounts,
+    native,
+)
+from edge.compounding.dense import assemble, survey
+from edge.compounding.filling import filling_plan
+from edge.compounding.native import checked_pixels, checked_pose, pointer
+
+missing = native.missing
+
+
+def variants() -> list[str]:
+    """The instruction sets that were built and run on this machine, best first."""
+    names: bytes = native.load().sono_variants()
+    return names.decode().split()
+
+
+class Compounder:
+    """See :class:`edge.compounding.Compounder`. ``variant`` forces an instruction set (see :func:`variants`); "" is the best."""
+
+    backend = "host"
+
+    def __init__(self, settings: VolumeSettings, threads: int = 0, variant: str = "") -> None:
+        if lack := missing():
+            raise BackendUnavailable(f"host: {lack}")
+        self.settings = settings
+        self._library = native.load()
+        self._engine: int | None = self._library.sono_open(
+            settings.spacing_mm,
+            settings.half_width_mm,
+            settings.max_gap_mm,
+            COMPOUNDINGS.index(settings.compounding),
+            settings.memory_limit_mib << 20,
+            threads,
+            variant.encode(),
+        )
+        if not self._engine:
+            raise BackendUnavailable(
+                f"host: instruction set {variant!r} does not run here; choose one of {', '.join(variants())}"
+            )
+
+    @property
+    def threads(self) -> int:
+        """How many threads take part."""
+        return int(self._library.sono_threads(self._open()))
+
+    @property
+    def variant(self) -> str:
+        """The instruction set in use."""
+        name: bytes = self._library.sono_variant(self._open())
+        return name.decode()
+
+    def place(
+        self,
+        pixels: NDArray[np.uint8],
+        image_to_reference: NDArray[np.float64],
+        channel: int = 0,
+        valid: NDArray[np.uint8] | None = None,
+        bridge: bool = False,
+    ) -> NDArray[np.int32]:
+        """See the protocol."""
+        engine, channel = self._open(), _checked_channel(channel)
+        image, pose = checked_pixels(pixels), checked_pose(image_to_reference)
+        mask = None if valid is None else checked_pixels(valid, "valid")
+        if mask is not None and mask.shape != image.shape:
+            raise BadFrame(
+                f"valid is {list(mask.shape)} and pixels are {list(image.shape)}; both are [axial, lateral] of one frame"
+            )
+        height, width = image.shape
+        count = self._library.sono_place(
+            engine, pointer(image), width, height, pointer(pose), channel, pointer(mask), bool(bridge)
+        )
+        if count < 0:
+            raise native.refusal(count, self.settings)
+        if count == 0:
+            return np.empty(0, np.int32)
+        touched = np.empty(count, np.int32)
+        ctypes.memmove(touched.ctypes.data, self._library.sono_touched(engine, channel), touched.nbytes)
+        return touched
+
+    def bricks(self, slots: NDArray[np.int32], channel: int = 0) -> Bricks:
+        """See the protocol."""
+        engine, channel = self._open(), _checked_channel(channel)
+        wanted = np.ascontiguousarray(slots, np.int32)
+        if wanted.ndim != 1:
+            raise BadSlots(f"slots must be a list of brick numbers, not an array {list(wanted.shape)}")
+        shape = (len(wanted), BRICK_EDGE, BRICK_EDGE, BRICK_EDGE)
+        found = Bricks(np.empty((len(wanted), 3), np.int32), np.empty(shape, np.uint8), np.empty(shape, np.uint8))
+        if self._library.sono_bricks(engine, channel, pointer(wanted), len(wanted), *[pointer(array) for array in found]) < 0:
+            raise BadSlots(f"the volume holds bricks 0 to {self.brick_count(channel) - 1}; slots beyond were asked for")
+        return found
+
+    def slots(self, channel: int = 0) -> NDArray[np.int32]:
+        """See the protocol."""
+        return np.arange(self.brick_count(channel), dtype=np.int32)
+
+    def brick_count(self, channel: int = 0) -> int:
+        """See the protocol."""
+        return int(self._library.sono_count(self._open(), _checked_channel(channel)))
+
+    def voxel_counts(self, channel: int = 0) -> VoxelCounts:
+        """See the protocol."""
+        return survey(self, channel)[0]
+
+    def fill_holes(self, channel: int = 0, radius_voxels: int = 2, min_known_ratio: float = 0.5) -> int:
+        """See the protocol."""
+        engine, channel = self._open(), _checked_channel(channel)
+        least, weights = filling_plan(radius_voxels, min_known_ratio)
+        if self._library.sono_fill(engine, channel, radius_voxels, least, pointer(weights)) < 0:
+            raise VolumeFull("no memory is left to fill holes with; close other programs or use a larger spacing_mm")
+        return self.voxel_counts(channel).filled
+
+    def dense(self, channel: int = 0) -> DenseVolume:
+        """See the protocol."""
+        return assemble(self, channel)
+
+    def remap(
+        self,
+        pixels: NDArray[np.uint8],
+        index: NDArray[np.int32],
+        fraction_lateral: NDArray[np.uint8],
+        fraction_axial: NDArray[np.uint8],
+    ) -> NDArray[np.uint8]:
+        """See the protocol."""
+        engine, image = self._open(), checked_pixels(pixels)
+        if (
+            index.dtype != np.int32
+            or index.ndim != 2
+            or not index.shape == fraction_lateral.shape == fraction_axial.shape
+        ):
+            raise BadFrame("a remap table needs int32 [h, w] and two uint8 fractions of the same shape")
+        where, fx, fy = np.ascontiguousarray(index), _bytes(fraction_lateral), _bytes(fraction_axial)
+        out = np.empty(where.shape, np.uint8)
+        height, width = where.shape
+        rows, columns = image.shape
+        self._library.sono_remap(
+            engine, width, height, pointer(image), columns, rows, *[pointer(array) for array in (where, fx, fy, out)]
+        )
+        return out
+
+    def reset(self) -> None:
+        """See the protocol."""
+        self._library.sono_reset(self._open())
+
+    def close(self) -> None:
+        """See the protocol."""
+        if self._engine:
+            self._library.sono_close(self._engine)
+        self._engine = None
+
+    def __enter__(self) -> Compounder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_engine", None):
+            self.close()
+
+    def _open(self) -> int:
+        if not self._engine:
+            raise VolumeClosed("this volume is closed; open a new one")
+        return self._engine
+
+
+def _bytes(fractions: NDArray[Any]) -> NDArray[np.uint8]:
+    if fractions.dtype != np.uint8:
+        raise BadFrame(f"fractions of a remap table are uint8 (1/256 pixel), not {fractions.dtype}")
+    return np.ascontiguousarray(fractions)
+
+
+def _checked_channel(channel: int) -> int:
+    if channel not in range(len(CHANNELS)):
+        raise BadFrame(f"channel {channel!r} does not exist; 0 is {CHANNELS[0]}, 1 is {CHANNELS[1]}")
+    return int(channel)

@@ -1,0 +1,106 @@
+"""The kernel library as ctypes sees it: where it lies, its C interface, and how arrays are handed over."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_void_p
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.compounding import MAX_IMAGE, BadFrame, BadPose, VolumeFull, VolumeSettings
+from edge.errors import SonosweepError
+
+LIBRARY = Path(__file__).with_name("libsonosweep_kernels.so")
+SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "sono_variants": (c_char_p, []),
+    "sono_open": (c_void_p, [c_double, c_double, c_double, c_int, c_int64, c_int, c_char_p]),
+    "sono_close": (None, [c_void_p]),
+    "sono_threads": (c_int, [c_void_p]),
+    "sono_variant": (c_char_p, [c_void_p]),
+    "sono_place": (c_int, [c_void_p, c_void_p, c_int, c_int, c_void_p, c_int, c_void_p, c_int]),
+    "sono_touched": (POINTER(c_int32), [c_void_p, c_int]),
+    "sono_count": (c_int, [c_void_p, c_int]),
+    "sono_bricks": (c_int, [c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p, c_void_p]),
+    "sono_remap": (None, [c_void_p, c_int, c_int, c_void_p, c_int, c_int, c_void_p, c_void_p, c_void_p, c_void_p]),
+    "sono_fill": (c_int, [c_void_p, c_int, c_int, c_int, c_void_p]),
+    "sono_reset": (None, [c_void_p]),
+    "sono_survey": (None, [c_void_p, c_void_p, c_int, c_void_p, c_void_p]),
+    "sono_scatter": (None, [c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_void_p]),
+}
+
+
+@lru_cache(maxsize=4)
+def load(path: Path = LIBRARY) -> ctypes.CDLL:
+    """The library with its signatures; ``OSError`` where it is missing or made for another machine."""
+    library = ctypes.CDLL(str(path))
+    for name, (result, arguments) in SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+def missing(path: Path = LIBRARY) -> str:
+    """Why the library cannot be used, with the cure; empty where it can."""
+    if not path.exists():
+        return f"{path.name} has not been built; run: sudo apt install g++ && pip install ."
+    try:
+        load(path)
+    except (OSError, AttributeError) as wrong:
+        return (
+            f"{path.name} does not fit this machine or this version ({wrong}); build it again: pip install ."
+        )
+    return ""
+
+
+def pointer(array: NDArray[Any] | None) -> int | None:
+    """The address of a C-contiguous array's first element."""
+    return None if array is None else array.ctypes.data
+
+
+def checked_pixels(pixels: Any, what: str = "pixels") -> NDArray[np.uint8]:
+    """uint8 [axial, lateral], C-contiguous, between 2 and MAX_IMAGE a side; else BadFrame."""
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
+        kind = f"{pixels.dtype} {list(pixels.shape)}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise BadFrame(f"{what} must be a uint8 array [axial, lateral], not {kind}; convert the frame first")
+    if min(pixels.shape) < 2 or max(pixels.shape) > MAX_IMAGE:
+        raise BadFrame(f"{what} are {pixels.shape[1]} x {pixels.shape[0]}; each side must be 2 to {MAX_IMAGE} pixels")
+    return np.ascontiguousarray(pixels)
+
+
+def checked_pose(matrix: Any) -> NDArray[np.float64]:
+    """A finite 4x4 float64 matrix with the last row 0 0 0 1; else BadPose."""
+    pose = np.asarray(matrix)
+    if pose.shape != (4, 4) or pose.dtype != np.float64:
+        raise BadPose(f"image_to_reference must be a float64 4x4 matrix, not {pose.dtype} {list(pose.shape)}")
+    if not np.isfinite(pose).all() or not np.array_equal(pose[3], (0.0, 0.0, 0.0, 1.0)):
+        raise BadPose(
+            f"image_to_reference must be finite with the last row 0 0 0 1, not {pose.tolist()}; drop this frame"
+        )
+    return np.ascontiguousarray(pose)
+
+
+def refusal(code: int, settings: VolumeSettings) -> SonosweepError:
+    """The error for a negative answer of ``sono_place`` (the enum Refusal in frame.h)."""
+    limit = settings.memory_limit_mib
+    return {
+        -1: BadPose("image_to_reference is singular: the image has no area in Reference; drop this frame"),
+        -2: BadPose(
+            "image_to_reference lies absurdly far from the Reference origin (millions of bricks); drop this frame"
+        ),
+        -3: BadPose(
+            "image_to_reference makes over 512 pixels of one voxel; check the pixel spacing or use a smaller spacing_mm"
+        ),
+        -4: BadPose(
+            "image_to_reference makes the image span millions of bricks; check the pixel spacing or use a larger spacing_mm"
+        ),
+        -5: VolumeFull(
+            f"the volume has reached its limit of {limit} MiB; save it, raise memory_limit_mib or use a larger spacing_mm"
+        ),
+        -6: VolumeFull(
+            "this machine has no memory left for the volume; save it, close other programs or use a larger spacing_mm"
+        ),
+    }[code]
