@@ -69,7 +69,7 @@ def _extent(volume: Volume, across: int, down: int) -> tuple[float, float]:
 
 def _slice(volume: Volume, other: Volume | None, axis: int, at: int) -> Image.Image:
     def cut(data: Grey) -> Grey:
-        plane = np.take(data, at, axis=2 - axis)
+        plane: Grey = np.take(data, at, axis=2 - axis)
         return plane.T if axis == 0 else plane
 
     return _coloured(cut(volume.intensity), cut(volume.state), None if other is None else cut(_on(volume, other)))
@@ -77,7 +77,7 @@ def _slice(volume: Volume, other: Volume | None, axis: int, at: int) -> Image.Im
 
 def _maximum(volume: Volume, other: Volume | None, axis: int) -> Image.Image:
     def project(data: Grey) -> Grey:
-        plane = data.max(axis=2 - axis)
+        plane: Grey = data.max(axis=2 - axis)
         return plane.T if axis == 0 else plane
 
     return _coloured(project(volume.intensity), None, None if other is None else project(_on(volume, other)))
@@ -125,7 +125,7 @@ def _panel(
     size = max(1, round(extent_mm[0] * scale)), max(1, round(extent_mm[1] * scale))
     canvas.paste(image.resize(size, Image.Resampling.BILINEAR), (left, top))
     small = ImageFont.load_default(13)
-    pen.text((left, top - 19), f"{label}    → {axes[0]}  ↓ {axes[1]}", INK, small)
+    pen.text((left, top - 19), f"{label}     across: {axes[0]}, down: {axes[1]}", INK, small)
     bar_mm = next(mm for mm in (100, 50, 20, 10, 5, 2, 1) if mm <= max(1, 0.4 * max(extent_mm)))
     y = top + size[1] - 10
     pen.line([(left + 10, y), (left + 10 + bar_mm * scale, y)], WARM, 3)

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.compounding import BadPose, Compounder, ScanTable, VolumeFull
+from edge.compounding import CHANNELS as CHANNEL_NAMES
+from edge.compounding import MEASURED, BadPose, Compounder, VolumeFull
+from edge.compounding.scan_conversion import BadSector, ScanTable, Sector
 from edge.config import Direction
 from edge.faults import FAULTS, Effect
 from edge.files.volumes import Volume
@@ -23,8 +25,7 @@ from edge.motion import MotionFailed, MotionSource, Step
 from edge.transform import Transform, image_to_center, image_to_face, interpolated
 
 MAX_BRIDGED_FRAMES = 3  # speckle is decorrelated by then, and a relative pose chain is broken for good
-CHANNELS = {"bmode": 0, "photoacoustic": 1}
-CHANNEL_NAMES = {0: "ultrasound", 1: "photoacoustic"}
+CHANNEL_OF = {"bmode": 0, "photoacoustic": 1}
 
 
 @dataclass
@@ -63,14 +64,20 @@ class _Sweep:
 
 
 class Reconstructor:
-    """Frames of one sweep after another in, messages out. Owns neither ``motion`` nor ``compounder``; one thread."""
+    """Frames of one sweep after another in, messages out. Owns neither ``motion`` nor ``compounder``; one thread.
 
-    def __init__(self, motion: MotionSource, compounder: Compounder, *, direction: Direction = "", fill_holes: bool = False) -> None:
+    ``say_bricks`` False leaves the changed bricks unsaid: nobody watches an offline reconstruction.
+    """
+
+    def __init__(
+        self, motion: MotionSource, compounder: Compounder, *, direction: Direction = "", fill_holes: bool = False, say_bricks: bool = True
+    ) -> None:
         self.motion = motion
         self.compounder = compounder
         self.direction = (direction or "+") if motion.relative else "tracked"
         self.direction_source = ("preset" if direction else "unverified") if motion.relative else "tracked"
         self._fill_holes = fill_holes
+        self._say_bricks = say_bricks
         self._sweep: _Sweep | None = None
         self._epoch = 0
 
@@ -118,7 +125,8 @@ class Reconstructor:
             said += self._without_pose(sweep, frame)
         sweep.waiting.clear()
         if self._fill_holes:
-            self.compounder.fill_holes()
+            for channel in range(len(CHANNEL_NAMES)):
+                self.compounder.fill_holes(channel)
         sweep.ended = True
         counts = sweep.counts
         ended = SweepEnded(
@@ -144,13 +152,14 @@ class Reconstructor:
             "compounding": self.compounder.settings.compounding,
         }
         found = {}
-        for channel, name in CHANNEL_NAMES.items():
+        for channel, name in enumerate(CHANNEL_NAMES):
             voxels = self.compounder.voxel_counts(channel)
-            if not any(voxels.values()):
+            if not any(voxels[MEASURED:]):
                 continue
             dense = self.compounder.dense(channel)
-            numbers = {f"voxels_{state}": str(count) for state, count in voxels.items()}
-            found[name] = Volume(dense.intensity, dense.origin_mm, dense.spacing_mm, {"channel": name, **metadata, **numbers}, dense.state)
+            x, y, z = dense.origin_mm.tolist()
+            numbers = {f"voxels_{state}": str(count) for state, count in voxels._asdict().items() if state != "empty"}
+            found[name] = Volume(dense.intensity, (x, y, z), dense.spacing_mm, {"channel": name, **metadata, **numbers}, dense.state)
         return found
 
     def _begin(self, frame: Frame) -> list[Message]:
@@ -182,8 +191,10 @@ class Reconstructor:
             said.append(self._fault(frame, "FRAMES_BRIDGED", f"{lost} before frame {frame.sequence}"))
         stream_before = sweep.streams.get(frame.modality)
         if stream_before is None:
-            table = ScanTable.of(frame.geometry) if frame.geometry.kind == "convex" else None
-            sweep.streams[frame.modality] = _Stream(frame.geometry, table)
+            try:
+                sweep.streams[frame.modality] = _Stream(frame.geometry, scan_table(frame.geometry))
+            except BadSector as wrong:
+                return [*said, *self._break(frame, "GEOMETRY_REFUSED", str(wrong))]
         elif stream_before.geometry != frame.geometry:
             return [*said, *self._break(frame, "GEOMETRY_CHANGED", f"at frame {frame.sequence}")]
         return said
@@ -221,7 +232,7 @@ class Reconstructor:
             grey = (pixels.astype(np.float32) - np.float32(black)) * np.float32(255 / (white - black))
             pixels = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
         table = sweep.streams[frame.modality].table
-        return pixels if table is None else self.compounder.remap(pixels, table)
+        return pixels if table is None else self.compounder.remap(pixels, table.index, table.fraction_lateral, table.fraction_axial)
 
     def _pose(self, sweep: _Sweep, frame: Frame, image: NDArray[np.uint8], step: Step) -> Transform | None:
         if step.image_to_reference is not None or step.center_to_previous is None:
@@ -257,7 +268,7 @@ class Reconstructor:
         return [self._fault(frame, "POSE_MISSING", f"frame {frame.sequence}: pose {frame.pose_status}")]
 
     def _put(self, sweep: _Sweep, frame: Frame, image: NDArray[np.uint8], pose: Transform, step: Step, bridged: int = 0) -> list[Message]:
-        stream, channel = sweep.streams[frame.modality], CHANNELS[frame.modality]
+        stream, channel = sweep.streams[frame.modality], CHANNEL_OF[frame.modality]
         valid = stream.table.valid if stream.table else None
         try:
             slots = self.compounder.place(image, pose.matrix, channel=channel, valid=valid, bridge=stream.unbroken)
@@ -269,7 +280,6 @@ class Reconstructor:
             return self._break(frame, "VOLUME_FULL", str(wrong))
         stream.unbroken = True
         sweep.counts.placed += 1
-        coords, intensity, state = self.compounder.bricks(slots, channel)
         at = Pose(
             boot_id=frame.boot_id,
             sweep=frame.sweep,
@@ -281,6 +291,9 @@ class Reconstructor:
             uncertainty=step.uncertainty,
             bridged=bridged,
         )
+        if not self._say_bricks:
+            return [at]
+        coords, intensity, state = self.compounder.bricks(slots, channel)
         bricks = Bricks(
             boot_id=frame.boot_id,
             sweep=frame.sweep,
@@ -306,3 +319,18 @@ class Reconstructor:
     @staticmethod
     def _fault(frame: Frame, name: str, detail: str) -> FaultRaised:
         return FaultRaised(service="run", name=name, detail=detail, boot_id=frame.boot_id, sweep=frame.sweep, sequence=frame.sequence)
+
+
+def scan_table(geometry: Geometry) -> ScanTable | None:
+    """The look-up of a convex geometry's scan conversion; None for a linear one. Raises BadSector."""
+    if geometry.kind == "linear":
+        return None
+    sector = Sector(
+        beams=geometry.width,
+        samples=geometry.height,
+        radius_start_mm=geometry.radius_start_mm,
+        radius_stop_mm=geometry.radius_stop_mm,
+        angle_start_deg=geometry.angle_start_deg,
+        angle_stop_deg=geometry.angle_stop_deg,
+    )
+    return ScanTable(sector, geometry.spacing_mm[0])

@@ -13,11 +13,11 @@ from edge.bus import FrameIntake, Publisher, ipc
 from edge.config import Config
 from edge.console import say
 from edge.faults import FAULTS
-from edge.files.volumes import Volume, write_volume
 from edge.latency import Latencies
 from edge.messages import FaultRaised, Frame, MalformedMessage, Message, Status, SweepEnded
 from edge.peers import Peers
 from edge.reconstructor import Reconstructor
+from edge.saving import save_volumes
 from edge.services import SERVICES, STATUS_PERIOD_S
 
 FRAMES_PER_STEP = 8  # then status and faults have their turn
@@ -66,7 +66,7 @@ class RunService:
         return Status(
             service="run",
             state="sweeping" if self._reconstructor.sweeping else "saving" if self._saving else "idle",
-            counts=msgspec.to_builtins(self._reconstructor.counts) | {"bricks": self._reconstructor.compounder.brick_count},
+            counts=msgspec.to_builtins(self._reconstructor.counts) | {"bricks": self._reconstructor.compounder.brick_count()},
             backend=f"{self._reconstructor.compounder.backend}, {self._reconstructor.motion.name} ({self._reconstructor.motion.backend})",
             latency_ms=self._latencies.summary(),
         )
@@ -111,9 +111,8 @@ class RunService:
 
     def _save(self, ended: SweepEnded) -> None:
         """Write the volumes in the background: their voxels are copied now, so that the next sweep may begin."""
-        stem = f"sweep_{ended.boot_id:016x}_{ended.sweep:04d}"
-        work = write_sweep_volumes, Path(self._config.volume.save), stem, self._reconstructor.volumes()
-        self._saving.append((ended, self._saver.submit(*work)))
+        path = Path(self._config.volume.save) / f"sweep_{ended.boot_id:016x}_{ended.sweep:04d}.nrrd"
+        self._saving.append((ended, self._saver.submit(save_volumes, path, self._reconstructor.volumes())))
 
     def _finish_saving(self) -> None:
         for item in [item for item in self._saving if item[1].done()]:
@@ -125,13 +124,3 @@ class RunService:
                 fault = FaultRaised(service="run", name="VOLUME_NOT_SAVED", detail=str(wrong), boot_id=ended.boot_id, sweep=ended.sweep)
                 self._publish(fault)
                 self._publish(ended)
-
-
-def write_sweep_volumes(folder: Path, stem: str, volumes: dict[str, Volume], suffix: str = ".nrrd") -> tuple[str, ...]:
-    """``<stem>.nrrd`` for ultrasound, ``<stem>-photoacoustic.nrrd`` where there is any, each with ``-state`` beside it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written: list[str] = []
-    for channel, volume in volumes.items():
-        path = folder / f"{stem}{'' if channel == 'ultrasound' else '-' + channel}{suffix}"
-        written += map(str, write_volume(path, volume))
-    return tuple(written)

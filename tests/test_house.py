@@ -15,6 +15,7 @@ from edge.services import CLIENTS_HEAR, SERVICES
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("edge", "firmware_bridge", "export", "calibration")
 FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 MAY_IMPORT = {"edge": set(), "firmware_bridge": {"edge"}, "calibration": {"edge"}, "export": {"edge", "calibration"}}
 DOORS = {
     "pycuda": "edge/compounding/cuda.py",
@@ -36,13 +37,9 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
+            found |= modules or {node.module}
     return found
-
-
-def module_name(path: Path) -> str:
-    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    return name.removesuffix(".__init__")
 
 
 def test_packages_import_only_what_lies_below_them():
@@ -53,8 +50,7 @@ def test_packages_import_only_what_lies_below_them():
 
 
 def test_no_import_circle():
-    modules = {module_name(path): path for path in FILES}
-    arrows = {name: {target for target in imports(path) if target in modules and target != name} for name, path in modules.items()}
+    arrows = {name: (imports(path) & MODULES.keys()) - {name} for name, path in MODULES.items()}
     done: set[str] = set()
 
     def walk(name: str, way: tuple[str, ...]) -> None:

@@ -6,14 +6,13 @@ import argparse
 import os
 import platform
 import shutil
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from edge.commands.options import add_json
-from edge.compounding import BACKENDS
+from edge.compounding import BACKENDS, missing
 from edge.console import result, table
-from edge.motion import MOTION_BACKENDS
+from edge.motion.network import MOTION_BACKENDS
 
 SUMMARY = "what this machine can run, and what each backend lacks"
 EXAMPLES = """  sonosweep check
@@ -28,25 +27,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Always 0 where at least one compounding backend can run."""
-    backends = [_row("compounding", name, module) for name, module in BACKENDS.items()]
-    backends += [_row("motion network", name, module) for name, module in MOTION_BACKENDS.items()]
+    backends = [_row("compounding", name, missing(name)) for name in BACKENDS]
+    backends += [_row("motion network", name, backend.missing()) for name, backend in MOTION_BACKENDS.items()]
     machine = {
         "machine": platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "free_disk_gib": round(shutil.disk_usage(".").free / 2**30, 1),
-        "packages": {name: _version(name) for name in PACKAGES},
     }
-    rows = "\n".join(f"{name:>12}  {found or 'not installed'}" for name, found in machine["packages"].items())
+    packages = {name: _version(name) for name in PACKAGES}
+    rows = "\n".join(f"{name:>12}  {found or 'not installed'}" for name, found in packages.items())
     head = f"{machine['machine']}, {machine['cores']} cores, Python {machine['python']}, {machine['free_disk_gib']} GiB free here"
     text = f"{head}\n\n{table(backends, ['for', 'backend', 'usable', 'missing'])}\n\n{rows}"
-    result(machine | {"backends": backends}, as_json=options.json, text=text)
+    result(machine | {"packages": packages, "backends": backends}, as_json=options.json, text=text)
     return 0 if any(row["usable"] for row in backends if row["for"] == "compounding") else 1
 
 
-def _row(purpose: str, name: str, module: str) -> dict[str, Any]:
-    missing = import_module(module).missing()
-    return {"for": purpose, "backend": name, "usable": not missing, "missing": missing}
+def _row(purpose: str, name: str, lack: str) -> dict[str, Any]:
+    return {"for": purpose, "backend": name, "usable": not lack, "missing": lack}
 
 
 def _version(name: str) -> str | None:

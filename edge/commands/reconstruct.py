@@ -11,14 +11,16 @@ import numpy as np
 
 from edge.commands.options import add_json
 from edge.commands.run import open_reconstructor
+from edge.compounding import MEASURED
 from edge.config import Config, Direction, MotionConfig, VolumeConfig
 from edge.console import progress, result, say
 from edge.faults import FAULTS
 from edge.files import open_sweep
-from edge.files.volumes import check_volume_path, write_volume
+from edge.files.volumes import state_path
 from edge.messages import FaultRaised, Frame, Pose, SweepEnded
 from edge.picture import draw
 from edge.reconstructor import Reconstructor
+from edge.saving import save_volumes
 from edge.transform import Transform
 
 SUMMARY = "place the frames of a recorded sweep into a volume"
@@ -54,18 +56,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Reconstruct and answer with the counts."""
-    check_volume_path(options.output)
+    state_path(options.output)  # an ending that no writer knows is refused before the work begins
     sweep = open_sweep(options.sweep, plus_config=options.plus_config)
-    reconstructor = open_reconstructor(_config(options))
+    reconstructor = open_reconstructor(_config(options), say_bricks=False)
     with reconstructor.compounder:
         begun = time.perf_counter()
         poses, size = _feed(reconstructor, progress(sweep.frames(), total=sweep.frame_count, label="placing"))
         seconds = time.perf_counter() - begun
         volumes = reconstructor.volumes()
         answer = _answer(reconstructor, seconds)
-    files: list[str] = []
-    for channel, volume in volumes.items():
-        files += map(str, write_volume(_channel_path(options.output, channel), volume))
+    files = list(save_volumes(options.output, volumes))
     if options.picture and volumes:
         draw(options.picture, volumes, poses, size, f"{options.sweep.name}   motion: {answer['motion']}")
         files.append(str(options.picture))
@@ -117,11 +117,6 @@ def _note(messages: list[Any]) -> list[Transform]:
     return [Transform("Image", "Reference", np.reshape(m.image_to_reference, (4, 4))) for m in messages if isinstance(m, Pose)]
 
 
-def _channel_path(output: Path, channel: str) -> Path:
-    stem, dot, suffix = output.name.partition(".")
-    return output if channel == "ultrasound" else output.with_name(f"{stem}-{channel}{dot}{suffix}")
-
-
 def _answer(reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
     counts, compounder = reconstructor.counts, reconstructor.compounder
     voxels = compounder.voxel_counts(0)
@@ -130,9 +125,9 @@ def _answer(reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
         "placed": counts.placed,
         "lost": counts.lost,
         "unplaced": counts.unplaced,
-        "bricks": compounder.brick_count,
-        "voxels": sum(voxels.values()),
-        **{f"voxels_{state}": count for state, count in voxels.items()},
+        "bricks": compounder.brick_count(),
+        "voxels": sum(voxels[MEASURED:]),
+        **{f"voxels_{state}": count for state, count in voxels._asdict().items() if state != "empty"},
         "seconds": round(seconds, 3),
         "frames_per_s": round(counts.frames / max(seconds, 1e-9), 1),
         "direction": reconstructor.direction,

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
 
 
-def open_reconstructor(config: Config) -> Reconstructor:
+def open_reconstructor(config: Config, *, say_bricks: bool = True) -> Reconstructor:
     """The reconstructor that ``config`` asks for; the caller closes its compounder."""
     volume = config.volume
     settings = VolumeSettings(
@@ -40,6 +40,7 @@ def open_reconstructor(config: Config) -> Reconstructor:
         open_compounder(volume.backend, settings, volume.threads),
         direction=config.motion.direction,
         fill_holes=volume.fill_holes,
+        say_bricks=say_bricks,
     )
 
 
