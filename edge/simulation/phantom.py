@@ -17,7 +17,7 @@ from edge.simulation.shapes import Bone, Cyst, Tube, Waves, Wire, inside, ridge
 LUMEN_DB, CYST_DB, SHADOW_DB, WIRE_DB = -58.0, -62.0, -56.0, -4.0
 ENHANCEMENT_DB = 8.0
 ATTENUATION_DB_PER_MM = 0.1  # what the depth gain leaves uncorrected
-FLUENCE_DB_PER_MM = 0.5  # light lost on its way down, after the depth gain of a photoacoustic system
+FLUENCE_DB_PER_MM = 0.35  # light lost on its way down, after the depth gain of a photoacoustic system
 
 
 class BadPhantom(SonosweepError):
@@ -64,7 +64,7 @@ class Phantom:
         self._glint = Waves.drawn(random, (9, float("inf"), 12), 3)
         self._septa = Waves.drawn(random, (13, 3.6, 16), 4)
         self._fibre = Waves.drawn(random, (26, 20, 60), 3)
-        self.vessel = _vessel(near(0.40, 0.60, 0.38), depth, random)
+        self.vessel = _vessel(near(0.47, 0.56, 0.38), depth, random)
         scale = depth / 48
         sizes = (4.6, 3.8, 5.0), (3.2, 2.6, 3.6), (4.2, 4.2, 5.4), (2.0, 1.4, 2.6)
         places = near(0.76, 0.62, 0.24), near(0.18, 0.74, 0.60), near(0.70, 0.72, 0.84), near(0.62, 0.30, 0.50)
@@ -108,7 +108,7 @@ class Phantom:
         distance, facing = self._vessel(x, y, z)
         _blend(signal, -5.0, inside(distance))
         signal += 5 * facing * ridge(distance + 0.5, 0.4)  # walls that face the probe send most of their sound to it
-        _blend(signal, -2.0, ridge(self._layers[0].below(x, y, z) - 0.5, 0.4))
+        _blend(signal, -24.0, ridge(self._layers[0].below(x, y, z) - 0.5, 0.4))
         signal -= FLUENCE_DB_PER_MM * np.maximum(y, 0)
         return signal.reshape(np.shape(points_mm)[:-1])
 
