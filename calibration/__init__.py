@@ -1,0 +1,1 @@
+"""Fitting the device to a probe and to the way it is moved."""

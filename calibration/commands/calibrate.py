@@ -1,0 +1,23 @@
+"""``sonosweep calibrate ACTION``: one table of what can be calibrated."""
+
+from __future__ import annotations
+
+import argparse
+
+from edge.commands.actions import Action, add_actions, run_action
+
+SUMMARY = "fit the device to a probe: constant motion from tracked sweeps"
+EXAMPLES = """  sonosweep calibrate constant tracked/*.igs.mha -o preset.json
+  sonosweep calibrate constant --help"""
+
+ACTIONS = {"constant": Action("calibration.commands.constant", "the mean motion of tracked sweeps, as a preset")}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The action and its own options."""
+    add_actions(parser, ACTIONS)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the chosen action."""
+    return run_action(options, ACTIONS)

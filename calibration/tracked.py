@@ -1,0 +1,76 @@
+"""Tracked sweeps as chains of motion: what every calibration and every measure of accuracy starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import SonosweepError
+from edge.files import open_sweep
+from edge.messages import Geometry
+from edge.motion.accuracy import CANONICAL_SIGN, Matrices, chain_of_poses, steps_of
+from edge.transform import Transform
+
+
+class NotTracked(SonosweepError):
+    """A sweep has no poses, or too few of them, to calibrate with."""
+
+
+@dataclass(frozen=True)
+class TrackedSweep:
+    """``chain`` [n, 4, 4] CenterToFirst of the frames with a pose; ``adjacent`` [n - 1]: no frame is missing between two.
+
+    ``timestamps_ns`` [n] of the probe's clock. Width and height in pixels, ``spacing_mm`` (lateral, axial), as placed.
+    """
+
+    path: Path
+    chain: Matrices
+    adjacent: NDArray[np.bool_]
+    timestamps_ns: NDArray[np.int64]
+    width: int
+    height: int
+    spacing_mm: tuple[float, float]
+
+    @property
+    def steps(self) -> NDArray[np.float64]:
+        """Relative motions [k, 6] (mm, rad) between frames that follow each other directly."""
+        return steps_of(self.chain)[self.adjacent]
+
+    @property
+    def canonical_steps(self) -> NDArray[np.float64]:
+        """As ``steps``, mirrored where the sweep goes backward, so that the mean elevational step is 0 or more."""
+        steps = self.steps
+        return steps * CANONICAL_SIGN if steps[:, 2].mean() < 0 else steps
+
+
+def read_tracked(path: Path) -> TrackedSweep:
+    """The B-mode poses of a sweep file; ``NotTracked`` where no two frames with a pose follow each other."""
+    poses: list[Transform] = []
+    geometries: list[Geometry] = []
+    order: list[tuple[int, int]] = []  # sequence, timestamp_ns
+    for frame in open_sweep(path).frames():
+        if frame.modality == "bmode" and (pose := frame.pose) is not None:
+            poses.append(pose)
+            geometries.append(frame.geometry)
+            order.append((frame.sequence, frame.timestamp_ns))
+    adjacent = np.diff([sequence for sequence, _ in order]) == 1
+    if not adjacent.any():
+        raise NotTracked(f"{path}: no two frames with a pose follow each other; give a sweep of a tracked probe")
+    geometry = geometries[0]
+    if any(other != geometry for other in geometries):
+        raise NotTracked(f"{path}: depth or image size changes within the sweep; give sweeps of one setting")
+    if geometry.kind != "linear":
+        raise NotTracked(f"{path}: comes from a convex probe, which cannot be calibrated with yet; give a linear probe's sweep")
+    width, height = geometry.width, geometry.height
+    return TrackedSweep(
+        path=path,
+        chain=chain_of_poses(poses, width, height, geometry.spacing_mm),
+        adjacent=adjacent,
+        timestamps_ns=np.array([timestamp_ns for _, timestamp_ns in order]),
+        width=width,
+        height=height,
+        spacing_mm=geometry.spacing_mm,
+    )

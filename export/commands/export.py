@@ -1,0 +1,25 @@
+"""``sonosweep export ACTION``: one table of what can be done with a network."""
+
+from __future__ import annotations
+
+import argparse
+
+from edge.commands.actions import Action, add_actions, run_action
+
+SUMMARY = "turn a network into a bundle that proves itself on the device"
+EXAMPLES = """  sonosweep export bundle step.onnx --card card.json --golden sweep.igs.mha -o small.zip
+  sonosweep export bundle --help"""
+
+ACTIONS = {
+    "bundle": Action("export.commands.bundle", "pack a step graph with its card and golden sequence", ("onnx", "onnxruntime"), "export"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The action and its own options."""
+    add_actions(parser, ACTIONS)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the chosen action."""
+    return run_action(options, ACTIONS)

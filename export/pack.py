@@ -1,0 +1,115 @@
+"""Packing a bundle. It proves itself before it gets its name: run, round trip, compare, and negative controls."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+import edge.motion.ort as ort
+from edge.errors import SonosweepError
+from edge.files.atomic import make_folder, replacing, sync_folder
+from edge.motion.bundle import open_bundle
+from edge.motion.card import CARD, Card
+from edge.motion.golden import Golden, differences, pack_golden, prove, read_golden, run_golden
+from edge.motion.stepper import Stepper
+
+REFERENCE = "fp32"  # the variant that makes the golden sequence
+TOLERANCE = 1e-4  # of the largest golden value: other processors add up in another order
+
+
+class ProofFailed(SonosweepError):
+    """A bundle does not behave as a bundle must; it was not written."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """``differences``: largest absolute one per output after the round trip; ``controls``: how far wrong input moves the output."""
+
+    identity: str
+    bytes: int
+    differences: dict[str, float]
+    controls: dict[str, float]
+
+
+def pack(draft: Card, graphs: Mapping[str, bytes], frames: NDArray[np.uint8], out: Path) -> Packed:
+    """Write the bundle ``out`` (.zip: one file, else a folder) from a card without checksums and its graphs by variant.
+
+    ``frames`` uint8 [n, height, width] of the card's window become the golden sequence. ``ProofFailed``, ``BundleMismatch``,
+    ``GraphRefused``: nothing was written.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise ProofFailed(f"{out} is there already; remove it or name another folder")
+    make_folder(out.parent)
+    if graphs.keys() != draft.graphs.keys() or REFERENCE not in graphs:
+        raise ProofFailed(f"the card has the variants {tuple(draft.graphs)}, the graphs are {tuple(graphs)}; {REFERENCE} is needed")
+    steppers = {variant: Stepper(draft, ort.Runner(graph)) for variant, graph in graphs.items()}
+    golden = run_golden(draft, steppers[REFERENCE], frames)
+    card = _with_tolerances(draft, golden)
+    controls = _controls(card, steppers[REFERENCE], golden)
+    for variant, stepper in steppers.items():  # the reference a second time: a sweep must leave nothing to the next
+        prove(card, variant, stepper, golden)
+    files = {card.graphs[variant].file: graph for variant, graph in graphs.items()} | {card.golden: pack_golden(golden)}
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    card = msgspec.structs.replace(card, files=sums)
+    files[CARD] = msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        unproved = Path(folder) / out.name
+        _write(files, unproved)
+        again = open_bundle(unproved)
+        stepper = Stepper(again.card, ort.Runner(again.graph(REFERENCE)))
+        found = prove(again.card, REFERENCE, stepper, read_golden(again.files[again.card.golden], again.card))
+        os.replace(unproved, out)
+    sync_folder(out.parent)
+    return Packed(again.identity, sum(map(len, again.files.values())), found, controls)
+
+
+def _with_tolerances(draft: Card, golden: Golden) -> Card:
+    """Where the card says none, what the reference variant may differ by on another processor."""
+    usual = {name: TOLERANCE * max(1.0, float(np.abs(rows).max())) for name, rows in golden.outputs.items()}
+    graphs = dict(draft.graphs)
+    for variant, graph in graphs.items():
+        unknown = graph.tolerance.keys() - usual.keys()
+        if unknown or (variant != REFERENCE and graph.tolerance.keys() != usual.keys()):
+            raise ProofFailed(f"the tolerance of {variant} names {tuple(graph.tolerance)}; the outputs are {tuple(usual)}")
+        graphs[variant] = msgspec.structs.replace(graph, tolerance=usual | graph.tolerance)
+    return msgspec.structs.replace(draft, graphs=graphs)
+
+
+def _controls(card: Card, stepper: Stepper, golden: Golden) -> dict[str, float]:
+    """How far the motion moves for other images, and for a forgotten state: further than the tolerance, or the proof proves nothing."""
+    output, tolerance = card.motion.output, card.graphs[REFERENCE].tolerance[card.motion.output]
+    others = np.stack([np.roll(255 - frame, 5 * i, axis=1) for i, frame in enumerate(golden.frames)])
+    controls = {"other images": differences(golden, run_golden(card, stepper, others))[output]}
+    if card.state:
+        forgetful = []
+        for frame in golden.frames[1:]:
+            stepper.start(frame.astype(np.float32))
+            forgetful.append(stepper.step(frame.astype(np.float32))[output])
+        controls["forgotten state"] = float(np.abs(np.stack(forgetful) - golden.outputs[output]).max())
+    for name, moved in controls.items():
+        if not tolerance < moved < np.inf:
+            raise ProofFailed(
+                f"{name}: the motion moves by {moved:.3g}, which the tolerance of {tolerance:.3g} would not show; give a golden "
+                "sequence with movement in it, or mend the graph: it does not look at what it is given"
+            )
+    return controls
+
+
+def _write(files: Mapping[str, bytes], out: Path) -> None:
+    if out.suffix != ".zip":
+        for name, content in files.items():
+            with replacing(out / name) as target:
+                target.write(content)
+        return
+    with replacing(out) as target, zipfile.ZipFile(target, "w") as archive:
+        for name in sorted(files):  # no dates: the same network gives the same bytes
+            archive.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)

@@ -1,0 +1,106 @@
+"""The constant-motion preset: averaged by hand, and on the real leg sweeps against the published baselines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.constant import mean_motion
+from calibration.tracked import NotTracked, TrackedSweep, read_tracked
+from edge.app import main
+from edge.config import MotionConfig
+from edge.messages import Frame, Geometry
+from edge.motion import open_motion
+from edge.motion.accuracy import accuracy, chain_of_steps, grid, piece_drift_rate_percent, repeated
+from edge.motion.constant import read_preset
+
+LEG = Path(__file__).parents[3] / "shared" / "data" / "leg"
+TEST_SWEEP = LEG / "leg_0318_0509.igs.mha"
+ADAPTATION = sorted(path for path in LEG.glob("leg_*.igs.mha") if path != TEST_SWEEP)
+needs_leg = pytest.mark.skipif(not TEST_SWEEP.exists(), reason=f"{LEG} is not there")
+
+
+def sweep(steps: np.ndarray, name: str = "a", lost: tuple[int, ...] = ()) -> TrackedSweep:
+    adjacent = np.array([i not in lost for i in range(len(steps))])
+    times = np.arange(len(steps) + 1, dtype=np.int64) * 40_000_000
+    return TrackedSweep(Path(name), chain_of_steps(steps), adjacent, times, 10, 10, (0.1, 0.1))
+
+
+def test_backward_sweeps_are_mirrored_before_they_are_averaged():
+    forward = np.tile([0.1, 0, 0.4, 0, 0, 0.01], (10, 1))
+    backward = np.tile([0.3, 0, -0.8, 0, 0.02, 0.01], (10, 1))
+    preset = mean_motion([sweep(forward), sweep(backward, "b")])
+    assert preset.motion == pytest.approx((0.2, 0, 0.6, 0, -0.01, 0.01))
+    assert preset.spread == pytest.approx((0.1, 0, 0.2, 0, 0.01, 0), abs=1e-12)
+    assert (preset.steps, preset.sweeps) == (20, ("a", "b"))
+    assert preset.frame_interval_s == pytest.approx(0.04)
+
+
+def test_a_step_over_a_lost_frame_does_not_count():
+    steps = np.tile([0, 0, 0.5, 0, 0, 0.0], (6, 1))
+    steps[2, 2] = 5
+    assert mean_motion([sweep(steps, lost=(2,))]).motion[2] == pytest.approx(0.5)
+
+
+@pytest.fixture(scope="module")
+def preset_path(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("preset") / "leg.json"
+    assert main(["calibrate", "constant", *map(str, ADAPTATION), "-o", str(path)]) == 0
+    return path
+
+
+@needs_leg
+def test_the_leg_baselines_are_those_of_the_data_readme(preset_path):
+    """15.3 % for the mean motion of the adaptation pieces, 73 % for none, 3.8 % for the sweep's own; 31.2 % over pieces."""
+    preset = read_preset(preset_path)
+    assert TEST_SWEEP.name not in preset.sweeps and preset.steps == 484
+    true = read_tracked(TEST_SWEEP)
+    points = grid(true.width, true.height, true.spacing_mm)
+
+    def measured(step: np.ndarray) -> tuple[float, float, float]:
+        chain = repeated(step, len(true.chain))
+        found = accuracy(true.chain, chain, points)
+        return found.final_drift_rate_percent, found.lpe_mm, piece_drift_rate_percent(true.chain, chain)
+
+    assert measured(np.array(preset.motion)) == pytest.approx((15.3, 0.539, 31.2), rel=0.02)
+    assert measured(np.zeros(6))[0] == pytest.approx(73, abs=0.5)
+    assert measured(true.steps.mean(0))[0] == pytest.approx(3.8, abs=0.1)
+    assert accuracy(true.chain, true.chain, points).path_mm == pytest.approx(139, abs=0.5)
+
+
+@needs_leg
+def test_the_preset_gives_the_same_motion_at_run_time(preset_path):
+    preset = read_preset(preset_path)
+    source = open_motion(MotionConfig(source="constant", preset=str(preset_path), direction="-"))
+    frame = Frame(
+        boot_id=1, sweep=0, sequence=0, timestamp_ns=0, geometry=Geometry(width=4, height=4, spacing_mm=(1, 1)),
+        pixels=np.zeros((4, 4), np.uint8),
+    )  # fmt: skip
+    source.start(frame, frame.pixels)
+    step = source.step(frame, frame.pixels, 1).center_to_previous
+    assert step is not None
+    assert step.matrix[2, 3] == pytest.approx(-preset.motion[2])
+
+
+@needs_leg
+def test_the_command_answers_in_json(tmp_path, capsys):
+    backward = LEG / "leg_1014_1026.igs.mha"
+    assert main(["calibrate", "constant", str(backward), "-o", str(tmp_path / "p.json"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["motion"][2] > 0 and told["steps"] == 12
+    assert told["motion"] == json.loads((tmp_path / "p.json").read_text())["motion"]
+
+
+@needs_leg
+def test_a_sweep_without_poses_is_refused(tmp_path, capsys):
+    plain = tmp_path / "untracked.igs.mha"
+    content = (LEG / "leg_1014_1026.igs.mha").read_bytes().replace(b"TransformStatus = OK", b"TransformStatus = NO")
+    plain.write_bytes(content)
+    with pytest.raises(NotTracked, match="no two frames with a pose"):
+        read_tracked(plain)
+    assert main(["calibrate", "constant", str(plain), "-o", str(tmp_path / "p.json")]) == 1
+    assert "untracked.igs.mha" in capsys.readouterr().err
+    assert not (tmp_path / "p.json").exists()
