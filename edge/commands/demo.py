@@ -29,7 +29,7 @@ from edge.latency import Latencies
 from edge.local_device import LocalDevice
 from edge.messages import Bricks, FaultRaised, Pose, Status, SweepEnded
 from edge.picture import draw
-from edge.simulation import write_simulated_sweep
+from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
 from edge.transform import Transform
 
 SUMMARY = "probe, bridge, reconstruction and recording on this machine; ends with files for 3D Slicer"
@@ -102,7 +102,8 @@ def run(options: argparse.Namespace) -> int:
 def _simulated(out: Path) -> Path:
     path = out / "simulated.igs.mha"
     say("simulating a sweep ...")
-    write_simulated_sweep(path, progress=lambda frames, total: progress(frames, total=total, label="simulating"))
+    sweep = simulate_sweep(SimulationSettings())
+    write_simulated_sweep(path, sweep, progress=lambda frames, total: progress(frames, total=total, label="simulating"))
     return path
 
 

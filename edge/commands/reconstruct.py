@@ -16,7 +16,7 @@ from edge.config import Config, Direction, MotionConfig, VolumeConfig
 from edge.console import progress, result, say
 from edge.faults import FAULTS
 from edge.files import open_sweep
-from edge.files.volumes import state_path
+from edge.files.volumes import check_volume_path
 from edge.messages import FaultRaised, Frame, Pose, SweepEnded
 from edge.picture import draw
 from edge.reconstructor import Reconstructor
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Reconstruct and answer with the counts."""
-    state_path(options.output)  # an ending that no writer knows is refused before the work begins
+    check_volume_path(options.output)
     sweep = open_sweep(options.sweep, plus_config=options.plus_config)
     reconstructor = open_reconstructor(_config(options), say_bricks=False)
     with reconstructor.compounder:
