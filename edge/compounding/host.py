@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.compounding import (
     BRICK_EDGE,
-    CHANNELS,
     COMPOUNDINGS,
     BackendUnavailable,
-    BadFrame,
     BadSlots,
     Bricks,
     DenseVolume,
@@ -26,7 +23,7 @@ from edge.compounding import (
 )
 from edge.compounding.dense import assemble, survey
 from edge.compounding.filling import filling_plan
-from edge.compounding.native import checked_pixels, checked_pose, pointer
+from edge.compounding.native import checked_channel, pointer
 
 missing = native.missing
 
@@ -81,13 +78,9 @@ class Compounder:
         bridge: bool = False,
     ) -> NDArray[np.int32]:
         """See the protocol."""
-        engine, channel = self._open(), _checked_channel(channel)
-        image, pose = checked_pixels(pixels), checked_pose(image_to_reference)
-        mask = None if valid is None else checked_pixels(valid, "valid")
-        if mask is not None and mask.shape != image.shape:
-            raise BadFrame(
-                f"valid is {list(mask.shape)} and pixels are {list(image.shape)}; both are [axial, lateral] of one frame"
-            )
+        engine, channel = self._open(), checked_channel(channel)
+        pose = native.checked_pose(image_to_reference)
+        image, mask = native.checked_frame(pixels, valid)
         height, width = image.shape
         count = self._library.sono_place(
             engine, pointer(image), width, height, pointer(pose), channel, pointer(mask), bool(bridge)
@@ -102,10 +95,8 @@ class Compounder:
 
     def bricks(self, slots: NDArray[np.int32], channel: int = 0) -> Bricks:
         """See the protocol."""
-        engine, channel = self._open(), _checked_channel(channel)
-        wanted = np.ascontiguousarray(slots, np.int32)
-        if wanted.ndim != 1:
-            raise BadSlots(f"slots must be a list of brick numbers, not an array {list(wanted.shape)}")
+        engine, channel = self._open(), checked_channel(channel)
+        wanted = native.checked_slots(slots)
         shape = (len(wanted), BRICK_EDGE, BRICK_EDGE, BRICK_EDGE)
         found = Bricks(np.empty((len(wanted), 3), np.int32), np.empty(shape, np.uint8), np.empty(shape, np.uint8))
         if self._library.sono_bricks(engine, channel, pointer(wanted), len(wanted), *[pointer(array) for array in found]) < 0:
@@ -118,7 +109,7 @@ class Compounder:
 
     def brick_count(self, channel: int = 0) -> int:
         """See the protocol."""
-        return int(self._library.sono_count(self._open(), _checked_channel(channel)))
+        return int(self._library.sono_count(self._open(), checked_channel(channel)))
 
     def voxel_counts(self, channel: int = 0) -> VoxelCounts:
         """See the protocol."""
@@ -126,7 +117,7 @@ class Compounder:
 
     def fill_holes(self, channel: int = 0, radius_voxels: int = 2, min_known_ratio: float = 0.5) -> int:
         """See the protocol."""
-        engine, channel = self._open(), _checked_channel(channel)
+        engine, channel = self._open(), checked_channel(channel)
         least, weights = filling_plan(radius_voxels, min_known_ratio)
         if self._library.sono_fill(engine, channel, radius_voxels, least, pointer(weights)) < 0:
             raise VolumeFull("no memory is left to fill holes with; close other programs or use a larger spacing_mm")
@@ -144,14 +135,8 @@ class Compounder:
         fraction_axial: NDArray[np.uint8],
     ) -> NDArray[np.uint8]:
         """See the protocol."""
-        engine, image = self._open(), checked_pixels(pixels)
-        if (
-            index.dtype != np.int32
-            or index.ndim != 2
-            or not index.shape == fraction_lateral.shape == fraction_axial.shape
-        ):
-            raise BadFrame("a remap table needs int32 [h, w] and two uint8 fractions of the same shape")
-        where, fx, fy = np.ascontiguousarray(index), _bytes(fraction_lateral), _bytes(fraction_axial)
+        engine, image = self._open(), native.checked_pixels(pixels)
+        where, fx, fy = native.checked_table(index, fraction_lateral, fraction_axial)
         out = np.empty(where.shape, np.uint8)
         height, width = where.shape
         rows, columns = image.shape
@@ -186,15 +171,3 @@ class Compounder:
         if not self._engine:
             raise VolumeClosed("this volume is closed; open a new one")
         return self._engine
-
-
-def _bytes(fractions: NDArray[Any]) -> NDArray[np.uint8]:
-    if fractions.dtype != np.uint8:
-        raise BadFrame(f"fractions of a remap table are uint8 (1/256 pixel), not {fractions.dtype}")
-    return np.ascontiguousarray(fractions)
-
-
-def _checked_channel(channel: int) -> int:
-    if channel not in range(len(CHANNELS)):
-        raise BadFrame(f"channel {channel!r} does not exist; 0 is {CHANNELS[0]}, 1 is {CHANNELS[1]}")
-    return int(channel)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.compounding import MAX_IMAGE, BadFrame, BadPose, VolumeFull, VolumeSettings
+from edge.compounding import CHANNELS, MAX_IMAGE, BadFrame, BadPose, BadSlots, VolumeFull, VolumeSettings
 from edge.errors import SonosweepError
 
 LIBRARY = Path(__file__).with_name("libsonosweep_kernels.so")
@@ -69,6 +69,39 @@ def checked_pixels(pixels: Any, what: str = "pixels") -> NDArray[np.uint8]:
     if min(pixels.shape) < 2 or max(pixels.shape) > MAX_IMAGE:
         raise BadFrame(f"{what} are {pixels.shape[1]} x {pixels.shape[0]}; each side must be 2 to {MAX_IMAGE} pixels")
     return np.ascontiguousarray(pixels)
+
+
+def checked_frame(pixels: Any, valid: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Pixels and mask as :func:`checked_pixels` answers them, of one shape; else BadFrame."""
+    image, mask = checked_pixels(pixels), None if valid is None else checked_pixels(valid, "valid")
+    if mask is not None and mask.shape != image.shape:
+        raise BadFrame(f"valid is {list(mask.shape)} and pixels are {list(image.shape)}; both are [axial, lateral] of one frame")
+    return image, mask
+
+
+def checked_channel(channel: int) -> int:
+    """The channel's number; else BadFrame."""
+    if channel not in range(len(CHANNELS)):
+        raise BadFrame(f"channel {channel!r} does not exist; 0 is {CHANNELS[0]}, 1 is {CHANNELS[1]}")
+    return int(channel)
+
+
+def checked_slots(slots: Any) -> NDArray[np.int32]:
+    """A list of brick numbers, not yet known to exist; else BadSlots."""
+    wanted = np.ascontiguousarray(slots, np.int32)
+    if wanted.ndim != 1:
+        raise BadSlots(f"slots must be a list of brick numbers, not an array {list(wanted.shape)}")
+    return wanted
+
+
+def checked_table(index: Any, fx: Any, fy: Any) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]:
+    """A remap table: int32 [h, w] and two fractions uint8 [h, w] in 1/256 pixel, C-contiguous; else BadFrame."""
+    if index.dtype != np.int32 or index.ndim != 2 or not index.shape == fx.shape == fy.shape:
+        raise BadFrame("a remap table needs int32 [h, w] and two uint8 fractions of the same shape")
+    for fractions in (fx, fy):
+        if fractions.dtype != np.uint8:
+            raise BadFrame(f"fractions of a remap table are uint8 (1/256 pixel), not {fractions.dtype}")
+    return np.ascontiguousarray(index), np.ascontiguousarray(fx), np.ascontiguousarray(fy)
 
 
 def checked_pose(matrix: Any) -> NDArray[np.float64]:
