@@ -17,6 +17,7 @@ from edge.files.errors import (
     UnknownFile,
     UnsupportedFile,
 )
+from edge.files.recorded import RecordedSweep
 from edge.files.sequence import SequenceFile
 from edge.files.sequence_writer import write_sweep
 from edge.files.sweep import SweepFile
@@ -47,6 +48,7 @@ class Format(NamedTuple):
 FORMATS = (
     Format("PLUS sequence, MetaImage", (".igs.mha", ".mha"), (b"ObjectType", b"NDims", b"Comment"), SequenceFile),
     Format("PLUS sequence, NRRD", (".igs.nrrd", ".nrrd"), (b"NRRD",), SequenceFile),
+    Format("recording of sonosweep", (".mcap",), (b"\x89MCAP0\r\n",), RecordedSweep),
 )
 
 

@@ -13,6 +13,7 @@ import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from edge.files.errors import MalformedFile, UnsupportedFile
@@ -72,7 +73,7 @@ def read(path: Path) -> tuple[NDArray[Any], tuple[float, float, float], tuple[fl
     try:
         image = _IMAGE.from_filename(path)
         voxels = np.asanyarray(image.dataobj).T
-    except (ImageFileError, HeaderDataError, OSError, ValueError, EOFError, zlib.error) as wrong:
+    except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError, EOFError, zlib.error) as wrong:
         raise MalformedFile(f"{path}: is no readable NIfTI file: {wrong}") from wrong
     affine = _LPS_TO_RAS @ image.affine
     steps = affine[:3, :3]

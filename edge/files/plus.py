@@ -51,14 +51,14 @@ def pose_of(fields: Mapping[str, str], route: str, calibration: Transform | None
     if not route:
         return "missing", None
     for needed in ROUTES[route]:
+        seen = fields.get(f"{needed}TransformStatus", "OK").upper() == "OK"
         if f"{needed}Transform" not in fields:
-            return "missing", None
-        status = fields.get(f"{needed}TransformStatus", "OK")
+            return "missing" if seen else "invalid", None
         try:
             steps[needed] = transform(needed, fields[f"{needed}Transform"], name)
         except BadTransform:
             return "invalid", None
-        if status.upper() != "OK":
+        if not seen:
             return "invalid", steps[needed] if needed == "ImageToReference" else None
     if route == "ImageToReference":
         return "ok", steps[route]

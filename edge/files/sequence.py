@@ -112,9 +112,8 @@ class SequenceFile(SweepFile):
 
     def _place(self, plus_config: Path | None) -> None:
         """Find the way from Image to Reference, and with it the size of a pixel."""
-        named = {key for fields in self._header.frames.values() for key in fields if key.endswith("ToReferenceTransform")}
-        named |= {key for fields in self._header.frames.values() for key in fields if key.endswith("ToTrackerTransform")}
-        self._route = plus.route_of({key.removesuffix("Transform") for key in named})
+        keys = {key.removesuffix("Status") for fields in self._header.frames.values() for key in fields}
+        self._route = plus.route_of({key.removesuffix("Transform") for key in keys if key.endswith("Transform")})
         self._calibration = None if plus_config is None else plus.image_to_probe(plus_config)
         if self._calibration is None:
             self._calibration = self._own_calibration()

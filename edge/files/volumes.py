@@ -30,7 +30,7 @@ _SIZE_DIGITS = 20
 class Volume:
     """A dense grid in Reference. ``intensity`` and ``state`` uint8 [k, j, i]; spacing isotropic; ``origin_mm`` of voxel (0, 0, 0).
 
-    ``metadata`` keys are words (letters, digits, ``_``), values one line of text each.
+    ``metadata`` keys are words (letters, digits, ``_``), values one line of text each. ``state`` may be empty (0 voxels).
     """
 
     intensity: NDArray[np.uint8]
@@ -52,20 +52,42 @@ class StoredVolume:
     metadata: dict[str, str]
 
 
-def write_volume(path: Path, volume: Volume) -> Path:
-    """Write the intensities, whole or not at all; the ending of ``path`` chooses the format. Answers ``path``."""
-    _, ending = _split_name(path)
-    _check(path, volume.intensity, volume.metadata)
-    with replacing(path) as out:
-        _WRITERS[ending](out, volume)
-    return path
+def check_volume_path(path: Path) -> None:
+    """``UnknownFile`` unless a volume can be written under this name: for asking before the work and not after it."""
+    if _split_name(path)[1] not in _WRITERS:
+        raise UnknownFile(f"{path}: NIfTI volumes are written compressed; name the file .nii.gz")
+
+
+def write_volume(path: Path, volume: Volume) -> tuple[Path, ...]:
+    """Write the intensities to ``path`` (its ending chooses the format) and the voxel states beside it, each whole or not at all.
+
+    Answers the paths written: one, or two where the volume has states.
+    """
+    _write(path, volume)
+    if not volume.state.size:
+        return (path,)
+    return path, write_state(path, volume)
 
 
 def write_state(path: Path, volume: Volume) -> Path:
-    """Write the voxel states (0 empty, 1 measured, 2 interpolated, 3 filled) as a label volume beside ``path``: ``<stem>-state``."""
+    """Write only the voxel states (0 empty, 1 measured, 2 interpolated, 3 filled), a label volume named ``<stem>-state``."""
     labels = "; ".join(f"{number} {meaning}" for number, meaning in STATES.items())
-    state = replace(volume, intensity=volume.state, metadata={**volume.metadata, "state_labels": labels})
-    return write_volume(state_path(path), state)
+    beside = state_path(path)
+    _write(beside, replace(volume, intensity=volume.state, metadata={**volume.metadata, "state_labels": labels}))
+    return beside
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a volume as we write them: uint8, isotropic, and its states where a ``<stem>-state`` file lies beside it."""
+    stored = read_stored(path)
+    step = stored.spacing_mm[0]
+    if stored.voxels.dtype != np.uint8 or not np.allclose(stored.spacing_mm, step):
+        raise UnsupportedFile(f"{path}: is no volume of ours ({stored.voxels.dtype}, spacing {stored.spacing_mm} mm)")
+    beside = state_path(path)
+    state = read_stored(beside).voxels if beside.exists() else np.zeros((0, 0, 0), np.uint8)
+    if state.size and state.shape != stored.voxels.shape:
+        raise UnsupportedFile(f"{beside}: has another size than {path.name}; remove the one that is out of date")
+    return Volume(stored.voxels, stored.origin_mm, step, stored.metadata, state)
 
 
 def state_path(path: Path) -> Path:
@@ -74,7 +96,7 @@ def state_path(path: Path) -> Path:
     return path.with_name(f"{stem}-state{ending}")
 
 
-def read_volume(path: Path) -> StoredVolume:
+def read_stored(path: Path) -> StoredVolume:
     """Read a volume of one of the formats, ours or not. ``UnsupportedFile`` where its axes are turned against those of space."""
     _, ending = _split_name(path)
     if ending in (".nii.gz", ".nii"):
@@ -107,6 +129,13 @@ def _split_name(path: Path) -> tuple[str, str]:
         if path.name.lower().endswith(ending) and len(path.name) > len(ending):
             return path.name[: -len(ending)], path.name[-len(ending) :].lower()
     raise UnknownFile(f"{path}: a volume's name ends with one of {', '.join(_WRITERS)}")
+
+
+def _write(path: Path, volume: Volume) -> None:
+    check_volume_path(path)
+    _check(path, volume.intensity, volume.metadata)
+    with replacing(path) as out:
+        _WRITERS[_split_name(path)[1]](out, volume)
 
 
 def _check(path: Path, voxels: NDArray[Any], metadata: Mapping[str, str]) -> None:

@@ -1,0 +1,56 @@
+"""Our MCAP recordings, finished or cut, read back as the same frames that the bridge sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge.files.errors import MalformedFile
+from edge.files.recording import unpack_parts
+from edge.files.recovery import Scan, chunks, survey
+from edge.files.sweep import SweepFile
+from edge.messages import Frame, Geometry, MalformedMessage, decode
+
+
+class RecordedSweep(SweepFile):
+    """A recording. Of one that was cut, every frame in a whole chunk is read; damaged chunks are left out and counted."""
+
+    kind = "mcap"
+
+    def __init__(self, path: Path, plus_config: Path | None = None) -> None:
+        """``plus_config`` is not used: the poses in a recording are ImageToReference already."""
+        self.path = path
+        self.scan = survey(path)
+        self._first = next(self.frames(), None)
+        whole = self.scan.finished and not self.scan.damaged_chunks
+        self.frame_count = self.scan.frames if whole else None
+        span_s = (self.scan.last_ns - self.scan.first_ns) / 1e9
+        self.frames_per_s = (self.scan.frames - 1) / span_s if span_s > 0 and self.scan.frames > 1 else None
+        self.has_poses = self._first is not None and self._first.pose_status != "missing"
+        self.description = {
+            "finished": self.scan.finished,
+            "bytes_after_last_whole_record": self.scan.size - self.scan.whole_until,
+            "chunks": self.scan.chunks,
+            "end_reason": self.scan.metadata.get("sweep_end", {}).get("reason", "cut"),
+            "recovered": "recovery" in self.scan.metadata,
+            "start": self.scan.metadata.get("sweep", {}),
+            "notes": [] if self.scan.finished else ["the recording was cut; `sonosweep record` finishes it at its next start"],
+        }
+
+    @property
+    def geometry(self) -> Geometry:
+        """Of the first frame."""
+        if self._first is None:
+            raise MalformedFile(f"{self.path}: holds no whole frame; the recording was cut before its first sync")
+        return self._first.geometry
+
+    def frames(self) -> Iterator[Frame]:
+        """See :class:`SweepFile`; exactly what was recorded, other messages left out."""
+        for messages in chunks(self.path, Scan()):
+            for recorded in messages:
+                try:
+                    message = decode(unpack_parts(recorded.data))
+                except (MalformedMessage, ValueError) as wrong:
+                    raise MalformedFile(f"{self.path}: was recorded by another version of sonosweep ({wrong})") from wrong
+                if isinstance(message, Frame):
+                    yield message

@@ -1,0 +1,205 @@
+"""Reading a recording that may have been cut anywhere, and finishing it: every whole chunk counts, nothing after the first break."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.records import Chunk, Header, McapRecord, Message, MessageIndex, Metadata
+from mcap.stream_reader import breakup_chunk
+from mcap.writer import MCAP0_MAGIC
+
+from edge.files.atomic import sync_folder
+from edge.files.errors import MalformedFile, UnsupportedFile
+from edge.files.recording import FRAME_CHANNEL, PROFILE, McapFile, unpack_parts
+
+LARGEST_RECORD = 256 << 20
+_HEAD = struct.Struct("<BQ")
+_FOOTER = struct.Struct("<BQQQI8s")
+_OPCODES = frozenset(int(opcode) for opcode in Opcode)
+_DAMAGE = (McapError, ValueError, OverflowError, struct.error)  # what the mcap package raises on bytes that are not what they should be
+
+
+@dataclass
+class Scan:
+    """What stands in a recording. ``metadata`` by name; ``frames`` as counted by the indexes; times of the log in ns."""
+
+    size: int = 0
+    finished: bool = False  # ends as a recording should
+    whole_until: int = 0  # end of the last whole record
+    chunks: int = 0
+    damaged_chunks: int = 0  # framed as they should be, but their CRC does not hold
+    frames: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    metadata: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class Recovered(NamedTuple):
+    """What :func:`recover` did: ``cut`` is False where the recording was whole and nothing was changed."""
+
+    path: Path
+    cut: bool
+    frames: int
+    lost_bytes: int
+
+
+def is_finished(path: Path) -> bool:
+    """Whether the recording has its final mark: footer and magic at the very end."""
+    size = path.stat().st_size
+    if size < _FOOTER.size + len(MCAP0_MAGIC):
+        return False
+    with path.open("rb") as file:
+        file.seek(size - _FOOTER.size)
+        opcode, length, _, _, _, magic = _FOOTER.unpack(file.read(_FOOTER.size))
+    return bool(opcode == Opcode.FOOTER and length == _FOOTER.size - _HEAD.size - len(MCAP0_MAGIC) and magic == MCAP0_MAGIC)
+
+
+def survey(path: Path) -> Scan:
+    """Walk over the records without reading the images."""
+    scan = Scan()
+    for _ in chunks(path, scan, skim=True):
+        pass
+    return scan
+
+
+def chunks(path: Path, scan: Scan, *, skim: bool = False) -> Iterator[list[Message]]:
+    """The messages of each whole chunk whose CRC holds, one chunk in memory; ``scan`` is filled on the way.
+
+    ``skim`` reads only the indexes: the lists are empty and no CRC is checked. ``UnsupportedFile`` for an MCAP file that is not a
+    recording of ours; a cut file is no error.
+    """
+    scan.size = path.stat().st_size
+    with path.open("rb") as file:
+        magic = file.read(len(MCAP0_MAGIC))
+        if magic != MCAP0_MAGIC[: len(magic)]:
+            raise UnsupportedFile(f"{path}: is not a recording of sonosweep")
+        for opcode, payload in _records(file, scan, skim):
+            try:
+                yield from _take(opcode, payload, scan, skim, path)
+            except _DAMAGE:
+                if opcode != Opcode.CHUNK:
+                    return
+                scan.damaged_chunks += 1
+            scan.whole_until = file.tell()
+            if opcode == Opcode.FOOTER:
+                scan.finished = file.read() == MCAP0_MAGIC
+                scan.whole_until += len(MCAP0_MAGIC) * scan.finished
+
+
+def _records(file: BinaryIO, scan: Scan, skim: bool) -> Iterator[tuple[int, bytes]]:
+    """(opcode, payload) of every record that is whole; of a skimmed chunk the first 16 bytes."""
+    while True:
+        at = file.tell()
+        head = file.read(_HEAD.size)
+        if len(head) < _HEAD.size:
+            return
+        opcode, length = _HEAD.unpack(head)
+        if opcode not in _OPCODES or length > min(LARGEST_RECORD, scan.size - at - _HEAD.size):
+            return
+        payload = file.read(16 if skim and opcode == Opcode.CHUNK and length > 16 else length)
+        file.seek(at + _HEAD.size + length)
+        yield opcode, payload
+
+
+def _take(opcode: int, payload: bytes, scan: Scan, skim: bool, path: Path) -> Iterator[list[Message]]:
+    stream = ReadDataStream(BytesIO(payload))
+    if opcode == Opcode.HEADER:
+        if Header.read(stream).profile != PROFILE:
+            raise UnsupportedFile(f"{path}: is an MCAP file, but not a recording of sonosweep")
+    elif opcode == Opcode.METADATA:
+        found = Metadata.read(stream)
+        scan.metadata[found.name] = found.metadata
+    elif opcode == Opcode.MESSAGE_INDEX:
+        index = MessageIndex.read(stream)
+        scan.frames += len(index.records) if index.channel_id == FRAME_CHANNEL else 0
+    elif opcode == Opcode.CHUNK:
+        first_ns, last_ns = struct.unpack_from("<QQ", payload)
+        messages = [] if skim else _messages(payload, path)
+        scan.first_ns = first_ns if scan.chunks == 0 else min(scan.first_ns, first_ns)
+        scan.last_ns = max(scan.last_ns, last_ns)
+        scan.chunks += 1
+        yield messages
+
+
+def _messages(payload: bytes, path: Path) -> list[Message]:
+    chunk = Chunk.read(ReadDataStream(BytesIO(payload)))
+    if chunk.compression:
+        raise UnsupportedFile(f"{path}: is compressed ({chunk.compression}); decompress it first (mcap decompress)")
+    if len(chunk.data) != chunk.uncompressed_size or not chunk.uncompressed_crc:
+        raise ValueError("a chunk has another length than it says, or no CRC")
+    records: list[McapRecord] = breakup_chunk(chunk, validate_crc=True)
+    return [record for record in records if isinstance(record, Message)]
+
+
+def recover(path: Path) -> Recovered:
+    """Finish a recording that was cut: afterwards it ends as it should and holds every whole chunk.
+
+    The new file takes the name of the old one when all of it is on the disk; until then the old one stays as it is.
+    ``BlockingIOError`` where the recording is being written right now, ``OSError`` where there is no room for the new one.
+    """
+    if is_finished(path):
+        return Recovered(path, False, survey(path).frames, 0)
+    with path.open("rb") as old:
+        fcntl.flock(old, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        part = path.with_name(f".{path.name}.recovering")
+        part.unlink(missing_ok=True)
+        try:
+            scan, frames = _copy(path, part)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        os.replace(part, path)
+        sync_folder(path.parent)
+    return Recovered(path, True, frames, max(0, scan.size - scan.whole_until))
+
+
+def _copy(path: Path, part: Path) -> tuple[Scan, int]:
+    scan, new, frames = Scan(), McapFile(part), 0
+    try:
+        channels = {"frame": FRAME_CHANNEL}
+        for messages in chunks(path, scan):
+            for message in messages:
+                topic = bytes(unpack_parts(message.data)[0]).decode()
+                if topic not in channels:
+                    channels[topic] = new.channel(topic)
+                new.writer.add_message(channels[topic], message.log_time, message.data, message.publish_time, message.sequence)
+                frames += topic == "frame"
+            new.writer.flush()
+        end = scan.metadata.pop("sweep_end", {"reason": "cut", "frames": str(frames)})
+        new.finish({**scan.metadata, "sweep_end": end, "recovery": {"bytes_lost": str(max(0, scan.size - scan.whole_until))}})
+    except (ValueError, IndexError) as wrong:
+        raise MalformedFile(f"{path}: a chunk holds what no recorder of ours wrote ({wrong})") from wrong
+    finally:
+        new.close()
+    return scan, frames
+
+
+def recover_folder(folder: Path) -> tuple[list[Recovered], list[str]]:
+    """Recover every interrupted recording in ``folder``; answers what was recovered, and a sentence for each that could not be."""
+    done: list[Recovered] = []
+    failed: list[str] = []
+    if not folder.is_dir():
+        return done, failed
+    for leftover in folder.glob(".sweep_*.mcap.recovering"):
+        leftover.unlink(missing_ok=True)
+    for path in sorted(folder.glob("sweep_*.mcap")):
+        try:
+            if not is_finished(path):
+                done.append(recover(path))
+        except BlockingIOError:
+            continue  # another recorder is writing it
+        except (OSError, MalformedFile, UnsupportedFile) as wrong:
+            space = "; it stays as it is: free some space" if isinstance(wrong, OSError) and wrong.errno == errno.ENOSPC else ""
+            failed.append(f"{path.name} could not be recovered: {wrong}{space}")
+    return done, failed

@@ -1,0 +1,121 @@
+"""Volumes: every format says the same place for a voxel, and the same volume gives the same bytes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from edge.files import CannotWrite, MalformedFile, UnknownFile, UnsupportedFile
+from edge.files.volumes import Volume, check_volume_path, read_stored, read_volume, state_path, write_volume
+
+ENDINGS = [".nrrd", ".mha", ".nii.gz"]
+METADATA = {"motion": "recorded", "direction": "+", "note": 'a = b: c \\ d, "é"'}
+
+
+def volume() -> Volume:
+    noise = np.random.default_rng(2)
+    intensity = noise.integers(0, 256, (5, 6, 7), dtype=np.uint8)
+    return Volume(intensity, (-3.5, 2.25, 10.125), 0.25, METADATA, noise.integers(0, 4, (5, 6, 7), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_simpleitk_finds_each_voxel_where_it_was_built(tmp_path, ending):
+    made = volume()
+    written = write_volume(tmp_path / f"leg{ending}", made)
+    assert [p.name for p in written] == [f"leg{ending}", f"leg-state{ending}"]
+    for path, voxels in zip(written, (made.intensity, made.state), strict=True):
+        image = SimpleITK.ReadImage(str(path))
+        np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), voxels)
+        for at in [(0, 0, 0), (6, 0, 0), (0, 5, 0), (0, 0, 4), (6, 5, 4)]:
+            expected = np.array(made.origin_mm) + made.spacing_mm * np.array(at)
+            np.testing.assert_allclose(image.TransformIndexToPhysicalPoint(at), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_volume_rereads_as_it_was_with_its_metadata(tmp_path, ending):
+    made = volume()
+    write_volume(tmp_path / f"leg{ending}", made)
+    read = read_volume(tmp_path / f"leg{ending}")
+    np.testing.assert_array_equal(read.intensity, made.intensity)
+    np.testing.assert_array_equal(read.state, made.state)
+    assert (read.origin_mm, read.spacing_mm, read.metadata) == (made.origin_mm, made.spacing_mm, METADATA)
+
+
+@pytest.mark.parametrize("ending", ENDINGS[:2])
+def test_an_awkward_origin_and_spacing_lose_no_bit(tmp_path, ending):
+    made = Volume(volume().intensity, (1 / 3, -2e-7, 1e5 / 7), 0.1 + 0.2)
+    write_volume(tmp_path / f"a{ending}", made)
+    read = read_volume(tmp_path / f"a{ending}")
+    assert (read.origin_mm, read.spacing_mm) == (made.origin_mm, made.spacing_mm) and not read.state.size
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_same_volume_gives_the_same_bytes(tmp_path, ending):
+    for name in ("a", "b"):
+        write_volume(tmp_path / f"{name}{ending}", volume())
+    for stem in ("", "-state"):
+        assert (tmp_path / f"a{stem}{ending}").read_bytes() == (tmp_path / f"b{stem}{ending}").read_bytes()
+
+
+def test_simpleitk_shows_the_metadata_of_nrrd_and_metaimage(tmp_path):
+    for ending in ENDINGS[:2]:
+        write_volume(tmp_path / f"leg{ending}", volume())
+        assert SimpleITK.ReadImage(str(tmp_path / f"leg{ending}")).GetMetaData("motion") == "recorded"
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_simpleitk_writes_is_read(tmp_path, ending):
+    image = SimpleITK.GetImageFromArray(np.arange(60, dtype=np.int16).reshape(3, 4, 5))
+    image.SetOrigin((1.0, -2.0, 3.5))
+    image.SetSpacing((0.5, 0.25, 2.0))
+    SimpleITK.WriteImage(image, str(tmp_path / f"a{ending}"), useCompression=True)
+    read = read_stored(tmp_path / f"a{ending}")
+    np.testing.assert_array_equal(read.voxels, SimpleITK.GetArrayFromImage(image))
+    np.testing.assert_allclose((read.origin_mm, read.spacing_mm), ((1.0, -2.0, 3.5), (0.5, 0.25, 2.0)), atol=1e-6)
+    with pytest.raises(UnsupportedFile, match="no volume of ours"):
+        read_volume(tmp_path / f"a{ending}")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_turned_volume_is_refused_and_not_shown_in_the_wrong_place(tmp_path, ending):
+    image = SimpleITK.GetImageFromArray(np.zeros((3, 4, 5), np.uint8))
+    image.SetDirection((0, 1, 0, -1, 0, 0, 0, 0, 1))
+    SimpleITK.WriteImage(image, str(tmp_path / f"a{ending}"))
+    with pytest.raises(UnsupportedFile, match="axes along those of space"):
+        read_stored(tmp_path / f"a{ending}")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_cut_volume_is_refused_by_name(tmp_path, ending):
+    (path,) = write_volume(tmp_path / f"a{ending}", Volume(volume().intensity, (0, 0, 0), 1.0))
+    whole = path.read_bytes()
+    for at in range(0, len(whole) - 12, 7):
+        path.write_bytes(whole[:at])
+        with pytest.raises((MalformedFile, UnsupportedFile)):
+            read_stored(path)
+
+
+def test_names_that_cannot_be_written_are_refused_before_the_work():
+    for good in ("leg.nrrd", "leg.v2.mha", "LEG.NII.GZ"):
+        check_volume_path(tmp(good))
+    for bad in ("leg", "leg.png", "leg.nii", ".nrrd"):
+        with pytest.raises(UnknownFile):
+            check_volume_path(tmp(bad))
+
+
+def tmp(name):
+    return Path("/nowhere") / name
+
+
+def test_the_state_of_a_name_with_two_endings():
+    assert state_path(tmp("leg.v2.nii.gz")).name == "leg.v2-state.nii.gz"
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"two words": "x"}, {"Offset": "1"}, {"type": "x"}, {"a": "two\nlines"}, {"a": ""}, {"Seq_Frame0000_x": "1"}]
+)
+def test_metadata_that_would_change_the_header_is_refused(tmp_path, metadata):
+    with pytest.raises(CannotWrite):
+        write_volume(tmp_path / "a.mha", Volume(volume().intensity, (0, 0, 0), 1.0, metadata))
+    assert not list(tmp_path.iterdir())
