@@ -82,9 +82,7 @@ class VolumeSettings:
 
     def __post_init__(self) -> None:
         if self.compounding not in COMPOUNDINGS:
-            raise BadVolumeSettings(
-                f"compounding {self.compounding!r} is not known; choose one of {', '.join(COMPOUNDINGS)}"
-            )
+            raise BadVolumeSettings(f"compounding {self.compounding!r} is not known; choose one of {', '.join(COMPOUNDINGS)}")
         _within("spacing_mm", self.spacing_mm, 1e-3, 100.0)
         half = self.half_width_mm
         _within("slab_half_width_mm", half, MIN_HALF_WIDTH_VOXELS * self.spacing_mm, 16 * self.spacing_mm)
@@ -213,9 +211,7 @@ class Compounder(Protocol):
 
     def __enter__(self) -> Compounder: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
 
 def open_compounder(name: str, settings: VolumeSettings, threads: int = 0) -> Compounder:

@@ -143,14 +143,38 @@ private:
     }
 
     // Calls ``visit(brick, at)`` for every brick that may hold a voxel on the image and nearer than ``reach_mm`` to its plane:
-    // column by column along the axis that the normal is nearest to.
+    // column by column along the axis that the normal is nearest to, the rows of columns one step of integers after another.
     template <class Visit> Refusal walk(const Plane& plane, double reach_mm, Visit visit) {
-        const double* n = plane.normal;
-        int along = 0;
-        for (int r = 1; r < 3; ++r) if (std::fabs(n[r]) > std::fabs(n[along])) along = r;
-        const int inner = along == 0 ? 1 : 0, outer = along == 2 ? 1 : 2;
-        const double edge_mm = BRICK_EDGE * grid_.spacing_mm, span = (BRICK_EDGE - 1) * grid_.spacing_mm;
+        const int along = plane.steepest(), inner = along == 0 ? 1 : 0, outer = along == 2 ? 1 : 2;
         int64_t from[3], to[3];
+        footprint(plane, reach_mm, from, to);
+        if ((to[inner] - from[inner] + 1) * (to[outer] - from[outer] + 1) > MAX_COLUMNS) return TOO_LARGE;
+        const int64_t reach = std::llround(reach_mm / grid_.half_width_mm * (1 << SLAB_BITS));
+        const int64_t least = -reach - plane.high(2), most = reach - plane.low(2);  // of a brick's corner, both excluded
+        const double a_brick = 1 / (double)plane.fine_step(2, along);
+        int64_t brick[3], column[3], at[3];
+        for (brick[outer] = from[outer]; brick[outer] <= to[outer]; ++brick[outer]) {
+            brick[inner] = from[inner], brick[along] = plane.anchor[along];
+            plane.locate_finely(brick, column);
+            for (; brick[inner] <= to[inner]; ++brick[inner]) {
+                const double one = (double)((least << MORE_BITS) - column[2]) * a_brick;
+                const double two = (double)((most << MORE_BITS) - column[2]) * a_brick;
+                const int64_t first = down(std::min(one, two)), last = down(std::max(one, two)) + 1;
+                for (int64_t a = first; a <= last; ++a) {
+                    for (int axis = 0; axis < 3; ++axis) at[axis] = (column[axis] + a * plane.fine_step(axis, along)) >> MORE_BITS;
+                    if (at[2] <= least || at[2] >= most || !plane.beside_image(at)) continue;
+                    brick[along] = plane.anchor[along] + a;
+                    visit(brick, at);
+                }
+                for (int axis = 0; axis < 3; ++axis) column[axis] += plane.fine_step(axis, inner);
+            }
+        }
+        return FINE;
+    }
+
+    // The first and last brick along each axis that the image, ``reach_mm`` thick to either side, can touch.
+    void footprint(const Plane& plane, double reach_mm, int64_t* from, int64_t* to) const {
+        const double edge_mm = BRICK_EDGE * grid_.spacing_mm, span = (BRICK_EDGE - 1) * grid_.spacing_mm;
         for (int r = 0; r < 3; ++r) {
             double low = 1e300, high = -1e300;
             for (int which = 0; which < 4; ++which) {
@@ -158,33 +182,15 @@ private:
                 plane.corner(which, point);
                 low = std::min(low, point[r]), high = std::max(high, point[r]);
             }
-            const double margin = reach_mm * std::fabs(n[r]) + 1e-3 * grid_.spacing_mm;
+            const double margin = reach_mm * std::fabs(plane.normal[r]) + 1e-2 * grid_.spacing_mm;
             from[r] = (int64_t)std::floor((low - margin - span) / edge_mm);
             to[r] = (int64_t)std::floor((high + margin) / edge_mm);
         }
-        if ((to[inner] - from[inner] + 1) * (to[outer] - from[outer] + 1) > MAX_COLUMNS) return TOO_LARGE;
-        double low = 0, high = 0;
-        for (int r = 0; r < 3; ++r) (n[r] < 0 ? low : high) += span * n[r];
-        const int64_t least = -plane.high(2), most = -plane.low(2);
-        const int64_t reach = std::llround(reach_mm / grid_.half_width_mm * (1 << SLAB_BITS));
-        const double slack = 1e-3 * grid_.spacing_mm;
-        int64_t brick[3];
-        for (brick[outer] = from[outer]; brick[outer] <= to[outer]; ++brick[outer])
-            for (brick[inner] = from[inner]; brick[inner] <= to[inner]; ++brick[inner]) {
-                double point[3];
-                point[inner] = (double)brick[inner] * edge_mm, point[outer] = (double)brick[outer] * edge_mm;
-                point[along] = (double)plane.anchor[along] * edge_mm;
-                const double d = plane.distance_mm(point), scale = 1 / (n[along] * edge_mm);
-                const double a = (-reach_mm - high - slack - d) * scale, b = (reach_mm - low + slack - d) * scale;
-                const int64_t first = plane.anchor[along] + (int64_t)std::ceil(std::min(a, b));
-                const int64_t last = plane.anchor[along] + (int64_t)std::floor(std::max(a, b));
-                for (brick[along] = first; brick[along] <= last; ++brick[along]) {
-                    int64_t at[3];
-                    plane.locate(brick, at);
-                    if (at[2] > least - reach && at[2] < most + reach && plane.beside_image(at)) visit(brick, at);
-                }
-            }
-        return FINE;
+    }
+
+    static int64_t down(double x) {  // floor, without the call that plain x86-64 makes of it
+        const int64_t cut = (int64_t)x;
+        return cut - ((double)cut > x);
     }
 
     static constexpr int64_t MAX_COLUMNS = 1 << 22;

@@ -24,9 +24,7 @@ def survey(volume: Compounder, channel: int) -> tuple[VoxelCounts, NDArray[np.in
     bounds = np.repeat(np.array([[FARTHEST], [-FARTHEST]], np.int32), 3, axis=1)
     for start in range(0, len(slots), BATCH):
         bricks = volume.bricks(slots[start : start + BATCH], channel)
-        library.sono_survey(
-            pointer(bricks.coordinates), pointer(bricks.state), len(bricks.state), pointer(tally), pointer(bounds)
-        )
+        library.sono_survey(pointer(bricks.coordinates), pointer(bricks.state), len(bricks.state), pointer(tally), pointer(bounds))
     return VoxelCounts(*tally.tolist()), bounds
 
 
@@ -48,7 +46,5 @@ def assemble(volume: Compounder, channel: int) -> DenseVolume:
     for start in range(0, len(slots), BATCH):
         bricks = volume.bricks(slots[start : start + BATCH], channel)
         for values, out in ((bricks.intensity, intensity), (bricks.state, state)):
-            library.sono_scatter(
-                pointer(bricks.coordinates), pointer(values), len(values), pointer(origin), pointer(shape), pointer(out)
-            )
+            library.sono_scatter(pointer(bricks.coordinates), pointer(values), len(values), pointer(origin), pointer(shape), pointer(out))
     return DenseVolume(intensity, state, origin * spacing, spacing)

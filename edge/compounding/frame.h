@@ -52,11 +52,23 @@ public:
         return FINE;
     }
 
-    // Column, row and distance of the first voxel of a brick, in the kernels' units but not yet known to fit 32 bits.
-    void locate(const int64_t* brick, int64_t* at) const {
+    // Column, row and distance of the first voxel of a brick with MORE_BITS below the kernels' units, and its steps per brick.
+    void locate_finely(const int64_t* brick, int64_t* at) const {
         const int64_t i = brick[0] - anchor[0], j = brick[1] - anchor[1], k = brick[2] - anchor[2];
-        for (int axis = 0; axis < 3; ++axis)
-            at[axis] = (base_[axis] + i * brick_[axis][0] + j * brick_[axis][1] + k * brick_[axis][2]) >> MORE_BITS;
+        for (int axis = 0; axis < 3; ++axis) at[axis] = base_[axis] + i * brick_[axis][0] + j * brick_[axis][1] + k * brick_[axis][2];
+    }
+    int64_t fine_step(int axis, int r) const { return brick_[axis][r]; }
+
+    // The same in the kernels' units, not yet known to fit 32 bits.
+    void locate(const int64_t* brick, int64_t* at) const {
+        locate_finely(brick, at);
+        for (int axis = 0; axis < 3; ++axis) at[axis] >>= MORE_BITS;
+    }
+
+    int steepest() const {  // the axis nearest to the normal
+        int axis = 0;
+        for (int r = 1; r < 3; ++r) if (std::fabs(normal[r]) > std::fabs(normal[axis])) axis = r;
+        return axis;
     }
 
     // Whether any of a brick's voxels may lie on the image.

@@ -54,9 +54,7 @@ class Compounder:
             variant.encode(),
         )
         if not self._engine:
-            raise BackendUnavailable(
-                f"host: instruction set {variant!r} does not run here; choose one of {', '.join(variants())}"
-            )
+            raise BackendUnavailable(f"host: instruction set {variant!r} does not run here; choose one of {', '.join(variants())}")
 
     @property
     def threads(self) -> int:
@@ -82,9 +80,7 @@ class Compounder:
         pose = native.checked_pose(image_to_reference)
         image, mask = native.checked_frame(pixels, valid)
         height, width = image.shape
-        count = self._library.sono_place(
-            engine, pointer(image), width, height, pointer(pose), channel, pointer(mask), bool(bridge)
-        )
+        count = self._library.sono_place(engine, pointer(image), width, height, pointer(pose), channel, pointer(mask), bool(bridge))
         if count < 0:
             raise native.refusal(count, self.settings)
         if count == 0:
@@ -140,9 +136,7 @@ class Compounder:
         out = np.empty(where.shape, np.uint8)
         height, width = where.shape
         rows, columns = image.shape
-        self._library.sono_remap(
-            engine, width, height, pointer(image), columns, rows, *[pointer(array) for array in (where, fx, fy, out)]
-        )
+        self._library.sono_remap(engine, width, height, pointer(image), columns, rows, *[pointer(array) for array in (where, fx, fy, out)])
         return out
 
     def reset(self) -> None:
@@ -158,9 +152,7 @@ class Compounder:
     def __enter__(self) -> Compounder:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def __del__(self) -> None:

@@ -50,9 +50,7 @@ def missing(path: Path = LIBRARY) -> str:
     try:
         load(path)
     except (OSError, AttributeError) as wrong:
-        return (
-            f"{path.name} does not fit this machine or this version ({wrong}); build it again: pip install ."
-        )
+        return f"{path.name} does not fit this machine or this version ({wrong}); build it again: pip install ."
     return ""
 
 
@@ -110,9 +108,7 @@ def checked_pose(matrix: Any) -> NDArray[np.float64]:
     if pose.shape != (4, 4) or pose.dtype != np.float64:
         raise BadPose(f"image_to_reference must be a float64 4x4 matrix, not {pose.dtype} {list(pose.shape)}")
     if not np.isfinite(pose).all() or not np.array_equal(pose[3], (0.0, 0.0, 0.0, 1.0)):
-        raise BadPose(
-            f"image_to_reference must be finite with the last row 0 0 0 1, not {pose.tolist()}; drop this frame"
-        )
+        raise BadPose(f"image_to_reference must be finite with the last row 0 0 0 1, not {pose.tolist()}; drop this frame")
     return np.ascontiguousarray(pose)
 
 
@@ -121,19 +117,9 @@ def refusal(code: int, settings: VolumeSettings) -> SonosweepError:
     limit = settings.memory_limit_mib
     return {
         -1: BadPose("image_to_reference is singular: the image has no area in Reference; drop this frame"),
-        -2: BadPose(
-            "image_to_reference lies absurdly far from the Reference origin (millions of bricks); drop this frame"
-        ),
-        -3: BadPose(
-            "image_to_reference makes over 512 pixels of one voxel; check the pixel spacing or use a smaller spacing_mm"
-        ),
-        -4: BadPose(
-            "image_to_reference makes the image span millions of bricks; check the pixel spacing or use a larger spacing_mm"
-        ),
-        -5: VolumeFull(
-            f"the volume has reached its limit of {limit} MiB; save it, raise memory_limit_mib or use a larger spacing_mm"
-        ),
-        -6: VolumeFull(
-            "this machine has no memory left for the volume; save it, close other programs or use a larger spacing_mm"
-        ),
+        -2: BadPose("image_to_reference lies absurdly far from the Reference origin (millions of bricks); drop this frame"),
+        -3: BadPose("image_to_reference makes over 512 pixels of one voxel; check the pixel spacing or use a smaller spacing_mm"),
+        -4: BadPose("image_to_reference makes the image span millions of bricks; check the pixel spacing or use a larger spacing_mm"),
+        -5: VolumeFull(f"the volume has reached its limit of {limit} MiB; save it, raise memory_limit_mib or use a larger spacing_mm"),
+        -6: VolumeFull("this machine has no memory left for the volume; save it, close other programs or use a larger spacing_mm"),
     }[code]

@@ -39,9 +39,7 @@ class Sector:
             )
         angles = (self.angle_start_deg, self.angle_stop_deg)
         if not (all(-90 <= angle <= 90 for angle in angles) and angles[0] != angles[1]):
-            raise BadSector(
-                f"angles from {angles[0]} to {angles[1]} degrees; they must differ and lie between -90 and 90"
-            )
+            raise BadSector(f"angles from {angles[0]} to {angles[1]} degrees; they must differ and lie between -90 and 90")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +99,8 @@ def _look_up(
     beam = (angle - sector.angle_start_deg) / (sector.angle_stop_deg - sector.angle_start_deg) * (sector.beams - 1)
     sample = (radius - sector.radius_start_mm) / (sector.radius_stop_mm - sector.radius_start_mm) * (sector.samples - 1)
     near = 1e-9  # of a sample: pixels that lie on the fan's edge are inside
-    inside = (
-        (beam >= -near) & (beam <= sector.beams - 1 + near) & (sample >= -near) & (sample <= sector.samples - 1 + near)
-    )
+    inside = (beam >= -near) & (beam <= sector.beams - 1 + near) & (sample >= -near) & (sample <= sector.samples - 1 + near)
     column = np.clip(np.floor(beam), 0, sector.beams - 2)
     row = np.clip(np.floor(sample), 0, sector.samples - 2)
-    fx, fy = (
-        np.clip(np.round((at - low) * 256), 0, 255).astype(np.uint8) for at, low in ((beam, column), (sample, row))
-    )
+    fx, fy = (np.clip(np.round((at - low) * 256), 0, 255).astype(np.uint8) for at, low in ((beam, column), (sample, row)))
     return np.where(inside, row * sector.beams + column, -1).astype(np.int32), fx, fy

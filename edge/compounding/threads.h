@@ -40,9 +40,8 @@ public:
     void start(int count, int grain, Job job) {
         job_ = std::move(job), count_ = count, grain_ = grain;
         next_.store(0, std::memory_order_relaxed);
-        if (helpers_.empty() || count <= grain) { open_ = false; return; }
-        open_ = true;
-        busy_.store((int)helpers_.size(), std::memory_order_relaxed);
+        if (helpers_.empty() || count <= grain) return;
+        gate_.store(OPEN, std::memory_order_release);
         {
             std::lock_guard<std::mutex> lock(mutex_);
             round_.fetch_add(1, std::memory_order_release);
@@ -50,10 +49,11 @@ public:
         if (sleepers_.load() > 0) wake_.notify_all();
     }
 
+    // A helper that the system has not woken in time is not waited for: it finds the gate closed.
     void finish() {
         take();
-        if (!open_) return;
-        for (int spins = 0; busy_.load(std::memory_order_acquire) > 0; ++spins)
+        gate_.fetch_and(~OPEN, std::memory_order_acq_rel);
+        for (int spins = 0; gate_.load(std::memory_order_acquire) != 0; ++spins)
             if (spins < 2000) pause_briefly(); else std::this_thread::yield();
     }
 
@@ -71,6 +71,13 @@ private:
         }
     }
 
+    bool enter() {
+        unsigned gate = gate_.load(std::memory_order_acquire);
+        while (gate & OPEN)
+            if (gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel, std::memory_order_acquire)) return true;
+        return false;
+    }
+
     void serve() {
         for (unsigned seen = 0;;) {
             // The next phase of a frame follows within microseconds: waking up costs more than looking for a while.
@@ -83,17 +90,19 @@ private:
             }
             seen = round_.load(std::memory_order_acquire);
             if (stopping_) return;
+            if (!enter()) continue;
             take();
-            busy_.fetch_sub(1, std::memory_order_release);
+            gate_.fetch_sub(1, std::memory_order_release);
         }
     }
 
     std::vector<std::thread> helpers_;
     std::mutex mutex_;
     std::condition_variable wake_;
-    std::atomic<unsigned> round_{0};
-    std::atomic<int> next_{0}, busy_{0}, sleepers_{0};
+    static constexpr unsigned OPEN = 1u << 31;
+    std::atomic<unsigned> round_{0}, gate_{0};  // the gate: OPEN, and how many helpers are inside
+    std::atomic<int> next_{0}, sleepers_{0};
     Job job_;
     int count_ = 0, grain_ = 1;
-    bool open_ = false, stopping_ = false;
+    bool stopping_ = false;
 };
