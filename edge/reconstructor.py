@@ -334,3 +334,9 @@ def scan_table(geometry: Geometry) -> ScanTable | None:
         angle_stop_deg=geometry.angle_stop_deg,
     )
     return ScanTable(sector, geometry.spacing_mm[0])
+
+
+def placed_size(geometry: Geometry) -> tuple[int, int]:
+    """(columns, rows) of the image that is placed: a convex one after scan conversion. Raises BadSector."""
+    table = scan_table(geometry)
+    return (geometry.width, geometry.height) if table is None else (table.valid.shape[1], table.valid.shape[0])

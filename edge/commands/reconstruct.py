@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,15 +13,16 @@ import numpy as np
 
 from edge.commands.options import add_json
 from edge.commands.run import open_reconstructor
+from edge.comparison import COLUMNS, compare
 from edge.compounding import MEASURED
 from edge.config import Config, Direction, MotionConfig, VolumeConfig
-from edge.console import progress, result, say
+from edge.console import progress, result, say, table
 from edge.faults import FAULTS
 from edge.files import open_sweep
 from edge.files.volumes import check_volume_path
-from edge.messages import FaultRaised, Frame, Pose, SweepEnded
+from edge.messages import FaultRaised, Frame, Geometry, Message, Pose
 from edge.picture import draw
-from edge.reconstructor import Reconstructor
+from edge.reconstructor import Reconstructor, placed_size
 from edge.saving import save_volumes
 from edge.transform import Transform
 
@@ -61,18 +64,19 @@ def run(options: argparse.Namespace) -> int:
     reconstructor = open_reconstructor(_config(options), say_bricks=False)
     with reconstructor.compounder:
         begun = time.perf_counter()
-        poses, size = _feed(reconstructor, progress(sweep.frames(), total=sweep.frame_count, label="placing"))
+        placed = _feed(reconstructor, progress(sweep.frames(), total=sweep.frame_count, label="placing"))
         seconds = time.perf_counter() - begun
         volumes = reconstructor.volumes()
         answer = _answer(reconstructor, seconds)
     files = list(save_volumes(options.output, volumes))
     if options.picture and volumes:
-        draw(options.picture, volumes, poses, size, f"{options.sweep.name}   motion: {answer['motion']}")
+        poses = [placed.poses[sequence] for sequence in sorted(placed.poses)]
+        draw(options.picture, volumes, poses, placed.size, f"{options.sweep.name}   motion: {answer['motion']}")
         files.append(str(options.picture))
-    answer |= {"volume": str(options.output) if volumes else None, "files": files}
+    answer |= {"volume": str(options.output) if volumes else None, "files": files, "accuracy": _accuracy(options, reconstructor, placed)}
     if not volumes:
         say("no frame was placed, so there is no volume; see the faults above")
-    result(answer, as_json=options.json, text="\n".join(f"{key:>10}  {value}" for key, value in answer.items()))
+    result(answer, as_json=options.json, text=_text(answer))
     return 0 if volumes else 1
 
 
@@ -95,26 +99,50 @@ def _config(options: argparse.Namespace) -> Config:
     return Config(motion=motion, volume=volume)
 
 
-def _feed(reconstructor: Reconstructor, frames: Any) -> tuple[list[Transform], tuple[int, int]]:
-    """All frames through the reconstructor; answers the poses and the size (columns, rows) of the placed image."""
-    poses: list[Transform] = []
-    size = (0, 0)
-    messages = []
+@dataclass
+class _Placed:
+    """What is remembered of the frames: poses by sequence number, as placed and as tracked; B-mode only."""
+
+    poses: dict[int, Transform] = field(default_factory=dict)
+    tracked: dict[int, Transform] = field(default_factory=dict)
+    geometry: Geometry | None = None
+    size: tuple[int, int] = (0, 0)
+
+
+def _feed(reconstructor: Reconstructor, frames: Iterable[Frame]) -> _Placed:
+    placed = _Placed()
     for frame in frames:
-        assert isinstance(frame, Frame)
-        size = size if size != (0, 0) else (frame.geometry.width, frame.geometry.height)
-        messages = reconstructor.feed(frame)
-        poses += _note(messages)
-    if not any(isinstance(message, SweepEnded) for message in messages):
-        poses += _note(reconstructor.finish("stopped"))
-    return poses, size
+        if placed.geometry is None:
+            placed.geometry, placed.size = frame.geometry, placed_size(frame.geometry)
+        if frame.modality == "bmode" and (pose := frame.pose) is not None:
+            placed.tracked[frame.sequence] = pose
+        _note(reconstructor.feed(frame), placed)
+    _note(reconstructor.finish("stopped"), placed)
+    return placed
 
 
-def _note(messages: list[Any]) -> list[Transform]:
+def _note(messages: list[Message], placed: _Placed) -> None:
     for message in messages:
         if isinstance(message, FaultRaised):
             say(f"{message.name}: {FAULTS[message.name].operator} ({message.detail})")
-    return [Transform("Image", "Reference", np.reshape(m.image_to_reference, (4, 4))) for m in messages if isinstance(m, Pose)]
+        elif isinstance(message, Pose):
+            placed.poses[message.sequence] = Transform("Image", "Reference", np.reshape(message.image_to_reference, (4, 4)))
+
+
+def _accuracy(options: argparse.Namespace, reconstructor: Reconstructor, placed: _Placed) -> list[dict[str, Any]]:
+    """Where motion was estimated and the sweep is tracked too: how far apart they are, beside the baselines."""
+    if not reconstructor.motion.relative or placed.geometry is None:
+        return []
+    preset = Path(options.preset) if options.preset else None
+    return compare(reconstructor.motion.name, placed.tracked, placed.poses, placed.geometry, placed.size, preset)
+
+
+def _text(answer: dict[str, Any]) -> str:
+    lines = [f"{key:>19}  {value}" for key, value in answer.items() if key not in ("files", "accuracy")]
+    lines += [f"{'wrote':>19}  {path}" for path in answer["files"]]
+    if answer["accuracy"]:
+        lines += ["", "against the tracked poses of the same sweep:", table(answer["accuracy"], COLUMNS)]
+    return "\n".join(lines)
 
 
 def _answer(reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
