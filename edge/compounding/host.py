@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from types import TracebackType
 
 import numpy as np
@@ -35,7 +34,10 @@ def variants() -> list[str]:
 
 
 class Compounder:
-    """See :class:`edge.compounding.Compounder`. ``variant`` forces an instruction set (see :func:`variants`); "" is the best."""
+    """See :class:`edge.compounding.Compounder`. ``variant`` forces an instruction set (see :func:`variants`); "" is the best.
+
+    ``threads`` and ``variant`` say what is in use.
+    """
 
     backend = "host"
 
@@ -55,17 +57,9 @@ class Compounder:
         )
         if not self._engine:
             raise BackendUnavailable(f"host: instruction set {variant!r} does not run here; choose one of {', '.join(variants())}")
-
-    @property
-    def threads(self) -> int:
-        """How many threads take part."""
-        return int(self._library.sono_threads(self._open()))
-
-    @property
-    def variant(self) -> str:
-        """The instruction set in use."""
-        name: bytes = self._library.sono_variant(self._open())
-        return name.decode()
+        self._book = self._library.sono_book(self._engine)
+        self.threads: int = self._library.sono_threads(self._engine)
+        self.variant = variant or variants()[0]
 
     def place(
         self,
@@ -83,20 +77,17 @@ class Compounder:
         count = self._library.sono_place(engine, pointer(image), width, height, pointer(pose), channel, pointer(mask), bool(bridge))
         if count < 0:
             raise native.refusal(count, self.settings)
-        if count == 0:
-            return np.empty(0, np.int32)
-        touched = np.empty(count, np.int32)
-        ctypes.memmove(touched.ctypes.data, self._library.sono_touched(engine, channel), touched.nbytes)
-        return touched
+        return native.taken(self._library.sono_book_touched(self._book, channel), (count,))
 
     def bricks(self, slots: NDArray[np.int32], channel: int = 0) -> Bricks:
         """See the protocol."""
         engine, channel = self._open(), checked_channel(channel)
         wanted = native.checked_slots(slots)
-        shape = (len(wanted), BRICK_EDGE, BRICK_EDGE, BRICK_EDGE)
-        found = Bricks(np.empty((len(wanted), 3), np.int32), np.empty(shape, np.uint8), np.empty(shape, np.uint8))
-        if self._library.sono_bricks(engine, channel, pointer(wanted), len(wanted), *[pointer(array) for array in found]) < 0:
+        count, shape = len(wanted), (len(wanted), BRICK_EDGE, BRICK_EDGE, BRICK_EDGE)
+        found = Bricks(np.empty((count, 3), np.int32), np.empty(shape, np.uint8), np.empty(shape, np.uint8))
+        if self._library.sono_book_coordinates(self._book, channel, pointer(wanted), count, pointer(found.coordinates)) < 0:
             raise BadSlots(f"the volume holds bricks 0 to {self.brick_count(channel) - 1}; slots beyond were asked for")
+        self._library.sono_bricks(engine, channel, pointer(wanted), count, pointer(found.intensity), pointer(found.state))
         return found
 
     def slots(self, channel: int = 0) -> NDArray[np.int32]:
@@ -105,7 +96,8 @@ class Compounder:
 
     def brick_count(self, channel: int = 0) -> int:
         """See the protocol."""
-        return int(self._library.sono_count(self._open(), checked_channel(channel)))
+        self._open()
+        return int(self._library.sono_book_count(self._book, checked_channel(channel)))
 
     def voxel_counts(self, channel: int = 0) -> VoxelCounts:
         """See the protocol."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_void_p
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,27 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "sono_variants": (c_char_p, []),
     "sono_open": (c_void_p, [c_double, c_double, c_double, c_int, c_int64, c_int, c_char_p]),
     "sono_close": (None, [c_void_p]),
-    "sono_threads": (c_int, [c_void_p]),
-    "sono_variant": (c_char_p, [c_void_p]),
-    "sono_place": (c_int, [c_void_p, c_void_p, c_int, c_int, c_void_p, c_int, c_void_p, c_int]),
-    "sono_touched": (POINTER(c_int32), [c_void_p, c_int]),
-    "sono_count": (c_int, [c_void_p, c_int]),
-    "sono_bricks": (c_int, [c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p, c_void_p]),
-    "sono_remap": (None, [c_void_p, c_int, c_int, c_void_p, c_int, c_int, c_void_p, c_void_p, c_void_p, c_void_p]),
-    "sono_fill": (c_int, [c_void_p, c_int, c_int, c_int, c_void_p]),
     "sono_reset": (None, [c_void_p]),
+    "sono_threads": (c_int, [c_void_p]),
+    "sono_book": (c_void_p, [c_void_p]),
+    "sono_place": (c_int, [c_void_p, c_void_p, c_int, c_int, c_void_p, c_int, c_void_p, c_int]),
+    "sono_fill": (c_int, [c_void_p, c_int, c_int, c_int, c_void_p]),
+    "sono_bricks": (None, [c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p]),
+    "sono_remap": (None, [c_void_p, c_int, c_int, c_void_p, c_int, c_int, c_void_p, c_void_p, c_void_p, c_void_p]),
+    "sono_book_open": (c_void_p, [c_double, c_double, c_double, c_int64]),
+    "sono_book_close": (None, [c_void_p]),
+    "sono_book_clear": (None, [c_void_p]),
+    "sono_book_count": (c_int, [c_void_p, c_int]),
+    "sono_book_coordinates": (c_int, [c_void_p, c_int, c_void_p, c_int, c_void_p]),
+    "sono_book_gap_units": (c_int, [c_void_p]),
+    "sono_book_aim": (c_int, [c_void_p, c_int, c_void_p, c_int, c_int, c_int]),
+    "sono_book_find": (c_int, [c_void_p, c_int]),
+    "sono_book_commit": (c_int, [c_void_p, c_int]),
+    "sono_book_plan": (None, [c_void_p, c_int, POINTER(c_int), POINTER(c_void_p)]),
+    "sono_book_collect": (c_int, [c_void_p, c_int, c_void_p]),
+    "sono_book_advance": (None, [c_void_p, c_int]),
+    "sono_book_touched": (c_void_p, [c_void_p, c_int]),
+    "sono_book_neighbours": (None, [c_void_p, c_int, c_int, c_void_p]),
     "sono_survey": (None, [c_void_p, c_void_p, c_int, c_void_p, c_void_p]),
     "sono_scatter": (None, [c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_void_p]),
 }
@@ -57,6 +69,14 @@ def missing(path: Path = LIBRARY) -> str:
 def pointer(array: NDArray[Any] | None) -> int | None:
     """The address of a C-contiguous array's first element."""
     return None if array is None else array.ctypes.data
+
+
+def taken(address: int | None, shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """A copy of the library's int32 array at ``address``."""
+    copy = np.empty(shape, np.int32)
+    if copy.size:
+        ctypes.memmove(copy.ctypes.data, address or 0, copy.nbytes)
+    return copy
 
 
 def checked_pixels(pixels: Any, what: str = "pixels") -> NDArray[np.uint8]:
