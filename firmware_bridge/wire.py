@@ -35,7 +35,7 @@ HEADER = np.dtype(
         ("flags", "<u4"),  # bit 0: last frame of its sweep
         ("crc32", "<u4"),  # zlib's CRC-32 over header (this field zero), extensions, payload
         ("boot_id", "<u8"),  # random at each start of the front end
-        ("sequence", "<u8"),  # rises by 1 with each frame of a sweep
+        ("sequence", "<u8"),  # rises by 1 with each frame of a sweep, from 0
         ("timestamp_ns", "<u8"),  # the probe's clock
         ("sweep", "<u4"),
         ("extension_size", "<u4"),  # bytes of the second part
@@ -226,13 +226,14 @@ def _check_geometry(geometry: Geometry) -> None:
         if any(sector):
             raise BadField(f"a linear probe has no radii and angles, got {sector}")
         return
-    widest = math.radians(max(abs(geometry.angle_start_deg), abs(geometry.angle_stop_deg)))
+    angles = math.radians(geometry.angle_start_deg), math.radians(geometry.angle_stop_deg)
+    widest, narrowest = max(map(abs, angles)), 0.0 if angles[0] <= 0 <= angles[1] else min(map(abs, angles))
     across = 2 * geometry.radius_stop_mm * math.sin(widest)
-    down = geometry.radius_stop_mm - geometry.radius_start_mm * math.cos(widest)
-    if max(across, down) / geometry.spacing_mm[0] > LARGEST_CONVERTED - 1:
+    down = geometry.radius_stop_mm * math.cos(narrowest) - geometry.radius_start_mm * math.cos(widest)
+    if not 2 <= min(across, down) / geometry.spacing_mm[0] <= max(across, down) / geometry.spacing_mm[0] <= LARGEST_CONVERTED - 1:
         raise BadField(
-            f"a sector of {across:.0f} x {down:.0f} mm at {geometry.spacing_mm[0]} mm a pixel is more than"
-            f" {LARGEST_CONVERTED} pixels wide or high; send a larger spacing"
+            f"a sector of {across:.1f} x {down:.1f} mm makes no image of 3 to {LARGEST_CONVERTED} pixels a side"
+            f" at {geometry.spacing_mm[0]} mm a pixel; send another spacing"
         )
 
 

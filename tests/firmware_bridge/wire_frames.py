@@ -98,12 +98,13 @@ def frames(draw: st.DrawFn) -> Frame:
     lateral = draw(st.floats(0.1, 10))
     sector = {}
     if kind == "convex":
-        start, low = draw(st.floats(1, 100)), draw(st.floats(-89, 60))
+        lateral = draw(st.floats(0.1, 0.5))
+        start, low = draw(st.floats(1, 100)), draw(st.floats(-80, 40))
         sector = {
             "radius_start_mm": start,
-            "radius_stop_mm": start + draw(st.floats(1, 100)),
+            "radius_stop_mm": start + draw(st.floats(5, 50)),
             "angle_start_deg": low,
-            "angle_stop_deg": low + draw(st.floats(1, 29)),
+            "angle_stop_deg": low + draw(st.floats(10, 40)),
         }
     spacing = (lateral, lateral if kind == "convex" else draw(st.floats(0.001, 10)))
     dtype = draw(st.sampled_from(("|u1", "<u2")))

@@ -1,0 +1,156 @@
+"""The bridge: takes what front ends send, refuses what is malformed, stamps, counts losses, and hands each frame to every consumer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from edge.bus import Publisher, ipc
+from edge.config import Config
+from edge.console import say
+from edge.faults import FAULTS
+from edge.latency import Latencies
+from edge.messages import Buffer, FaultRaised, Frame, Status
+from edge.peers import Peers
+from edge.services import SERVICES, STATUS_PERIOD_S
+from firmware_bridge.arrivals import ClockOffset, Losses
+from firmware_bridge.consumers import Tally, open_consumers
+from firmware_bridge.errors import MalformedPacket
+from firmware_bridge.intake import Intake, remove_socket_file
+from firmware_bridge.wire import decode_frame
+
+SETTLE_S = 2.0  # after a start the front end is held back so long for consumers that are still connecting
+WAIT_MS = 50
+BUSY_S = 0.1  # then status and faults have their turn
+DRAIN_S = 1.0
+
+
+class Bridge:
+    """The service behind ``sonosweep bridge``. Drive :meth:`step`, which returns within half a second; then :meth:`close`.
+
+    What it holds is bounded: ``queue_frames`` messages for each connected front end, the queues of the service table, and a
+    window of clock differences. ``EndpointUnusable``, ``UnprotectedEndpoint``, ``ConfigError`` or ``BadKey`` at the start.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        config: Config,
+        *,
+        allow_plaintext: bool = False,
+        settle_s: float = SETTLE_S,
+    ) -> None:
+        run_dir = Path(config.run_dir)
+        self._intake = Intake(context, config.bridge, allow_plaintext=allow_plaintext)
+        self._says = ipc(run_dir, "bridge")
+        self._publisher = Publisher(context, self._says)
+        self._consumers = open_consumers(context, run_dir)
+        self._peers = Peers(context, run_dir, "bridge", [consumer.name for consumer in self._consumers])
+        self._silent: set[str] = set()
+        self._offset = ClockOffset()
+        self._losses = Losses()
+        self._latencies = Latencies()
+        self._malformed = Tally()
+        self._received = 0
+        self._received_last_ns = 0
+        self._settled_by: float | None = time.monotonic() + settle_s
+        self._told = 0.0
+
+    def step(self) -> None:
+        """Take what has come, then say how we are."""
+        if self._settled():
+            self._intake.socket.poll(WAIT_MS)
+            self._take_waiting(BUSY_S)
+        else:
+            time.sleep(WAIT_MS / 1000)
+        self._check_peers()
+        self._tell_overdue()
+        if time.monotonic() - self._told > STATUS_PERIOD_S:
+            self._publisher.say(self.status())
+            self._told = time.monotonic()
+
+    def take(self, parts: Sequence[Buffer], received_ns: int) -> Frame | None:
+        """One message that arrived at ``received_ns``; answers the frame as it was handed on, or None where it was malformed."""
+        try:
+            frame = decode_frame(parts)
+        except MalformedPacket as wrong:
+            self._malformed.add(f"{type(wrong).__name__}: {wrong}")
+            return None
+        offset_ns = self._offset.update(frame.boot_id, frame.timestamp_ns, received_ns)
+        frame = msgspec.structs.replace(frame, received_ns=received_ns, clock_offset_ns=offset_ns)
+        self._received += 1
+        self._received_last_ns = received_ns
+        self._losses.note(frame.sweep_key, frame.sequence)
+        decoded_ns = time.monotonic_ns()
+        for consumer in self._consumers:
+            self._publish(consumer.take(frame))
+            if consumer.told_gone and consumer.queue.taken and consumer.name not in self._silent:
+                consumer.told_gone = False
+        self._latencies.add("decode", decoded_ns - received_ns)
+        self._latencies.add("hand_over", time.monotonic_ns() - decoded_ns)
+        return frame
+
+    def status(self) -> Status:
+        """The sign of life. Counts are since the start, ``lost_in_sweep`` of the sweep that runs."""
+        receiving = time.monotonic_ns() - self._received_last_ns < 1_000_000_000
+        counts = {
+            "received": self._received,
+            "malformed": self._malformed.total,
+            "lost": self._losses.total,
+            "lost_in_sweep": self._losses.in_sweep,
+        }
+        return Status(
+            service="bridge",
+            state="waiting for the other services" if self._settled_by else "receiving" if receiving else "idle",
+            counts=counts | {f"to_{consumer.name}_dropped": consumer.dropped for consumer in self._consumers},
+            latency_ms=self._latencies.summary(),
+        )
+
+    def close(self) -> None:
+        """Hand on what has already come, for a second at most; then close everything."""
+        self._take_waiting(DRAIN_S)
+        self._publisher.say(self.status())
+        self._intake.close()
+        for consumer in self._consumers:
+            consumer.queue.close()
+        self._peers.close()
+        self._publisher.close()
+        remove_socket_file(self._says)
+
+    def _take_waiting(self, longest_s: float) -> None:
+        deadline = time.monotonic() + longest_s
+        while time.monotonic() < deadline and (parts := self._intake.receive()) is not None:
+            self.take(parts, time.monotonic_ns())
+
+    def _settled(self) -> bool:
+        """Whether to take frames yet: a frame taken before the recorder has connected would be missing from the recording."""
+        if self._settled_by is None:
+            return True
+        if time.monotonic() < self._settled_by and not all([consumer.queue.taken for consumer in self._consumers]):
+            return False
+        self._settled_by = None
+        return True
+
+    def _check_peers(self) -> None:
+        silent = {fault.name for fault in self._peers.check()}
+        for consumer in self._consumers:
+            if self._peers.alive(consumer.name):
+                self._silent.discard(consumer.name)
+            if SERVICES[consumer.name].gone in silent:
+                self._silent.add(consumer.name)
+                self._publish(consumer.gone(None, "it has fallen silent"))
+
+    def _tell_overdue(self) -> None:
+        if detail := self._malformed.due():
+            self._publish([FaultRaised(service="bridge", name="MALFORMED_FRAMES", detail=detail)])
+        for consumer in self._consumers:
+            self._publish(consumer.overdue())
+
+    def _publish(self, faults: list[FaultRaised]) -> None:
+        for fault in faults:
+            say(f"{fault.name}: {FAULTS[fault.name].operator} ({fault.detail})")
+            self._publisher.say(fault)

@@ -1,0 +1,45 @@
+"""``sonosweep bridge``: the service where front ends connect."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from edge.commands.options import add_config, read_config
+from edge.console import say
+from edge.daemon import serve, sole
+from firmware_bridge.bridge import Bridge
+
+SUMMARY = "the service where the probe's front end connects: checks frames and hands them on"
+EXAMPLES = """  sonosweep bridge                                            # as configured in /etc/sonosweep/edge.toml
+  sonosweep bridge --run-dir run --endpoint ipc://run/probe.ipc   # on a desk
+  sonosweep bridge --config edge.toml --endpoint tcp://0.0.0.0:5555   # edge.toml names server_key and allowed_keys"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the service: everything else is in the configuration file."""
+    add_config(parser)
+    parser.add_argument("--endpoint", metavar="EP", help="where front ends connect (tcp:// or ipc://), instead of the configured one")
+    parser.add_argument(
+        "--allow-plaintext",
+        action="store_true",
+        help="listen on a network without encryption; only where the cable leads to the front end and nowhere else",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM."""
+    config = read_config(options)
+    if options.endpoint:
+        config = msgspec.structs.replace(config, bridge=msgspec.structs.replace(config.bridge, endpoint=options.endpoint))
+    with sole(Path(config.run_dir), "bridge"), zmq.Context() as context:
+        bridge = Bridge(context, config, allow_plaintext=options.allow_plaintext)
+        say(f"bridge: front ends connect to {config.bridge.endpoint}{' (CURVE)' if config.bridge.server_key else ''}")
+        try:
+            serve(bridge.step, status=lambda: bridge.status().state)
+        finally:
+            bridge.close()
+    return 0

@@ -1,0 +1,138 @@
+"""The bridge's ends of the frame queues: one for each service that gets frames, and what is said when a frame is refused.
+
+The recorder is served first and is never dropped from: once its queue is full, the rest of that sweep is withheld from it, so
+that a recording has no silent hole. The reconstructor is waited for (which holds the probe back) until it has failed once.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from edge.bus import FrameQueue, ipc
+from edge.faults import FAULTS, Effect
+from edge.messages import FaultRaised, Frame, Message
+from edge.services import SERVICES, Service
+from firmware_bridge.intake import remove_socket_file
+
+FULL = {"record": "RECORDER_OVERFLOW", "run": "RECONSTRUCTOR_BEHIND"}  # in the order in which they are served
+TELL_EVERY_S = 1.0
+_UNSEEN = -1  # a consumer that connected before we looked
+
+
+class WatchedQueue(FrameQueue):
+    """A frame queue that knows whether somebody takes from it, so that a full queue is not mistaken for a dead consumer."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, frames: int) -> None:
+        super().__init__(context, endpoint, frames)
+        self._endpoint = endpoint
+        self._connections: set[int] = set()
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+
+    @property
+    def taken(self) -> bool:
+        """A consumer is connected."""
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)
+            connection = int(event["value"])
+            if event["event"] == zmq.EVENT_ACCEPTED:
+                self._connections.add(connection)
+            else:
+                self._connections.discard(connection if connection in self._connections else _UNSEEN)
+        return bool(self._connections)
+
+    def offer(self, message: Message, patience_ms: int = 0) -> bool:
+        """Queue ``message``; False where that was not possible within ``patience_ms``."""
+        queued = super().offer(message, patience_ms)
+        if queued and not self.taken:
+            self._connections.add(_UNSEEN)
+        return queued
+
+    def close(self, linger_ms: int = 2000) -> None:
+        """Give the consumer ``linger_ms`` to take what is queued, then close."""
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        super().close(linger_ms)
+        remove_socket_file(self._endpoint)
+
+
+class Tally:
+    """Something that may happen at every frame and is told at most once a second, with how often it happened."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._untold = 0
+        self._last = ""
+        self._told = -TELL_EVERY_S
+
+    def add(self, what: str) -> None:
+        """It happened again."""
+        self.total += 1
+        self._untold += 1
+        self._last = what
+
+    def due(self) -> str:
+        """What to tell now, or nothing."""
+        now = time.monotonic()
+        if not self._untold or now - self._told < TELL_EVERY_S:
+            return ""
+        told, self._untold, self._told = self._untold, 0, now
+        return f"{told} x, the last: {self._last}"
+
+
+class Consumer:
+    """A service that gets every frame, through its own queue. ``dropped`` counts those that it did not get."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: Path, name: str, service: Service) -> None:
+        self.name = name
+        self.service = service
+        self.dropped = 0
+        self.queue = WatchedQueue(context, ipc(run_dir, f"frames.{name}"), service.queue_frames)
+        self.told_gone = False
+        self._patient = True
+        self._withheld: tuple[int, int] | None = None  # the sweep whose queue overflowed
+        self._behind = Tally()
+
+    def take(self, frame: Frame) -> list[FaultRaised]:
+        """Hand ``frame`` over, or count it and say why not."""
+        if frame.sweep_key == self._withheld:
+            self.dropped += 1
+            return []
+        patience_ms = self.service.patience_ms if self._patient and self.queue.taken else 0
+        self._patient = self.queue.offer(frame, patience_ms)
+        if self._patient:
+            return []
+        self.dropped += 1
+        if not self.queue.taken:
+            return self.gone(frame, "it is not connected")
+        if FAULTS[FULL[self.name]].effect is Effect.STOP_RECORDING:
+            self._withheld = frame.sweep_key
+            return [_fault(FULL[self.name], f"{self.service.queue_frames} frames were waiting", frame)]
+        self._behind.add(f"frame {frame.sequence} of sweep {frame.sweep}")
+        return self.overdue()
+
+    def gone(self, frame: Frame | None, detail: str) -> list[FaultRaised]:
+        """The fault that it is gone, the first time after it was there."""
+        if self.told_gone:
+            return []
+        self.told_gone = True
+        return [_fault(self.service.gone, detail, frame)]
+
+    def overdue(self) -> list[FaultRaised]:
+        """The frames that it was too slow for, if they are to be told now."""
+        detail = self._behind.due()
+        return [_fault(FULL[self.name], detail)] if detail else []
+
+
+def open_consumers(context: zmq.Context[zmq.Socket[bytes]], run_dir: Path) -> list[Consumer]:
+    """One for each service of the table that gets frames, in the order in which they are served."""
+    return [Consumer(context, run_dir, name, SERVICES[name]) for name in FULL]
+
+
+def _fault(name: str, detail: str, frame: Frame | None = None) -> FaultRaised:
+    if frame is None:
+        return FaultRaised(service="bridge", name=name, detail=detail)
+    return FaultRaised(service="bridge", name=name, detail=detail, boot_id=frame.boot_id, sweep=frame.sweep, sequence=frame.sequence)
