@@ -34,7 +34,7 @@ def compare(
         return []
     true, found = (chain_of_poses([poses[n] for n in common], *size, geometry.spacing_mm) for poses in (tracked, estimated))
     chains = {name: found}
-    if preset is not None:
+    if preset is not None and name != "constant":
         chains[f"constant: {preset.name}"] = repeated(np.array(read_preset(preset).motion), len(common))
     chains["no motion"] = repeated(np.zeros(6), len(common))
     chains["own mean motion (not knowable)"] = repeated(steps_of(true).mean(axis=0), len(common))

@@ -29,6 +29,7 @@ from edge.latency import Latencies
 from edge.local_device import LocalDevice
 from edge.messages import Bricks, FaultRaised, Pose, Status, SweepEnded
 from edge.picture import draw
+from edge.reconstructor import placed_size
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
 from edge.transform import Transform
 
@@ -209,10 +210,9 @@ def _files(options: argparse.Namespace, sweep: Path, heard: Heard, out: Path) ->
     write_sweep(exported, recording.frames(), poses=heard.poses)
     written.append(str(exported))
     if volumes:
-        geometry = recording.geometry
         picture = out / f"{stem}.png"
         poses = [heard.poses[sequence] for sequence in sorted(heard.poses)]
-        draw(picture, volumes, poses, (geometry.width, geometry.height), f"{sweep.name}   motion: {options.motion}   live")
+        draw(picture, volumes, poses, (size[0], size[1]), f"{sweep.name}   motion: {options.motion}   live")
         written.append(str(picture))
     return written
 
