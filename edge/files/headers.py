@@ -22,6 +22,16 @@ _NRRD_TYPES = {
     "f8": ("double",),
 }
 _NRRD_ENCODINGS: dict[str, Encoding] = {"raw": "raw", "gzip": "deflate", "gz": "deflate"}
+NRRD_FIELDS = frozenset(
+    "type|dimension|space|sizes|space directions|kinds|encoding|space origin|space units|endian|units|space dimension|spacings|thicknesses|"
+    "labels|centers|measurement frame|content|min|max|block size".split("|")
+)
+META_FIELDS = frozenset(
+    "ObjectType NDims BinaryData BinaryDataByteOrderMSB ElementByteOrderMSB CompressedData CompressedDataSize TransformMatrix Offset "
+    "Position Origin Rotation Orientation CenterOfRotation AnatomicalOrientation ElementSpacing ElementSize DimSize ElementType "
+    "ElementDataFile ElementNumberOfChannels ID ParentID Name Color Comment HeaderSize Modality Kinds ElementMin ElementMax SequenceID "
+    "DistanceUnits".split()
+)
 _SPATIAL_KINDS = ("domain", "space")
 
 
@@ -49,6 +59,12 @@ class Header:
     def is_sequence(self) -> bool:
         """Whether the file is a sequence of images and not one volume."""
         return bool(self.frames) or "list" in self.kinds or any(o in self.fields for o in ORIENTATION_FIELDS)
+
+    @property
+    def custom(self) -> dict[str, str]:
+        """The fields of the file that its format does not define."""
+        known = NRRD_FIELDS if self.format == "NRRD" else META_FIELDS
+        return {key: value for key, value in self.fields.items() if key not in known}
 
 
 ORIENTATION_FIELDS = ("UltrasoundImageOrientation", "ultrasound image orientation")

@@ -106,6 +106,11 @@ class McapFile:
         """Length of the file."""
         return self._output.written
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be written."""
+        return self._descriptor >= 0
+
     def channel(self, topic: str) -> int:
         """A new channel; the first one, made here, is that of the frames."""
         number: int = self.writer.register_channel(topic, ENCODING, 0)
@@ -130,7 +135,7 @@ class McapFile:
         """Close as it is: what was synced can be recovered."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
-            self._descriptor = -1
+            self._descriptor = self._output.descriptor = -1  # the number may soon be another file's
 
 
 class RecordingWriter:
@@ -170,16 +175,17 @@ class RecordingWriter:
         self.frames += topic == "frame"
         self.bytes += len(data)
 
-    def sync(self) -> None:
-        """Everything appended so far is on the disk when this returns."""
+    def sync(self) -> bool:
+        """Everything appended so far is on the disk when this returns; False where there was nothing to do."""
         if self.synced_frames == self.frames:
-            return
+            return False
         try:
             self._file.sync()
         except OSError as wrong:
             self.abandon()
             raise _failed(self.path, wrong) from wrong
         self.synced_frames = self.frames
+        return True
 
     def finish(self, reason: str) -> None:
         """End the file; ``reason`` is kept as its metadata ``sweep_end``."""
@@ -189,6 +195,11 @@ class RecordingWriter:
             self.abandon()
             raise _failed(self.path, wrong) from wrong
         self.synced_frames = self.frames
+
+    @property
+    def is_open(self) -> bool:
+        """False after the end, and after a failure."""
+        return self._file.is_open
 
     def abandon(self) -> None:
         """Close without an end: what was synced can be recovered."""

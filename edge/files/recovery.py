@@ -185,21 +185,23 @@ def _copy(path: Path, part: Path) -> tuple[Scan, int]:
     return scan, frames
 
 
-def recover_folder(folder: Path) -> tuple[list[Recovered], list[str]]:
-    """Recover every interrupted recording in ``folder``; answers what was recovered, and a sentence for each that could not be."""
-    done: list[Recovered] = []
-    failed: list[str] = []
-    if not folder.is_dir():
-        return done, failed
+def interrupted(folder: Path) -> list[Path]:
+    """The recordings in ``folder`` that have no end; leftovers of a recovery that was itself interrupted are removed."""
     for leftover in folder.glob(".sweep_*.mcap.recovering"):
         leftover.unlink(missing_ok=True)
-    for path in sorted(folder.glob("sweep_*.mcap")):
+    return [path for path in sorted(folder.glob("sweep_*.mcap")) if not is_finished(path)]
+
+
+def recover_all(paths: list[Path]) -> tuple[list[Recovered], list[str]]:
+    """Recover each; answers what was recovered, and a sentence for each that could not be (it stays as it is)."""
+    done: list[Recovered] = []
+    failed: list[str] = []
+    for path in paths:
         try:
-            if not is_finished(path):
-                done.append(recover(path))
+            done.append(recover(path))
         except BlockingIOError:
             continue  # another recorder is writing it
         except (OSError, MalformedFile, UnsupportedFile) as wrong:
-            space = "; it stays as it is: free some space" if isinstance(wrong, OSError) and wrong.errno == errno.ENOSPC else ""
-            failed.append(f"{path.name} could not be recovered: {wrong}{space}")
+            cure = "; free some space and start the recorder again" if isinstance(wrong, OSError) and wrong.errno == errno.ENOSPC else ""
+            failed.append(f"{path.name} could not be recovered: {wrong}{cure}")
     return done, failed

@@ -167,7 +167,7 @@ class SequenceFile(SweepFile):
         return f"{self.path}: frame {index}"
 
     def _describe(self) -> dict[str, Any]:
-        fields = {k: v for k, v in self._header.fields.items() if not k.startswith(FIELD)}
+        fields = {k: v for k, v in self._header.custom.items() if not k.startswith(FIELD) and k not in ORIENTATION_FIELDS}
         found: dict[str, Any] = {
             "orientation_in_file": self._orientation,
             "samples": {"u1": "uint8", "u2": "uint16"}[self._header.dtype[1:]],

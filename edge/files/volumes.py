@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge.files.atomic import replacing
 from edge.files.errors import CannotWrite, UnknownFile, UnsupportedFile
-from edge.files.headers import read_header
+from edge.files.headers import META_FIELDS, NRRD_FIELDS, read_header
 from edge.files.payload import Payload
 
 ZLIB_LEVEL = 1
@@ -113,10 +113,8 @@ def read_stored(path: Path) -> StoredVolume:
         payload = Payload(file, header.encoding, str(path))
         size = int(np.prod(header.sizes, dtype=object)) * dtype.itemsize
         voxels = np.frombuffer(payload.exactly(size, "the voxels"), dtype).reshape(header.sizes[::-1])
-    known = _NRRD_KEYS if header.format == "NRRD" else _META_KEYS
-    metadata = {key: value for key, value in header.fields.items() if key not in known}
     kind = "nrrd" if header.format == "NRRD" else "mha"
-    return StoredVolume(path, kind, voxels, _three(header.origin, 0.0), _three(header.spacing, 1.0), metadata)
+    return StoredVolume(path, kind, voxels, _three(header.origin, 0.0), _three(header.spacing, 1.0), header.custom)
 
 
 def _three(values: tuple[float, ...], default: float) -> tuple[float, float, float]:
@@ -142,7 +140,7 @@ def _check(path: Path, voxels: NDArray[Any], metadata: Mapping[str, str]) -> Non
     if voxels.ndim != 3 or voxels.dtype != np.uint8 or not voxels.size:
         raise CannotWrite(f"{path}: a volume is uint8 [k, j, i] with at least one voxel, got {voxels.dtype} {voxels.shape}")
     for key, value in metadata.items():
-        if not re.fullmatch(r"[A-Za-z]\w*", key, re.ASCII) or key in _META_KEYS or key in _NRRD_KEYS or key.startswith("Seq_Frame"):
+        if not re.fullmatch(r"[A-Za-z]\w*", key, re.ASCII) or key in META_FIELDS or key in NRRD_FIELDS or key.startswith("Seq_Frame"):
             raise CannotWrite(f"{path}: {key!r} cannot name metadata; use letters, digits and _, and no field of the file format")
         if not value.isprintable() or value != value.strip() or not value:
             raise CannotWrite(f"{path}: the metadata {key} must be one line of text, got {value[:60]!r}")
@@ -216,13 +214,3 @@ def _write_nifti(out: BinaryIO, volume: Volume) -> None:
 
 
 _WRITERS: dict[str, Callable[[BinaryIO, Volume], None]] = {".nrrd": _write_nrrd, ".mha": _write_meta, ".nii.gz": _write_nifti}
-_NRRD_KEYS = frozenset(
-    "type|dimension|space|sizes|space directions|kinds|encoding|space origin|space units|endian|units|space dimension|spacings|thicknesses|"
-    "labels|centers|measurement frame|content|min|max|block size".split("|")
-)
-_META_KEYS = frozenset(
-    "ObjectType NDims BinaryData BinaryDataByteOrderMSB ElementByteOrderMSB CompressedData CompressedDataSize TransformMatrix Offset "
-    "Position Origin Rotation Orientation CenterOfRotation AnatomicalOrientation ElementSpacing ElementSize DimSize ElementType "
-    "ElementDataFile ElementNumberOfChannels ID ParentID Name Color Comment HeaderSize Modality Kinds ElementMin ElementMax SequenceID "
-    "DistanceUnits".split()
-)

@@ -13,7 +13,7 @@ from synthetic_frames import frame, rich_extras, same
 from edge.files import MalformedFile, UnsupportedFile, open_sweep
 from edge.files import recording as recording_module
 from edge.files.recording import RecordingFailed, RecordingWriter, pack_parts, unpack_parts
-from edge.files.recovery import is_finished, recover, recover_folder, survey
+from edge.files.recovery import interrupted, is_finished, recover, recover_all, survey
 from edge.messages import FaultRaised, Geometry
 
 TINY = Geometry(width=4, height=3, spacing_mm=(0.1, 0.1))
@@ -170,11 +170,11 @@ def test_the_old_file_stays_until_the_new_one_is_on_the_disk(tmp_path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(recording_module._Output, "write", full)
-    done, failed = recover_folder(tmp_path)
+    done, failed = recover_all(interrupted(tmp_path))
     assert not done and "free some space" in failed[0]
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == [path.name]
     monkeypatch.undo()
-    done, failed = recover_folder(tmp_path)
+    done, failed = recover_all(interrupted(tmp_path))
     assert [d.frames for d in done] == [12] and not failed
 
 
@@ -186,7 +186,7 @@ def test_a_folder_is_recovered_but_never_a_recording_that_is_being_written(tmp_p
     live = RecordingWriter(tmp_path / "sweep_1_5_0.mcap", {})
     live.append(FRAMES[0])
     live.sync()
-    done, failed = recover_folder(tmp_path)
+    done, failed = recover_all(interrupted(tmp_path))
     assert [(d.path.name, d.frames) for d in done] == [("sweep_1_2_0.mcap", 12), ("sweep_1_3_0.mcap", 0)]
     assert len(failed) == 1 and "sweep_1_4_0" in failed[0]
     live.append(FRAMES[1])

@@ -1,0 +1,237 @@
+"""The recorder as a service: frames in from the bridge, onto the disk, and word of what is safe. All I/O of recording stands here."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import zmq
+
+from edge.bus import FrameIntake, Publisher, ipc
+from edge.config import Config
+from edge.console import say
+from edge.faults import FAULTS
+from edge.files.atomic import make_folder
+from edge.files.recording import RecordingFailed, RecordingWriter
+from edge.files.recovery import Recovered, interrupted, recover_all
+from edge.latency import Latencies
+from edge.messages import FaultRaised, Frame, Geometry, MalformedMessage, Message, Status, SweepEnded
+from edge.peers import Peers
+from edge.services import SERVICES, STATUS_PERIOD_S
+
+FRAMES_PER_STEP = 64  # then the disk, status and faults have their turn
+QUEUE_EMPTY_S = 0.3  # after an overflow: frames queued before it are with us by then
+
+
+@dataclass
+class _Recording:
+    """The sweep that is being recorded."""
+
+    key: tuple[int, int]
+    writer: RecordingWriter
+    geometries: dict[str, Geometry] = field(default_factory=dict)  # by modality
+    last_sequence: int = -1
+    lost: int = 0
+
+
+class RecordService:
+    """Writes every frame it is given; a recording ends by name. ``step`` returns within a quarter of a second, unless the disk hangs."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: Config) -> None:
+        """``RecordingFailed`` where the folder for recordings cannot be used."""
+        run_dir = Path(config.run_dir)
+        self._config = config
+        self._folder = Path(config.record.folder)
+        try:
+            make_folder(self._folder)
+            cut = interrupted(self._folder)
+        except OSError as wrong:
+            raise RecordingFailed(f"{self._folder}: {wrong.strerror}; choose another folder ([record] folder)", full=False) from wrong
+        self._recoverer = ThreadPoolExecutor(1, "recover")
+        self._recovering: Future[tuple[list[Recovered], list[str]]] | None = self._recoverer.submit(recover_all, cut) if cut else None
+        self._intake = FrameIntake(context, ipc(run_dir, "frames.record"), SERVICES["record"].queue_frames)
+        self._publisher = Publisher(context, ipc(run_dir, "record"))
+        self._peers = Peers(context, run_dir, "record", ("bridge", "run"), also=(FaultRaised,))
+        self._latencies = Latencies()
+        self._recording: _Recording | None = None
+        self._refused: tuple[int, int] | None = None  # the sweep whose recording the storage stopped
+        self._overflowed: tuple[int, int] | None = None  # the sweep that the bridge no longer sends us
+        self._counts = {"frames": 0, "bytes": 0, "synced": 0, "lost": 0, "refused": 0, "files": 0, "recovered": 0}
+        self._heard = self._synced = time.monotonic()
+        self._told = 0.0
+
+    def step(self) -> None:
+        """Take what has come, put it on the disk when it is time, then say how we are."""
+        self._intake.socket.poll(min(50, self._config.record.sync_ms))
+        self._take_frames(FRAMES_PER_STEP)
+        now = time.monotonic()
+        if now - self._synced >= self._config.record.sync_ms / 1000:
+            self._sync()
+        for fault in self._peers.check():
+            self._publish(fault)
+        self._hear_overflow()
+        current, silent_s = self._recording, now - self._heard
+        if current is not None and current.key == self._overflowed and silent_s > QUEUE_EMPTY_S:
+            self._finish("RECORDER_OVERFLOW")
+        elif current is not None and silent_s > self._config.volume.silent_after_s:
+            self._finish("PROBE_SILENT")
+        self._hear_recovery()
+        if now - self._told > STATUS_PERIOD_S:
+            self._publish(self.status())
+            self._told = now
+
+    def status(self) -> Status:
+        """The sign of life. Counts are of the current (or last) recording: ``synced`` frames survive a power cut."""
+        self._count()
+        state = "recording" if self._recording is not None else "recovering" if self._recovering is not None else "idle"
+        return Status(service="record", state=state, counts=dict(self._counts), latency_ms=self._latencies.summary())
+
+    def close(self) -> None:
+        """Take what is queued, end the open recording as it should, close the sockets."""
+        self._take_frames(SERVICES["record"].queue_frames)
+        self._finish("stopped")
+        self._recoverer.shutdown()
+        self._hear_recovery()
+        self._publish(self.status())
+        self._intake.close()
+        self._peers.close()
+        self._publisher.close()
+
+    def _take_frames(self, most: int) -> None:
+        for _ in range(most):
+            try:
+                frame = self._intake.receive()
+            except MalformedMessage as wrong:
+                self._publish(FaultRaised(service="record", name="MALFORMED_FRAMES", detail=str(wrong)))
+                continue
+            if frame is None:
+                return
+            if isinstance(frame, Frame):
+                self._heard = time.monotonic()
+                self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        current = self._recording
+        if current is not None and (reason := _end_before(current, frame)):
+            self._finish(reason)
+        if frame.sweep_key == self._refused:
+            self._counts["refused"] += 1
+            return
+        try:
+            if self._recording is None:
+                self._recording = self._begin(frame)
+            recording = self._recording
+            recording.writer.append(frame)
+        except RecordingFailed as wrong:
+            self._stop(frame.sweep_key, str(wrong))
+            self._counts["refused"] = 1
+            return
+        recording.geometries[frame.modality] = frame.geometry
+        recording.lost += max(0, frame.sequence - recording.last_sequence - 1)
+        recording.last_sequence = max(frame.sequence, recording.last_sequence)
+        if frame.last:
+            self._finish("last")
+
+    def _begin(self, frame: Frame) -> _Recording:
+        self._refused = None
+        self._check_space()
+        stem = f"sweep_{frame.boot_id:016x}_{frame.sweep:04d}"
+        part = next(n for n in range(1 << 30) if not (self._folder / f"{stem}_{n}.mcap").exists())
+        start = {"boot_id": f"{frame.boot_id:016x}", "sweep": str(frame.sweep), "part": str(part), "first_sequence": str(frame.sequence)}
+        writer = RecordingWriter(self._folder / f"{stem}_{part}.mcap", start)
+        self._synced = time.monotonic()
+        return _Recording(frame.sweep_key, writer, last_sequence=frame.sequence - 1)
+
+    def _sync(self) -> None:
+        self._synced = time.monotonic()
+        if self._recording is None:
+            return
+        try:
+            begun = time.monotonic_ns()
+            if self._recording.writer.sync():
+                self._latencies.add("sync", time.monotonic_ns() - begun)
+            self._check_space()
+        except RecordingFailed as wrong:
+            self._stop(self._recording.key, str(wrong))
+
+    def _check_space(self) -> None:
+        try:
+            storage = os.statvfs(self._folder)
+        except OSError as wrong:
+            raise RecordingFailed(f"{self._folder}: {wrong.strerror}; check the storage", full=False) from wrong
+        free_mib = storage.f_bavail * storage.f_frsize >> 20
+        if free_mib < self._config.record.keep_free_mib:
+            raise RecordingFailed(f"{self._folder}: {free_mib} MiB are free, {self._config.record.keep_free_mib} must stay so", full=True)
+
+    def _stop(self, key: tuple[int, int], detail: str) -> None:
+        """The storage takes no more of this sweep: end its recording, go on living, try again with the next sweep."""
+        self._refused = key
+        self._counts["refused"] = 0
+        self._publish(FaultRaised(service="record", name="DISK_FULL", detail=detail, boot_id=key[0], sweep=key[1]))
+        if self._recording is None:  # it could not even begin; nobody shall wait for its end
+            self._publish(SweepEnded(service="record", boot_id=key[0], sweep=key[1], reason="DISK_FULL", frames=0))
+        self._finish("DISK_FULL")
+
+    def _finish(self, reason: str) -> None:
+        recording, self._recording = self._recording, None
+        if recording is None:
+            return
+        writer = recording.writer
+        reason = "RECORDER_OVERFLOW" if recording.key == self._overflowed else reason
+        try:
+            if writer.is_open:
+                writer.finish(reason)
+        except RecordingFailed as wrong:
+            say(f"record: {wrong}")
+        if writer.synced_frames < writer.frames:
+            say(f"record: {writer.synced_frames} of {writer.frames} frames are on the disk; the next start finishes {writer.path}")
+        self._count(recording)
+        self._counts["files"] += 1
+        (boot_id, sweep), files = recording.key, (str(writer.path),)
+        ended = SweepEnded(
+            service="record", boot_id=boot_id, sweep=sweep, reason=reason, frames=writer.synced_frames, lost=recording.lost, files=files
+        )
+        self._publish(ended)
+
+    def _hear_overflow(self) -> None:
+        """The bridge could not queue a frame for us: what it queued before, and may still be on its way, ends the recording."""
+        for message in self._peers.said:
+            if isinstance(message, FaultRaised) and message.name == "RECORDER_OVERFLOW":
+                self._overflowed = message.boot_id, message.sweep
+        self._peers.said.clear()
+
+    def _hear_recovery(self) -> None:
+        if self._recovering is None or not self._recovering.done():
+            return
+        done, failed = self._recovering.result()
+        self._recovering = None
+        self._counts["recovered"] += len(done)
+        for one in done:
+            say(f"record: {one.path} was cut; {one.frames} frames are safe, the last {one.lost_bytes} bytes were not whole")
+        for sentence in failed:
+            say(f"record: {sentence}")
+
+    def _count(self, recording: _Recording | None = None) -> None:
+        recording = recording or self._recording
+        if recording is not None:
+            writer = recording.writer
+            self._counts |= {"frames": writer.frames, "bytes": writer.bytes, "synced": writer.synced_frames, "lost": recording.lost}
+
+    def _publish(self, message: Message) -> None:
+        if isinstance(message, FaultRaised):
+            say(f"{message.name}: {FAULTS[message.name].operator} ({message.detail})")
+        self._publisher.say(message)
+
+
+def _end_before(recording: _Recording, frame: Frame) -> str:
+    """Why ``frame`` does not belong into the open recording; empty where it does."""
+    if frame.boot_id != recording.key[0]:
+        return "PROBE_RESTARTED"
+    if frame.sweep_key != recording.key:
+        return "next"
+    if recording.geometries.get(frame.modality, frame.geometry) != frame.geometry:
+        return "GEOMETRY_CHANGED"
+    return ""
