@@ -12,7 +12,7 @@ import numpy as np
 class Oracle:
     """A dense volume of ``shape`` (i, j, k) voxels whose first voxel is ``first``. All positions in mm, all sums in float64.
 
-    ``place`` takes the product's arguments. ``doubtful`` marks voxels that a rounding of 1/1000 pixel or slab could turn.
+    ``place`` takes the product's arguments. ``doubtful`` marks voxels that a rounding of 1/400 pixel or 1/1000 slab could turn.
     """
 
     first: tuple[int, int, int]
@@ -39,7 +39,7 @@ class Oracle:
         height, width = pixels.shape
         on = (u >= 0) & (u <= width - 1) & (v >= 0) & (v <= height - 1)
         edge = np.minimum.reduce([abs(u), abs(u - width + 1), abs(v), abs(v - height + 1)])
-        doubt = edge < 1e-3
+        doubt = edge < 2.5e-3  # the product rounds positions to 1/256 pixel, and takes what rounds into the image
         c, r = np.clip(np.floor(u), 0, width - 1).astype(int), np.clip(np.floor(v), 0, height - 1).astype(int)
         value, all_valid = np.zeros(self.shape), np.ones(self.shape, bool)
         for dc, dr in product((0, 1), repeat=2):
@@ -49,7 +49,7 @@ class Oracle:
             if valid is not None:
                 all_valid &= valid[row, column] != 0
         if valid is not None:
-            doubt |= (abs(u - np.round(u)) < 1e-3) | (abs(v - np.round(v)) < 1e-3)
+            doubt |= (abs(u - np.round(u)) < 2.5e-3) | (abs(v - np.round(v)) < 2.5e-3)
         return {"value": value, "distance": distance, "on": on & all_valid, "doubt": doubt, "normal": normal}
 
     def place(self, pixels, matrix, valid=None, bridge=False):
@@ -97,15 +97,15 @@ def filled(intensity, state, radius, ratio):
     known = (state == 1) | (state == 2)
     sigma = radius / 2
     weights = np.maximum(1, np.round(16 * np.exp(-((np.arange(radius + 1) / sigma) ** 2) / 2)))
-    out, kind = np.where(known, intensity, 0).astype(float), np.where(known, state, 0)
     padded, values = np.pad(known, radius), np.pad(np.where(known, intensity, 0), radius)
-    for at in np.argwhere(~known):
-        cube = tuple(slice(x, x + 2 * radius + 1) for x in at)
-        offsets = abs(np.indices((2 * radius + 1,) * 3) - radius)
-        weight = np.prod(weights[offsets], 0) * padded[cube]
-        if padded[cube].sum() >= ratio * (2 * radius + 1) ** 3 - 1e-9:
-            out[tuple(at)], kind[tuple(at)] = (weight * values[cube]).sum() / weight.sum(), 3
-    return out, kind
+    total, weight, hits = (np.zeros(known.shape) for _ in range(3))
+    for offset in product(range(-radius, radius + 1), repeat=3):
+        there = tuple(slice(radius + d, radius + d + n) for d, n in zip(offset, known.shape, strict=True))
+        share = np.prod(weights[np.abs(offset)]) * padded[there]
+        total, weight, hits = total + share * values[there], weight + share, hits + padded[there]
+    enough = ~known & (hits >= ratio * (2 * radius + 1) ** 3 - 1e-9)
+    filled = total / np.maximum(weight, 1)
+    return np.where(enough, filled, np.where(known, intensity, 0)), np.where(enough, 3, np.where(known, state, 0))
 
 
 def remapped(pixels, index, fx, fy):

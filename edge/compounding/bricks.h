@@ -157,8 +157,8 @@ private:
             brick[inner] = from[inner], brick[along] = plane.anchor[along];
             plane.locate_finely(brick, column);
             for (; brick[inner] <= to[inner]; ++brick[inner]) {
-                const double one = (double)((least << MORE_BITS) - column[2]) * a_brick;
-                const double two = (double)((most << MORE_BITS) - column[2]) * a_brick;
+                const double one = (double)(least * (1 << MORE_BITS) - column[2]) * a_brick;
+                const double two = (double)(most * (1 << MORE_BITS) - column[2]) * a_brick;
                 const int64_t first = down(std::min(one, two)), last = down(std::max(one, two)) + 1;
                 for (int64_t a = first; a <= last; ++a) {
                     for (int axis = 0; axis < 3; ++axis) at[axis] = (column[axis] + a * plane.fine_step(axis, along)) >> MORE_BITS;
