@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -26,6 +27,7 @@ from edge.files.recording import FRAME_CHANNEL, PROFILE, McapFile, unpack_parts
 LARGEST_RECORD = 256 << 20
 _HEAD = struct.Struct("<BQ")
 _FOOTER = struct.Struct("<BQQQI8s")
+_CRC_BYTES = 4
 _OPCODES = frozenset(int(opcode) for opcode in Opcode)
 _DAMAGE = (McapError, ValueError, OverflowError, struct.error)  # what the mcap package raises on bytes that are not what they should be
 
@@ -55,14 +57,20 @@ class Recovered(NamedTuple):
 
 
 def is_finished(path: Path) -> bool:
-    """Whether the recording has its final mark: footer and magic at the very end."""
+    """Whether the recording has its end, whole: index, footer and magic. The writer makes them last, when all else is on the disk."""
     size = path.stat().st_size
     if size < _FOOTER.size + len(MCAP0_MAGIC):
         return False
     with path.open("rb") as file:
         file.seek(size - _FOOTER.size)
-        opcode, length, _, _, _, magic = _FOOTER.unpack(file.read(_FOOTER.size))
-    return bool(opcode == Opcode.FOOTER and length == _FOOTER.size - _HEAD.size - len(MCAP0_MAGIC) and magic == MCAP0_MAGIC)
+        opcode, length, summary_at, _, crc, magic = _FOOTER.unpack(file.read(_FOOTER.size))
+        if (opcode, length, magic) != (Opcode.FOOTER, _FOOTER.size - _HEAD.size - len(MCAP0_MAGIC), MCAP0_MAGIC):
+            return False
+        covered = size - len(MCAP0_MAGIC) - _CRC_BYTES - summary_at
+        if not 0 < summary_at < size or not 0 < covered <= LARGEST_RECORD:
+            return False
+        file.seek(summary_at)
+        return bool(zlib.crc32(file.read(covered)) == crc)
 
 
 def survey(path: Path) -> Scan:

@@ -6,6 +6,7 @@ what the tools assume); they are not anatomical unless the reference marker was.
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Callable, Mapping
@@ -17,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.files.atomic import replacing
-from edge.files.errors import CannotWrite, UnknownFile, UnsupportedFile
+from edge.files.errors import CannotWrite, MalformedFile, UnknownFile, UnsupportedFile
 from edge.files.headers import META_FIELDS, NRRD_FIELDS, read_header
 from edge.files.payload import Payload
 
 ZLIB_LEVEL = 1
+DEFLATE_AT_BEST = 1032  # so many bytes come out of one
 STATES = {0: "empty", 1: "measured", 2: "interpolated between two frames", 3: "hole-filled"}
 _SIZE_DIGITS = 20
 
@@ -111,7 +113,9 @@ def read_stored(path: Path) -> StoredVolume:
             raise UnsupportedFile(f"{path}: is not one grey volume with axes along those of space (sizes {header.sizes})")
         dtype = np.dtype(header.dtype)
         payload = Payload(file, header.encoding, str(path))
-        size = int(np.prod(header.sizes, dtype=object)) * dtype.itemsize
+        size = math.prod(header.sizes) * dtype.itemsize
+        if size > (path.stat().st_size - header.data_at) * (1 if header.encoding == "raw" else DEFLATE_AT_BEST):
+            raise MalformedFile(f"{path}: is too short for {header.sizes} voxels; it was cut or copied incompletely")
         voxels = np.frombuffer(payload.exactly(size, "the voxels"), dtype).reshape(header.sizes[::-1])
     kind = "nrrd" if header.format == "NRRD" else "mha"
     return StoredVolume(path, kind, voxels, _three(header.origin, 0.0), _three(header.spacing, 1.0), header.custom)

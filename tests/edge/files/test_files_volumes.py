@@ -96,6 +96,15 @@ def test_a_cut_volume_is_refused_by_name(tmp_path, ending):
             read_stored(path)
 
 
+def test_a_header_that_promises_more_than_the_file_can_hold_takes_no_memory(tmp_path):
+    head = (
+        "ObjectType = Image\nCompressedData = True\nElementType = MET_UCHAR\nDimSize = 9999999 9999999 9999999\nElementDataFile = LOCAL\n"
+    )
+    (tmp_path / "a.mha").write_text(head + "x" * 1000)
+    with pytest.raises(MalformedFile, match="too short"):
+        read_stored(tmp_path / "a.mha")
+
+
 def test_names_that_cannot_be_written_are_refused_before_the_work():
     for good in ("leg.nrrd", "leg.v2.mha", "LEG.NII.GZ"):
         check_volume_path(tmp(good))
