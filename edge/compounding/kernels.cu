@@ -178,19 +178,26 @@ KERNEL resolve(int first, int last, const int* slots, unsigned* const* pool, uns
 }
 
 // Hole filling in four steps over scratch memory: known voxels of a brick and its surroundings, then sums along x, y and z of
-// weight * intensity, weight and count. Filled voxels count as unknown, so writing in place changes no answer.
+// weight * intensity, weight and count. Filled voxels count as unknown, so writing in place changes no answer: a neighbour's
+// word that is read while it is written is empty or filled, and unknown either way.
+DEVICE int known_of(unsigned word) {
+    const unsigned state = state_of(word);
+    return state == 1 || state == INTERPOLATED ? (int)(intensity_of(word) | 256u) : 0;
+}
+
 KERNEL fill_known(int first, int last, const int* neighbours, int radius, unsigned* const* pool, int* known) {
     const int edge = BRICK_EDGE + 2 * radius;
     FOR_EACH_BLOCK(b, first, last) {
-        int* RESTRICT out = known + (long long)(b - first) * HALO_VOXELS;
+        int* out = known + (long long)(b - first) * HALO_VOXELS;
         FOR_EACH_ITEM(row, edge * edge) {
             const int j = row % edge - radius, k = row / edge - radius;
-            const int* beside = neighbours + (long long)b * 27 + ((k >> 3) + 1) * 9 + ((j >> 3) + 1) * 3 + 1;
-            for (int i = -radius; i < BRICK_EDGE + radius; ++i) {
-                const int slot = beside[i >> 3];
-                const unsigned word = slot >= 0 ? brick_words(pool, slot)[(k & 7) * 64 + (j & 7) * 8 + (i & 7)] : 0;
-                const unsigned state = state_of(word);
-                out[row * edge + i + radius] = state == 1 || state == INTERPOLATED ? (int)(intensity_of(word) | 256u) : 0;
+            const int* beside = neighbours + (long long)b * 27 + ((k >> 3) + 1) * 9 + ((j >> 3) + 1) * 3;
+            int* RESTRICT at = out + row * edge;
+            for (int part = 0; part < 3; ++part) {  // of the row: in the brick to the left, in this one's column, to the right
+                const int from = part == 0 ? BRICK_EDGE - radius : 0, to = part == 2 ? radius : BRICK_EDGE, slot = beside[part];
+                const unsigned* RESTRICT words = slot >= 0 ? brick_words(pool, slot) + (k & 7) * 64 + (j & 7) * 8 : 0;
+                for (int i = from; i < to; ++i) at[i - from] = words ? known_of(words[i]) : 0;
+                at += to - from;
             }
         }
     }
@@ -247,7 +254,7 @@ KERNEL fill_along_z(int first, int last, int radius, const int* weights, const i
 KERNEL fill_write(int first, int last, const int* slots, int least, const int* sums, unsigned* const* pool) {
     FOR_EACH_BLOCK(b, first, last) {
         const int* RESTRICT in = sums + (long long)(b - first) * 3 * HALO_VOXELS;
-        unsigned* RESTRICT words = brick_words(pool, slots[b]);
+        unsigned* words = brick_words(pool, slots[b]);
         FOR_EACH_ITEM(i, BRICK_VOXELS) {
             const int weight = in[i + HALO_VOXELS], enough = in[i + 2 * HALO_VOXELS] >= least;
             const unsigned mean = (unsigned)(int)((float)in[i] / (float)(weight ? weight : 1) + 0.5f);
