@@ -23,9 +23,9 @@ def opened(plan: Plan, spacing_mm: float, threads: int = 0, **settings: Any) -> 
 
 
 def thread_counts(plan: Plan) -> list[int]:
-    """For which numbers of threads to measure: a GPU has none of its own."""
+    """For which numbers of threads to measure: a GPU is driven by one."""
     with opened(plan, 1.0) as volume:
-        return resolve_threads(plan.threads) if volume.backend == "host" else [resolve_threads((0,))[0]]
+        return resolve_threads(plan.threads) if volume.backend == "host" else [1]
 
 
 def place_all(volume: Compounder, pixels: Pixels, matrices: list[Matrix]) -> list[float]:
@@ -42,21 +42,22 @@ def mean(plan: Plan) -> Iterator[Record]:
     for spacing_mm in plan.spacings_mm:
         for threads, copy_gb_s in copies.items():
             with opened(plan, spacing_mm, threads) as volume:
-                runs = repeat(partial(place_all, volume, pixels, matrices), plan.seconds)
+                runs = repeat(plan, partial(place_all, volume, pixels, matrices), 1.0)
                 rates, voxels = runs.rates(plan.frames), volume.voxel_counts()
                 backend = volume.backend
             per_frame = voxels_in_slab(plan, spacing_mm)
             gb_s = (2 * WORD_BYTES * per_frame + pixels[0].size) * rates["frames_per_s"] / 1e9
-            full = plan.image_size == (640, 480)
+            full = (plan.frames, plan.image_size) == (200, (640, 480))
             yield record(
                 "compounding, mean",
                 backend,
-                threads if backend == "host" else None,
+                threads,
                 spacing_mm,
                 **rates,
                 voxel_updates_per_frame=per_frame,
                 voxels_per_s=per_frame * rates["frames_per_s"],
                 moved_gb_per_s=gb_s,
+                copy_gb_per_s=copy_gb_s if backend == "host" else None,
                 bandwidth_share=gb_s / copy_gb_s if backend == "host" else None,
                 voxels_touched=voxels.measured,
                 **(against_plus(threads, spacing_mm, rates["frames_per_s"]) if full else {}),
@@ -76,7 +77,7 @@ def modes(plan: Plan) -> Iterator[Record]:
     for spacing_mm in plan.spacings_mm:
         for mode in ("maximum", "latest"):
             with opened(plan, spacing_mm, threads, compounding=mode) as volume:
-                runs = repeat(partial(place_all, volume, pixels, matrices), plan.seconds / 3)
+                runs = repeat(plan, partial(place_all, volume, pixels, matrices))
                 yield record(f"compounding, {mode}", volume.backend, threads, spacing_mm, **runs.rates(plan.frames))
 
 
@@ -88,7 +89,7 @@ def gaps(plan: Plan) -> Iterator[Record]:
         step_mm = GAP_STEP_VOXELS * spacing_mm
         matrices = poses(plan.frames, plan.image_size, step_mm)
         with opened(plan, spacing_mm, threads, max_gap_mm=GAP_LIMIT_MM) as volume:
-            runs = repeat(partial(place_all, volume, pixels, matrices), plan.seconds / 3)
+            runs = repeat(plan, partial(place_all, volume, pixels, matrices))
             voxels = volume.voxel_counts()
             yield record(
                 "compounding, gaps",
@@ -108,11 +109,12 @@ def after(plan: Plan) -> Iterator[Record]:
     threads = thread_counts(plan)[-1]
     for spacing_mm in plan.spacings_mm:
         with opened(plan, spacing_mm, threads) as volume:
-            runs = repeat(partial(_resolved, volume, pixels, matrices), plan.seconds / 3)
-            bricks = volume.brick_count()
-            yield record("bricks of a frame", volume.backend, threads, spacing_mm, **runs.rates(plan.frames), bricks=bricks)
+            runs = repeat(plan, partial(_resolved, volume, pixels, matrices))
+            bricks, last = volume.brick_count(), len(volume.place(pixels[-1], matrices[-1]))
+            more: Record = {"bricks": bricks, "bricks_of_last_frame": last}
+            yield record("bricks of a frame", volume.backend, threads, spacing_mm, **runs.rates(plan.frames), **more)
             for stage, work in (("fill holes", volume.fill_holes), ("dense volume", volume.dense)):
-                runs = repeat(partial(timed, [work]), plan.seconds / 3)
+                runs = repeat(plan, partial(timed, [work]))
                 p50 = runs.rates(1)["p50_ms"]
                 more = {"p50_ms": p50, "runs": len(runs.seconds), "mvoxels": bricks * 512 / 1e6}
                 yield record(stage, volume.backend, threads, spacing_mm, **more, voxels_per_s=bricks * 512e3 / min(runs.calls_ms))

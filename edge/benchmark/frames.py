@@ -74,14 +74,14 @@ def files(plan: Plan) -> Iterator[Record]:
         x, y, z = dense.origin_mm.tolist()
         made = Volume(dense.intensity, (x, y, z), dense.spacing_mm, {}, dense.state)
         for ending in (".nrrd", ".nii.gz"):
-            runs = repeat(partial(timed, [partial(write_volume, Path(folder) / f"volume{ending}", made)]), plan.seconds / 3)
+            runs = repeat(plan, partial(timed, [partial(write_volume, Path(folder) / f"volume{ending}", made)]))
             mb_s = dense.intensity.nbytes / min(runs.calls_ms) / 1e3
             p50 = float(np.median(runs.calls_ms))
             yield record(f"write {ending}", "file", 1, dense.spacing_mm, p50_ms=p50, mb_per_s=mb_s, mvoxels=dense.intensity.size / 1e6)
         path = Path(folder) / "sweep.igs.mha"
-        runs = repeat(partial(timed, [partial(write_sweep, path, as_frames(sweep, matrices))]), plan.seconds / 3, least=2)
+        runs = repeat(plan, partial(timed, [partial(write_sweep, path, as_frames(sweep, matrices))]))
         yield record("write a sweep", "file", 1, **runs.rates(count, calls=False))
-        runs = repeat(lambda: _each(open_sweep(path).frames()), plan.seconds / 3, least=2)
+        runs = repeat(plan, lambda: _each(open_sweep(path).frames()))
         yield record("read a sweep", "file", 1, **runs.rates(count), mb_per_s=sweep.nbytes / min(runs.seconds) / 1e6)
 
 
@@ -105,7 +105,7 @@ def network(plan: Plan) -> Iterator[Record]:
     frames = as_frames(speckle(plan.frames, plan.image_size), poses(plan.frames, plan.image_size))[:50]
     source = open_network(Path(plan.model))
     source.start(frames[0], frames[0].pixels)
-    runs = repeat(lambda: timed([partial(source.step, frame, frame.pixels, 1) for frame in frames[1:]]), plan.seconds)
+    runs = repeat(plan, lambda: timed([partial(source.step, frame, frame.pixels, 1) for frame in frames[1:]]), 1.0)
     yield record("network step", source.backend, None, **runs.rates(len(frames) - 1), model=source.name)
     yield _fed(plan, "reconstructor, network", frames, source, plan.spacings_mm[0], thread_counts(plan)[-1])
 
@@ -117,13 +117,13 @@ def _fed(plan: Plan, stage: str, frames: list[Frame], motion: MotionSource, spac
             reconstructor = Reconstructor(motion, volume, direction="+")
             return timed([partial(reconstructor.feed, frame) for frame in frames])
 
-        runs = repeat(sweep, plan.seconds / 3)
+        runs = repeat(plan, sweep)
         return record(stage, volume.backend, threads, spacing_mm, **runs.rates(len(frames)), motion=motion.name)
 
 
 def _calls(plan: Plan, call: Callable[[], Any], times: int = 20) -> Record:
     """The rates of ``call`` alone."""
-    return repeat(partial(timed, [call] * times), plan.seconds / 6).rates(times)
+    return repeat(plan, partial(timed, [call] * times), 1 / 6).rates(times)
 
 
 def _each(frames: Iterator[Any]) -> list[float]:

@@ -27,7 +27,9 @@ from edge.messages import Bricks, FaultRaised, Status, SweepEnded
 FRAMES_PER_S = 60.0
 DISTINCT_FRAMES = 64  # the images of the sweep are repeated: they only have to be there
 TURN_AFTER_S = 1.25  # the sweep goes to and fro, so that its volume, and with it the memory, soon stops growing
+FLOOD_LONGER = 3  # times as many frames, since they take less time
 SILENT_S = 20.0
+LAST_STATUS_S = 0.6  # each service has told its final counts by then
 MIB_PER_BRICK = 512 * 4 / 2**20
 
 
@@ -44,13 +46,14 @@ class Watched:
 
 
 def live(plan: Plan) -> Iterator[Record]:
-    """Stage ``live``: 60 frames/s of 640x480 for as long as the plan says."""
-    yield from _played(plan, "live, 60 frames/s", "1")
+    """Stage ``live``: 60 frames/s of 640x480 for as long as the plan says, for each voxel size."""
+    for spacing_mm in plan.spacings_mm:
+        yield from _played(plan, "live, 60 frames/s", "1", spacing_mm)
 
 
 def flood(plan: Plan) -> Iterator[Record]:
-    """Stage ``flood``: the same frames as fast as the probe can read them."""
-    yield from _played(plan, "live, flood", "max")
+    """Stage ``flood``: as fast as the probe can send; plain images, so that reading them from the file holds up nothing."""
+    yield from _played(plan, "live, flood", "max", plan.spacings_mm[0])
 
 
 def probe(plan: Plan) -> Iterator[Record]:
@@ -69,7 +72,7 @@ def probe(plan: Plan) -> Iterator[Record]:
                     size += sum(len(part) for part in sink.recv_multipart(copy=False))
                     at_ns.append(time.monotonic_ns())
         apart_ms = np.diff(at_ns) / 1e6
-        rate = (count - 1) / apart_ms.sum() * 1e3
+        rate = (count - 1) / float(apart_ms.sum()) * 1e3
         p50, p99 = np.percentile(apart_ms, (50, 99)).tolist()
         mb_s = size / count * rate / 1e6
         yield record("probe to socket", "wire", 1, frames_per_s=rate, p50_ms=p50, p99_ms=p99, frames=count, mb_per_s=mb_s)
@@ -77,14 +80,14 @@ def probe(plan: Plan) -> Iterator[Record]:
         shutil.rmtree(folder)
 
 
-def _played(plan: Plan, stage: str, rate: str) -> Iterator[Record]:
+def _played(plan: Plan, stage: str, rate: str, spacing_mm: float) -> Iterator[Record]:
     folder = Path(tempfile.mkdtemp(prefix="sono-"))  # sockets have short names
     try:
-        sweep, count = _sweep(plan, folder)
+        sweep, count = _sweep(plan, folder, plain=rate == "max")
         config = Config(
             run_dir=str(folder / "run"),
             bridge=BridgeConfig(endpoint=f"ipc://{folder}/probe.ipc"),
-            volume=VolumeConfig(spacing_mm=plan.spacings_mm[0], backend=plan.backend),
+            volume=VolumeConfig(spacing_mm=spacing_mm, backend=plan.backend),
             record=RecordConfig(folder=str(folder / "recordings")),
         )
         trace = folder / "trace.json"
@@ -94,18 +97,21 @@ def _played(plan: Plan, stage: str, rate: str) -> Iterator[Record]:
                 if sender.wait() or not trace.exists():
                     raise BadBenchmark(f"the probe ended with status {sender.returncode}; its words are above")
         sent_ns = {int(sequence): ns for sequence, ns in json.loads(trace.read_text()).items()}
-        yield _judged(plan, stage, count, sent_ns, seen)
-        yield from _stages(stage, seen)
+        yield _judged(stage, spacing_mm, count, sent_ns, seen)
+        yield from _stages(stage, spacing_mm, seen)
     finally:
         shutil.rmtree(folder)
 
 
-def _sweep(plan: Plan, folder: Path) -> tuple[Path, int]:
-    """The sweep to play, and how many frames it has."""
-    count = int(plan.live_seconds * FRAMES_PER_S)
+def _sweep(plan: Plan, folder: Path, plain: bool = False) -> tuple[Path, int]:
+    """The sweep to play, and how many frames it has. ``plain``: longer, of one image that inflates in no time."""
+    count = int(plan.live_seconds * FRAMES_PER_S) * (FLOOD_LONGER if plain else 1)
+    images = speckle(DISTINCT_FRAMES, plan.image_size)
+    if plain:
+        images = np.broadcast_to(np.arange(images.shape[2]).astype(np.uint8), (1, *images.shape[1:]))
     matrices = to_and_fro(count, int(TURN_AFTER_S * FRAMES_PER_S), plan.image_size)
     path = folder / "sweep.igs.mha"
-    write_sweep(path, as_frames(speckle(DISTINCT_FRAMES, plan.image_size), matrices, FRAMES_PER_S))
+    write_sweep(path, as_frames(images, matrices, FRAMES_PER_S))
     return path, count
 
 
@@ -136,9 +142,9 @@ def _watch(device: LocalDevice, sender: subprocess.Popen[bytes]) -> Watched:
                 seen.memory.setdefault(name, []).append((measured - begun, resident_mib(process.pid)))
         if time.monotonic() - heard > SILENT_S:
             raise BadBenchmark(f"nothing came for {SILENT_S:.0f} s; run said: {device.last_words('run')}")
-    for service, message in device.hear(0.5):
-        if isinstance(message, Status):
-            seen.status[service] = message
+    last = time.monotonic() + LAST_STATUS_S
+    while time.monotonic() < last:
+        seen.status |= {service: message for service, message in device.hear(0.1) if isinstance(message, Status)}
     seen.missed = device.missed
     return seen
 
@@ -152,7 +158,7 @@ def resident_mib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _judged(plan: Plan, stage: str, count: int, sent_ns: dict[int, int], seen: Watched) -> Record:
+def _judged(stage: str, spacing_mm: float, count: int, sent_ns: dict[int, int], seen: Watched) -> Record:
     waits_ms = np.array([(seen.shown_ns[n] - sent_ns[n]) / 1e6 for n in sorted(seen.shown_ns) if n in sent_ns])
     ended, bridge = seen.ended["run"], seen.status["bridge"].counts
     span_s = (max(sent_ns.values()) - min(sent_ns.values())) / 1e9
@@ -161,7 +167,7 @@ def _judged(plan: Plan, stage: str, count: int, sent_ns: dict[int, int], seen: W
         stage,
         run.backend,
         None,
-        plan.spacings_mm[0],
+        spacing_mm,
         frames_per_s=(len(sent_ns) - 1) / span_s,
         p50_ms=float(np.percentile(waits_ms, 50)),
         p99_ms=float(np.percentile(waits_ms, 99)),
@@ -172,6 +178,7 @@ def _judged(plan: Plan, stage: str, count: int, sent_ns: dict[int, int], seen: W
         received=bridge["received"],
         placed=ended.placed,
         lost=ended.lost,
+        unaccounted=len(sent_ns) - ended.frames - ended.lost,
         recorded=seen.ended["record"].frames,
         shown=len(seen.shown_ns),
         messages_missed=seen.missed,
@@ -192,8 +199,8 @@ def _memory(samples: list[tuple[float, float]]) -> dict[str, float]:
     return {"start": round(held[0], 1), "most": round(max(held), 1), "grew_in_second_half": round(later[-1] - later[0], 1)}
 
 
-def _stages(stage: str, seen: Watched) -> Iterator[Record]:
+def _stages(stage: str, spacing_mm: float, seen: Watched) -> Iterator[Record]:
     """What the services themselves measured on the way."""
     for service in ("bridge", "run", "record"):
         for step, (p50, p99, longest) in seen.status[service].latency_ms.items():
-            yield record(f"{stage}: {service}, {step.replace('_', ' ')}", service, None, p50_ms=p50, p99_ms=p99, max_ms=longest)
+            yield record(f"{stage}: {service}, {step.replace('_', ' ')}", service, None, spacing_mm, p50_ms=p50, p99_ms=p99, max_ms=longest)

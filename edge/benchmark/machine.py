@@ -34,6 +34,12 @@ def cpu_model() -> str:
     return found[1].strip() if found else platform.machine()
 
 
+def file_stem() -> str:
+    """The name of a file of this machine's figures: ``amd-epyc-2-cores``."""
+    words = re.sub(r"\((?:R|TM)\)|\bCPU\b|\bProcessor\b|@.*", " ", cpu_model(), flags=re.IGNORECASE)
+    return f"{re.sub(r'[^a-z0-9]+', '-', words.lower()).strip('-')}-{cores()}-cores"
+
+
 def describe() -> dict[str, Any]:
     """Processor, cores, system and versions; no host name."""
     return {

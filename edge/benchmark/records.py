@@ -32,7 +32,8 @@ class Plan:
     frames: int = 200  # of the compounding input
     image_size: tuple[int, int] = (640, 480)  # lateral, axial
     spacings_mm: tuple[float, ...] = (0.5, 0.25)
-    seconds: float = 6.0  # spent on the repetitions of one measurement
+    seconds: float = 6.0  # spent on the repetitions of the main measurements; others take a part of it
+    least_runs: int = 3
     live_seconds: float = 10.0
     truth_frames: int = 120  # of the sweep whose truth is known
 
@@ -62,11 +63,11 @@ class Runs:
         }
 
 
-def repeat(work: Callable[[], list[float]], seconds: float, least: int = 3) -> Runs:
-    """Run ``work`` (which answers the ms of each of its calls; nothing else in it counts) for ``seconds``, ``least`` times or more."""
+def repeat(plan: Plan, work: Callable[[], list[float]], share: float = 1 / 3) -> Runs:
+    """Run ``work`` for ``share`` of the plan's seconds. It answers the ms of each of its calls; nothing else in it counts."""
     runs = Runs()
-    until = time.perf_counter() + seconds
-    while len(runs.seconds) < least or time.perf_counter() < until:
+    until = time.perf_counter() + plan.seconds * share
+    while len(runs.seconds) < plan.least_runs or time.perf_counter() < until:
         calls_ms = work()
         runs.calls_ms += calls_ms
         runs.seconds.append(sum(calls_ms) / 1e3)

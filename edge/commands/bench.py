@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from edge.benchmark.machine import file_stem
 from edge.benchmark.quoted import quoted
 from edge.benchmark.records import COLUMNS, Plan, Record
 from edge.benchmark.stages import STAGES, chosen
@@ -19,11 +21,28 @@ EXAMPLES = """  sonosweep bench                                        # everyth
   sonosweep bench --quick                                # everything, under a minute, less exact
   sonosweep bench --only compounding --threads 1,2 --json
   sonosweep bench --only live --only flood --spacing-mm 0.25
-  sonosweep bench -o figures.json                        # the table here, all records into a file"""
-QUICK = {"quick": True, "frames": 40, "seconds": 0.4, "live_seconds": 3.0, "truth_frames": 40}
-ERRORS = ("stage", "backend", "spacing_mm", "step_mm", "mae", "rms", "mae_all", "mae_common", "share_covered")
-NOTES = ("voxels_per_s", "bandwidth_share", "times_plus_linear_quoted", "times_plus_nearest_quoted", "mb_per_s", "copy_gb_per_s")
-COUNTS = ("max_ms", "sent", "placed", "lost", "recorded")
+  sonosweep bench -o bench/results                       # the table here, all records into a file named after the processor"""
+QUICK = {"quick": True, "seconds": 0.3, "least_runs": 2, "live_seconds": 2.0, "truth_frames": 30}
+RATES = ("frames_per_s", "p50_ms", "p99_ms")
+TABLES = (
+    (
+        "Frames into voxels (fastest of several runs; share: of the measured copy bandwidth)",
+        "compounding",
+        (*COLUMNS, "voxels_per_s", "bandwidth_share", "copy_gb_per_s", "times_plus_linear_quoted", "times_plus_nearest_quoted"),
+    ),
+    ("Everything else that a frame or a volume goes through", "stage", (*COLUMNS, "max_ms", "mb_per_s", "voxels_per_s")),
+    (
+        "The whole device, from the probe's send to the bricks at a subscriber",
+        "live",
+        ("stage", "spacing_mm", *RATES, "max_ms", "sent", "placed", "lost", "unaccounted", "recorded"),
+    ),
+    (
+        "Error against the known truth in grey levels (all: empty voxels count as black; common: voxels that every volume holds).\n"
+        "Pasting is a numpy reference here: its frames/s say nothing about PLUS, whose own figures are quoted above.",
+        "accuracy",
+        ("backend", "spacing_mm", "step_mm", "mae", "rms", "mae_all", "rms_all", "mae_common", "share_covered", "frames_per_s"),
+    ),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spacing-mm", type=float, action="append", metavar="MM", help="voxel size (again for more; 0.5 and 0.25)")
     parser.add_argument("--seconds", type=float, metavar="S", help=f"spent on each measurement's repetitions ({plan.seconds:g})")
     parser.add_argument("--model", default="", metavar="BUNDLE", help="model bundle (folder or .zip) for the stage network")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="also write all records as JSON")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="all records as JSON; a folder: named after the processor")
     add_json(parser)
 
 
@@ -49,20 +68,28 @@ def run(options: argparse.Namespace) -> int:
         given["seconds"] = options.seconds
     records = measure(Plan(**{**(QUICK if options.quick else {}), **given}), chosen(options.only))
     if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_bytes(msgspec.json.format(msgspec.json.encode(records), indent=1) + b"\n")
+        _write(options.output, records)
     result(records, as_json=options.json, text=_text(records))
     return 0
+
+
+def _write(path: Path, records: list[Record]) -> None:
+    file = path / f"{file_stem()}.json" if path.is_dir() else path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(records), indent=1) + b"\n")
+    say(f"wrote {file}")
 
 
 def measure(plan: Plan, stages: list[str]) -> list[Record]:
     """The records of ``stages``, with those of PLUS beside ours where compounding is measured."""
     records: list[Record] = []
     for name in stages:
+        begun = time.monotonic()
         say(f"{name}: {STAGES[name].summary}")
         for found in STAGES[name].measure(plan):
             say(f"    {_line(found)}")
             records.append(found)
+        say(f"    {time.monotonic() - begun:.1f} s")
         if name == "compounding":
             records += quoted()
     return records
@@ -85,15 +112,21 @@ def _line(found: Record) -> str:
 
 def _text(records: list[Record]) -> str:
     parts = []
-    errors = [r for r in records if "mae" in r]
-    times = [r for r in records if "mae" not in r]
-    first = next((r for r in records if r["stage"] == "machine"), None)
-    if first:
-        parts.append(f"{first['cpu']}, {first['cores']} cores, {first['architecture']}, load {first['load']:.2f}")
-    for rows, columns in ((times, (*COLUMNS, *NOTES, *COUNTS)), (errors, ERRORS)):
+    for record in records:
+        if record["stage"] == "machine":
+            parts = [f"{record['cpu']}, {record['cores']} cores, {record['architecture']}, load {record['load']:.2f}"]
+    for title, kind, columns in TABLES:
+        rows = [record for record in records if _kind(record) == kind]
         used = [column for column in columns if any(row.get(column) is not None for row in rows)]
         if rows:
-            parts.append(table([{c: "" if row.get(c) is None else row[c] for c in used} for row in rows], used))
-    if any("quoted" in r for r in records):
-        parts.append(f"(quoted): not measured here, but {next(r['quoted'] for r in records if 'quoted' in r)}")
+            parts.append(f"{title}\n{table([{c: '' if row.get(c) is None else row[c] for c in used} for row in rows], used)}")
+    parts += [f"(quoted): not measured here: {text}" for text in {record["quoted"] for record in records if "quoted" in record}]
     return "\n\n".join(parts)
+
+
+def _kind(record: Record) -> str:
+    if "mae" in record:
+        return "accuracy"
+    if "sent" in record:
+        return "live"
+    return "compounding" if record["stage"].startswith(("compounding", "machine")) else "stage"
