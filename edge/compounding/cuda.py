@@ -1,0 +1,247 @@
+"""The volume on an NVIDIA GPU through pycuda: the same kernels as on the host, the same bytes.
+
+Voxels stay on the device; a frame goes there once, and bricks come back when asked for. The device's primary context is current
+only within a call, so that TensorRT lives beside us and a volume may go from thread to thread between calls.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import weakref
+from functools import lru_cache
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.compounding import (
+    BRICK_EDGE,
+    CHANNELS,
+    BackendUnavailable,
+    Bricks,
+    DenseVolume,
+    VolumeClosed,
+    VolumeSettings,
+    VoxelCounts,
+    cubins,
+    native,
+)
+from edge.compounding.book import Book, Plan
+from edge.compounding.dense import assemble, survey
+from edge.compounding.device import BRICK_VOXELS, Gpu, Picture, Pool
+from edge.compounding.filling import filling_plan
+from edge.compounding.native import checked_channel
+
+HALO_VOXELS = 14**3  # of hole filling, see portable.cuh
+FILL_BATCH = 512  # bricks filled at a time: 39 MiB of scratch memory
+COMPUTE_CAPABILITY = (75, 76)  # CUdevice_attribute: major, minor
+
+
+def missing() -> str:
+    """What is lacking to run here, with the cure; empty where it can. Takes no device memory and never crashes."""
+    if importlib.util.find_spec("pycuda") is None:
+        return "pycuda is not installed; run: pip install 'sonosweep[cuda]' (it is compiled: CUDA toolkit and g++ are needed)"
+    if lack := native.missing():
+        return lack
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "libcuda.so.1 is not installed; install the NVIDIA driver"
+    count, version, major, minor = (ctypes.c_int() for _ in range(4))
+    if status := driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return f"the NVIDIA driver offers no device (CUDA error {status}); see what nvidia-smi says"
+    if not count.value:
+        return "this machine has no CUDA device"
+    try:
+        importlib.import_module("pycuda.driver")
+    except ImportError as wrong:
+        return f"pycuda does not fit this driver or this Python ({wrong}); build it again: pip install --force-reinstall pycuda"
+    driver.cuDriverGetVersion(ctypes.byref(version))
+    for value, attribute in zip((major, minor), COMPUTE_CAPABILITY, strict=True):
+        driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, 0)
+    return cubins.missing(f"sm_{major.value}{minor.value}", version.value // 1000)
+
+
+@lru_cache(maxsize=1)
+def _device() -> tuple[Any, Any, bytes]:
+    """pycuda's driver, the primary context, and the kernels' code for device 0.
+
+    The context is retained for the life of the process: pycuda cannot release a primary context and take it off the stack, and
+    its destructor releases it as if it were another kind. ``weakref.finalize`` does it at exit, after all volumes.
+    """
+    import pycuda.driver as cuda
+
+    cuda.init()
+    device = cuda.Device(0)
+    major, minor = device.compute_capability()
+    code = cubins.cubin(f"sm_{major}{minor}", cuda.get_driver_version() // 1000)
+    context = device.retain_primary_context()
+    weakref.finalize(Compounder, context.detach)
+    return cuda, context, code
+
+
+class Compounder:
+    """See :class:`edge.compounding.Compounder`. ``threads`` is for the host and makes no difference here.
+
+    Bricks count against ``memory_limit_mib`` one by one; device memory is taken for 8192 of them (16 MiB) at a time.
+    Any call may raise DeviceFailed.
+    """
+
+    backend = "cuda"
+
+    def __init__(self, settings: VolumeSettings, threads: int = 0) -> None:
+        if lack := missing():
+            raise BackendUnavailable(f"cuda: {lack}")
+        self.settings = settings
+        cuda, context, code = _device()
+        self._gpu = Gpu(cuda, context, code, settings)
+        self._book = Book(settings)
+        limit = (settings.memory_limit_mib << 20) // (4 * BRICK_VOXELS)
+        with self._gpu.current():
+            self._pools = [Pool(cuda, self._gpu.stream, limit) for _ in CHANNELS]
+            self._pictures = [[Picture(cuda), Picture(cuda)] for _ in CHANNELS]  # of the frame before and the one being placed
+        self._free = weakref.finalize(self, _release, self._gpu, self._book, self._pools, self._pictures)
+
+    def place(
+        self,
+        pixels: NDArray[np.uint8],
+        image_to_reference: NDArray[np.float64],
+        channel: int = 0,
+        valid: NDArray[np.uint8] | None = None,
+        bridge: bool = False,
+    ) -> NDArray[np.int32]:
+        """See the protocol."""
+        gpu, channel = self._open(), checked_channel(channel)
+        pose = native.checked_pose(image_to_reference)
+        image, mask = native.checked_frame(pixels, valid)
+        height, width = image.shape
+        fresh = self._book.find((height, width), pose, channel, bridge)
+        with gpu.current():
+            self._pools[channel].hold(self._book.count(channel) + fresh)
+            self._book.commit(channel)
+            hits = self._run(gpu, channel, self._book.plan(channel), image, mask)
+            return self._book.collect(channel, hits)
+
+    def _run(self, gpu: Gpu, channel: int, plan: Plan, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """Run the tasks of one frame; answers which of them wrote a voxel."""
+        height, width = image.shape
+        before, now = self._pictures[channel]
+        frame, frame_before, tasks, gap_tasks, gap_tasks_before, *sources = gpu.send(
+            plan.frame, plan.frame_before, plan.place, plan.bridge, plan.bridge_before, image, *([] if mask is None else [mask])
+        )
+        pairs, valid = now.take(width, height, mask is not None)
+        for binary, (source, paired) in enumerate(zip(sources, (pairs, valid), strict=False)):
+            gpu.launch("pair_image", height, 0, height, source, width, height, binary, paired)
+        pool, hits = self._pools[channel].address, gpu.zeros(1 + plan.placed + plan.bridged)
+        if plan.placed:
+            kernel = f"place_{self.settings.compounding}"
+            gpu.launch(kernel, plan.placed, 0, plan.placed, tasks, frame, pairs, valid, pool, hits)
+        if plan.bridged:
+            maximum = int(self.settings.compounding == "maximum")
+            pairs_before, valid_before = before.addresses
+            where = (gap_tasks, gap_tasks_before, frame, frame_before, pairs, pairs_before, valid, valid_before)
+            gpu.launch("bridge_gap", plan.bridged, maximum, 0, plan.bridged, *where, self._book.gap_units, pool, hits + plan.placed)
+        self._pictures[channel] = [now, before]
+        return gpu.fetch(hits, 1 + plan.placed + plan.bridged)
+
+    def bricks(self, slots: NDArray[np.int32], channel: int = 0) -> Bricks:
+        """See the protocol."""
+        gpu, channel = self._open(), checked_channel(channel)
+        wanted = native.checked_slots(slots)
+        coordinates, count = self._book.coordinates(channel, wanted), len(wanted)
+        size, voxels = count * BRICK_VOXELS, np.empty((2, count, BRICK_EDGE, BRICK_EDGE, BRICK_EDGE), np.uint8)
+        if count:
+            with gpu.current():
+                (sent,), out = gpu.send(wanted), gpu.room(2 * size)
+                gpu.launch("resolve", count, 0, count, sent, self._pools[channel].address, out, out + size)
+                voxels.reshape(-1)[:] = gpu.fetch(out, 2 * size)
+        return Bricks(coordinates, voxels[0], voxels[1])
+
+    def slots(self, channel: int = 0) -> NDArray[np.int32]:
+        """See the protocol."""
+        return np.arange(self.brick_count(channel), dtype=np.int32)
+
+    def brick_count(self, channel: int = 0) -> int:
+        """See the protocol."""
+        self._open()
+        return self._book.count(checked_channel(channel))
+
+    def voxel_counts(self, channel: int = 0) -> VoxelCounts:
+        """See the protocol."""
+        return survey(self, channel)[0]
+
+    def fill_holes(self, channel: int = 0, radius_voxels: int = 2, min_known_ratio: float = 0.5) -> int:
+        """See the protocol."""
+        gpu, channel = self._open(), checked_channel(channel)
+        least, weights = filling_plan(radius_voxels, min_known_ratio)
+        pool, slots = self._pools[channel].address, self.slots(channel)
+        with gpu.current():
+            known = gpu.scratch.hold(min(len(slots), FILL_BATCH) * 7 * HALO_VOXELS * 4)
+            for batch in np.split(slots, range(FILL_BATCH, len(slots), FILL_BATCH)) if len(slots) else []:
+                count, scratch = len(batch), len(batch) * HALO_VOXELS * 4
+                one, two = known + scratch, known + 4 * scratch
+                neighbours, wanted, weigh = gpu.send(self._book.neighbours(channel, batch), batch, weights)
+                gpu.launch("fill_known", count, 0, count, neighbours, radius_voxels, pool, known)
+                gpu.launch("fill_along_x", count, 0, count, radius_voxels, weigh, known, one)
+                gpu.launch("fill_along_y", count, 0, count, radius_voxels, weigh, one, two)
+                gpu.launch("fill_along_z", count, 0, count, radius_voxels, weigh, two, one)
+                gpu.launch("fill_write", count, 0, count, wanted, least, one, pool)
+                gpu.wait()
+        return self.voxel_counts(channel).filled
+
+    def dense(self, channel: int = 0) -> DenseVolume:
+        """See the protocol."""
+        return assemble(self, channel)
+
+    def remap(
+        self,
+        pixels: NDArray[np.uint8],
+        index: NDArray[np.int32],
+        fraction_lateral: NDArray[np.uint8],
+        fraction_axial: NDArray[np.uint8],
+    ) -> NDArray[np.uint8]:
+        """See the protocol."""
+        gpu, image = self._open(), native.checked_pixels(pixels)
+        table = native.checked_table(index, fraction_lateral, fraction_axial)
+        (height, width), (rows, columns) = table[0].shape, image.shape
+        if not table[0].size:
+            return np.empty((height, width), np.uint8)
+        with gpu.current():
+            (source, *where), out = gpu.send(image, *table), gpu.room(height * width)
+            gpu.launch("remap", height, 0, height, width, source, columns, rows, *where, out)
+            converted: NDArray[np.uint8] = gpu.fetch(out, height * width).reshape(height, width).copy()
+        return converted
+
+    def reset(self) -> None:
+        """See the protocol."""
+        gpu = self._open()
+        self._book.clear()
+        with gpu.current():
+            for pool in self._pools:
+                pool.clear()
+
+    def close(self) -> None:
+        """See the protocol."""
+        self._free()
+
+    def __enter__(self) -> Compounder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _open(self) -> Gpu:
+        if not self._free.alive:
+            raise VolumeClosed("this volume is closed; open a new one")
+        return self._gpu
+
+
+def _release(gpu: Gpu, book: Book, *held: list[Any]) -> None:
+    """Free what a volume holds, on whatever thread it ends."""
+    book.close()
+    with gpu.current():
+        gpu.release()
+        for memory in held:
+            memory.clear()
