@@ -14,7 +14,7 @@ from pathlib import Path
 import zmq
 
 from edge.errors import SonosweepError
-from edge.messages import MalformedMessage, Message, decode, encode
+from edge.messages import FaultRaised, MalformedMessage, Message, decode, encode
 
 LONGEST_IPC_PATH = 107  # sun_path, less its final zero
 _COUNTER = struct.Struct("<Q")
@@ -81,7 +81,7 @@ class FrameIntake:
 
 
 class Publisher:
-    """Says messages to whoever listens; never waits for them."""
+    """Says messages to whoever listens; never waits for them. ``faults`` counts the faults said, for the status."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, messages: int = 1000) -> None:
         self._socket = context.socket(zmq.PUB)
@@ -89,9 +89,12 @@ class Publisher:
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.bind(endpoint)
         self._said: dict[str, int] = {}
+        self.faults: dict[str, int] = {}
 
     def say(self, message: Message) -> None:
         """Send to all current subscribers of its topic."""
+        if isinstance(message, FaultRaised):
+            self.faults[message.name] = self.faults.get(message.name, 0) + 1
         topic, *rest = encode(message)
         said = self._said[message.topic] = self._said.get(message.topic, 0) + 1
         self._socket.send_multipart([topic, _COUNTER.pack(said), *rest], copy=False)

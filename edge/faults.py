@@ -40,6 +40,7 @@ FAULTS = {
     "RECONSTRUCTOR_BEHIND": Fault(Effect.NOTE, "Images arrive faster than they can be placed. Some are missing from the live volume."),
     "RECORDER_OVERFLOW": Fault(Effect.STOP_RECORDING, "The storage is too slow. The recording ended; the live view goes on."),
     "DISK_FULL": Fault(Effect.STOP_RECORDING, "The storage is full. The recording ended; free some space."),
+    "STORAGE_FAILED": Fault(Effect.STOP_RECORDING, "The storage does not answer as it should. The recording ended; call service."),
     "BRIDGE_GONE": Fault(Effect.NOTE, "The connection to the probe stopped and is being restarted."),
     "RECONSTRUCTOR_GONE": Fault(Effect.NOTE, "The live volume stopped and is being restarted. The recording goes on."),
     "RECORDER_GONE": Fault(Effect.NOTE, "The recording stopped and is being restarted. Images are not being kept."),

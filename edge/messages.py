@@ -208,7 +208,8 @@ class Status(Message, frozen=True, kw_only=True):
     state: str
     counts: dict[str, int]
     backend: str = ""
-    latency_ms: dict[str, tuple[float, float, float]] = {}  # stage: p50, p99, max since the sweep began
+    latency_ms: dict[str, tuple[float, float, float]] = {}  # stage: p50, p99, max since the service began
+    faults: dict[str, int] = {}  # raised since the service began, by name: a client that came late learns of them here
 
 
 TYPES: dict[str, type[Message]] = {t.topic: t for t in (Frame, Pose, Bricks, SweepEnded, FaultRaised, Status)}

@@ -87,7 +87,13 @@ class RecordService:
         """The sign of life. Counts are of the current (or last) recording: ``synced`` frames survive a power cut."""
         self._count()
         state = "recording" if self._recording is not None else "recovering" if self._recovering is not None else "idle"
-        return Status(service="record", state=state, counts=dict(self._counts), latency_ms=self._latencies.summary())
+        return Status(
+            service="record",
+            state=state,
+            counts=dict(self._counts),
+            latency_ms=self._latencies.summary(),
+            faults=self._publisher.faults,
+        )
 
     def close(self) -> None:
         """Take what is queued, end the open recording as it should, close the sockets."""
@@ -126,7 +132,7 @@ class RecordService:
             recording = self._recording
             recording.writer.append(frame)
         except RecordingFailed as wrong:
-            self._stop(frame.sweep_key, str(wrong))
+            self._stop(frame.sweep_key, wrong)
             self._counts["refused"] = 1
             return
         recording.geometries[frame.modality] = frame.geometry
@@ -155,7 +161,7 @@ class RecordService:
                 self._latencies.add("sync", time.monotonic_ns() - begun)
             self._check_space()
         except RecordingFailed as wrong:
-            self._stop(self._recording.key, str(wrong))
+            self._stop(self._recording.key, wrong)
 
     def _check_space(self) -> None:
         try:
@@ -166,14 +172,15 @@ class RecordService:
         if free_mib < self._config.record.keep_free_mib:
             raise RecordingFailed(f"{self._folder}: {free_mib} MiB are free, {self._config.record.keep_free_mib} must stay so", full=True)
 
-    def _stop(self, key: tuple[int, int], detail: str) -> None:
+    def _stop(self, key: tuple[int, int], wrong: RecordingFailed) -> None:
         """The storage takes no more of this sweep: end its recording, go on living, try again with the next sweep."""
         self._refused = key
         self._counts["refused"] = 0
-        self._publish(FaultRaised(service="record", name="DISK_FULL", detail=detail, boot_id=key[0], sweep=key[1]))
+        name = "DISK_FULL" if wrong.full else "STORAGE_FAILED"
+        self._publish(FaultRaised(service="record", name=name, detail=str(wrong), boot_id=key[0], sweep=key[1]))
         if self._recording is None:  # it could not even begin; nobody shall wait for its end
-            self._publish(SweepEnded(service="record", boot_id=key[0], sweep=key[1], reason="DISK_FULL", frames=0))
-        self._finish("DISK_FULL")
+            self._publish(SweepEnded(service="record", boot_id=key[0], sweep=key[1], reason=name, frames=0))
+        self._finish(name)
 
     def _finish(self, reason: str) -> None:
         recording, self._recording = self._recording, None

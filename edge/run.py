@@ -69,6 +69,7 @@ class RunService:
             counts=msgspec.to_builtins(self._reconstructor.counts) | {"bricks": self._reconstructor.compounder.brick_count()},
             backend=f"{self._reconstructor.compounder.backend}, {self._reconstructor.motion.name} ({self._reconstructor.motion.backend})",
             latency_ms=self._latencies.summary(),
+            faults=self._publisher.faults,
         )
 
     def close(self) -> None:

@@ -24,7 +24,6 @@ DOORS = {
     "onnx": "export/",
     "torch": "export/",
     "mcap": "edge/files/",
-    "nrrd": "edge/files/",
     "nibabel": "edge/files/",
 }
 LONGEST_FILE = 400

@@ -11,25 +11,28 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from tqdm import tqdm
 
 from edge.commands.options import add_json
+from edge.compounding import VolumeSettings, open_compounder
 from edge.config import BridgeConfig, Config, Direction, MotionConfig, RecordConfig, VolumeConfig
 from edge.console import progress, result, say
 from edge.errors import SonosweepError
 from edge.faults import FAULTS
-from edge.files import open_sweep, write_sweep
+from edge.files import SweepFile, open_sweep, write_sweep
 from edge.files.volumes import read_volume
 from edge.latency import Latencies
 from edge.local_device import LocalDevice
-from edge.messages import Bricks, FaultRaised, Pose, Status, SweepEnded
+from edge.messages import Bricks, FaultRaised, Frame, Geometry, Pose, Status, SweepEnded
 from edge.picture import draw
-from edge.reconstructor import placed_size
+from edge.reconstructor import placed_size, scan_table
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
 from edge.transform import Transform
 
@@ -50,7 +53,6 @@ class Heard:
 
     poses: dict[int, Transform] = field(default_factory=dict)
     shown_ns: dict[int, int] = field(default_factory=dict)  # frame to the time when its bricks were here
-    faults: Counter[str] = field(default_factory=Counter)
     ended: dict[str, SweepEnded] = field(default_factory=dict)
     status: dict[str, Status] = field(default_factory=dict)
     bricks: int = 0
@@ -59,6 +61,7 @@ class Heard:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to play, how, and where to leave the files."""
     parser.add_argument("--sweep", type=Path, metavar="FILE", help="recorded sweep to play (default: simulate one)")
+    parser.add_argument("--photoacoustic", action="store_true", help="let every second simulated frame be photoacoustic")
     parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
     parser.add_argument("--out", type=Path, default=Path("demo-out"), metavar="DIR", help="folder for the files (%(default)s)")
     parser.add_argument("--rate", default="1", help="1 = the sweep's own rate, 2 = twice as fast ..., max (%(default)s)")
@@ -74,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     """Play, watch, write, report."""
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
-    sweep = options.sweep or _simulated(out)
+    sweep = options.sweep or _simulated(out, options.photoacoustic)
     total = open_sweep(sweep, plus_config=options.plus_config).frame_count
     run_dir = Path(tempfile.mkdtemp(prefix="sonosweep-"))
     try:
@@ -100,10 +103,10 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _simulated(out: Path) -> Path:
+def _simulated(out: Path, photoacoustic: bool) -> Path:
     path = out / "simulated.igs.mha"
     say("simulating a sweep ...")
-    sweep = simulate_sweep(SimulationSettings())
+    sweep = simulate_sweep(SimulationSettings(photoacoustic=photoacoustic))
     write_simulated_sweep(path, sweep, progress=lambda frames, total: progress(frames, total=total, label="simulating"))
     return path
 
@@ -147,7 +150,6 @@ def _watch(device: LocalDevice, probe: subprocess.Popen[bytes], total: int | Non
                     heard.bricks += len(message.coords)
                     bar.set_postfix_str(f"{heard.bricks} brick updates")
                 elif isinstance(message, FaultRaised):
-                    heard.faults[message.name] += 1
                     say(f"{service}: {message.name}: {FAULTS[message.name].operator} {message.detail}")
                 elif isinstance(message, SweepEnded):
                     heard.ended[message.service] = message
@@ -186,7 +188,7 @@ def _report(heard: Heard, device: LocalDevice, sent_ns: dict[str, int]) -> dict[
         "sweep_ended": ended.reason,
         "backend": run_status.backend,
         "latency_ms": latency,
-        "faults": dict(heard.faults),
+        "faults": dict(sum((Counter(status.faults) for status in heard.status.values()), Counter())),
         "brick_updates": heard.bricks,
         "messages_missed": device.missed,
     }
@@ -195,26 +197,41 @@ def _report(heard: Heard, device: LocalDevice, sent_ns: dict[str, int]) -> dict[
 def _files(options: argparse.Namespace, sweep: Path, heard: Heard, out: Path) -> list[str]:
     """Name the volumes, export the recording as a PLUS sequence with the poses as placed, draw the picture."""
     stem = sweep.name.split(".")[0]
-    volumes, written = {}, []
+    written = []
     for path in map(Path, heard.ended["run"].files):
-        name = path.name.replace(_key(heard.ended["run"]), stem)
-        os.replace(path, out / name)
-        written.append(str(out / name))
-        if "-state" not in name:
-            volume = read_volume(out / name)
-            volumes[volume.metadata["channel"]] = volume
+        target = out / path.name.replace(_key(heard.ended["run"]), stem)
+        os.replace(path, target)
+        written.append(target)
     shutil.rmtree(out / "volumes", ignore_errors=True)
-    written += heard.ended["record"].files
-    recording = open_sweep(Path(heard.ended["record"].files[0]))
-    exported = out / f"{stem}-recorded.igs.mha"
-    write_sweep(exported, recording.frames(), poses=heard.poses)
-    written.append(str(exported))
+    volumes = {volume.metadata["channel"]: volume for volume in (read_volume(path) for path in written if "-state" not in path.name)}
+    size = (0, 0)
+    for path in map(Path, heard.ended["record"].files):
+        recording = open_sweep(path)
+        size = placed_size(recording.geometry)
+        exported = out / f"{stem}-recorded.igs.mha"
+        write_sweep(exported, as_placed(recording), poses=heard.poses)
+        written += [path, exported]
     if volumes:
         picture = out / f"{stem}.png"
         poses = [heard.poses[sequence] for sequence in sorted(heard.poses)]
-        draw(picture, volumes, poses, (size[0], size[1]), f"{sweep.name}   motion: {options.motion}   live")
-        written.append(str(picture))
-    return written
+        draw(picture, volumes, poses, size, f"{sweep.name}   motion: {options.motion}   live")
+        written.append(picture)
+    return [str(path) for path in written]
+
+
+def as_placed(recording: SweepFile) -> Iterator[Frame]:
+    """The B-mode images of a recording as they were placed: convex ones scan-converted, which is what PLUS sequences hold."""
+    table = scan_table(recording.geometry)
+    with open_compounder("host", VolumeSettings(), 1) as compounder:
+        for frame in recording.frames():
+            if frame.modality != "bmode":
+                continue
+            if table is None:
+                yield frame
+                continue
+            pixels = compounder.remap(frame.pixels, table.index, table.fraction_lateral, table.fraction_axial)
+            geometry = Geometry(width=pixels.shape[1], height=pixels.shape[0], spacing_mm=frame.geometry.spacing_mm)
+            yield msgspec.structs.replace(frame, pixels=pixels, geometry=geometry)
 
 
 def _key(ended: SweepEnded) -> str:
