@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from volume_cases import everything, on_grid, pose
 
-from edge.compounding import EMPTY, FILLED, INTERPOLATED, MEASURED, VolumeSettings, host
+from edge.compounding import EMPTY, FILLED, INTERPOLATED, MEASURED, VolumeSettings
 
 SHAPE = (24, 16, 24)
 
@@ -20,9 +20,9 @@ def at(z_mm: float) -> np.ndarray:
 
 
 @pytest.fixture
-def volume():
-    with host.Compounder(VolumeSettings(spacing_mm=0.5, max_gap_mm=2.5)) as opened:
-        yield opened
+def volume(opened):
+    with opened(VolumeSettings(spacing_mm=0.5, max_gap_mm=2.5)) as one:
+        yield one
 
 
 def states(volume, column=(5, 5)):

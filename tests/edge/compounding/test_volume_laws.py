@@ -74,8 +74,8 @@ def test_a_uniform_image_stays_uniform(value, seed):
     assert not bricks.intensity[bricks.state == 0].any()
 
 
-def test_place_answers_with_the_bricks_that_changed():
-    with host.Compounder(VolumeSettings()) as volume:
+def test_place_answers_with_the_bricks_that_changed(opened):
+    with opened(VolumeSettings()) as volume:
         before = {}
         for pixels, matrix in sweep(8, step_mm=1.6):
             slots = volume.place(pixels, matrix, bridge=True)
@@ -87,9 +87,9 @@ def test_place_answers_with_the_bricks_that_changed():
         assert np.array_equal(volume.slots(), np.arange(volume.brick_count()))
 
 
-def test_channels_do_not_disturb_each_other():
+def test_channels_do_not_disturb_each_other(opened):
     one, two = sweep(9, step_mm=1.6), sweep(10, step_mm=1.6, towards=1)
-    with host.Compounder(VolumeSettings(max_gap_mm=3)) as volume:
+    with opened(VolumeSettings(max_gap_mm=3)) as volume:
         for (pixels, matrix), (other, elsewhere) in zip(one, two, strict=True):
             volume.place(pixels, matrix, bridge=True)
             volume.place(other, elsewhere, channel=1, bridge=True)
@@ -99,9 +99,9 @@ def test_channels_do_not_disturb_each_other():
         assert volume.voxel_counts(0).filled == 0 < filled == volume.voxel_counts(1).filled
 
 
-def test_a_probe_that_rests_for_half_an_hour_does_not_overflow():
+def test_a_probe_that_rests_for_half_an_hour_does_not_overflow(opened):
     bright, dark = np.full((9, 9), 255, np.uint8), np.full((9, 9), 31, np.uint8)
-    with host.Compounder(VolumeSettings(), 1) as volume:
+    with opened(VolumeSettings(), 1) as volume:
         for _ in range(30 * 60 * 30 // 10):  # a tenth of it: the cycle of halvings repeats every 128 frames
             volume.place(bright, pose())
         bricks = volume.bricks(volume.slots())
@@ -112,18 +112,18 @@ def test_a_probe_that_rests_for_half_an_hour_does_not_overflow():
         assert np.abs(bricks.intensity[bricks.state == 1].astype(int) - 32).max() <= 1, "old frames fade out of a resting mean"
 
 
-def test_the_mean_is_exact_up_to_255_full_hits():
+def test_the_mean_is_exact_up_to_255_full_hits(opened):
     values = np.random.default_rng(11).integers(0, 256, 255)
-    with host.Compounder(VolumeSettings(), 1) as volume:
+    with opened(VolumeSettings(), 1) as volume:
         for value in values:
             volume.place(np.full((9, 9), value, np.uint8), pose())
         bricks = volume.bricks(volume.slots())
     assert set(np.unique(bricks.intensity[bricks.state == 1])) == {int(values.mean() + 0.5)}
 
 
-def test_reset_forgets_everything():
+def test_reset_forgets_everything(opened):
     frames = sweep(12, step_mm=1.6)
-    with host.Compounder(VolumeSettings(max_gap_mm=3)) as volume:
+    with opened(VolumeSettings(max_gap_mm=3)) as volume:
         volume.place(*frames[-1])
         volume.reset()
         assert volume.brick_count() == 0 == len(volume.slots())

@@ -15,9 +15,9 @@ PIXELS = np.full((16, 24), 90, np.uint8)
 
 
 @pytest.fixture
-def volume():
-    with host.Compounder(VolumeSettings(memory_limit_mib=1), 1) as opened:
-        yield opened
+def volume(opened):
+    with opened(VolumeSettings(memory_limit_mib=1), 1) as one:
+        yield one
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_a_frame_that_touches_no_voxel_is_no_error(volume):
     assert len(volume.bricks(slots).state) == 0
 
 
-def test_an_empty_volume_has_no_dense_array_and_a_large_one_says_the_cure():
-    with host.Compounder(VolumeSettings(memory_limit_mib=2), 1) as volume:
+def test_an_empty_volume_has_no_dense_array_and_a_large_one_says_the_cure(opened):
+    with opened(VolumeSettings(memory_limit_mib=2), 1) as volume:
         with pytest.raises(compounding.VolumeEmpty):
             volume.dense()
         assert volume.fill_holes() == 0
@@ -156,8 +156,8 @@ def test_an_empty_volume_has_no_dense_array_and_a_large_one_says_the_cure():
             volume.dense()
 
 
-def test_dense_is_the_smallest_box():
-    with host.Compounder(VolumeSettings(spacing_mm=0.5), 1) as volume:
+def test_dense_is_the_smallest_box(opened):
+    with opened(VolumeSettings(spacing_mm=0.5), 1) as volume:
         volume.place(PIXELS, pose(origin_mm=(-2.5, 3.0, 40.0)))
         dense = volume.dense()
     assert dense.intensity.shape == dense.state.shape == (1, 16, 24)
@@ -171,8 +171,8 @@ def test_hole_filling_out_of_range_is_refused(volume, radius, ratio):
         volume.fill_holes(radius_voxels=radius, min_known_ratio=ratio)
 
 
-def test_a_closed_volume_says_so():
-    volume = host.Compounder(VolumeSettings())
+def test_a_closed_volume_says_so(opened):
+    volume = opened(VolumeSettings())
     volume.close()
     volume.close()
     for use in (lambda: volume.place(PIXELS, pose()), volume.brick_count, volume.reset, volume.dense):

@@ -33,10 +33,10 @@ def compare(volume, truth, bound):
 @pytest.mark.parametrize("towards", [0, 1, 2])
 @pytest.mark.parametrize("compounding", COMPOUNDINGS)
 @pytest.mark.parametrize("half_width_mm", [None, 0.8])
-def test_a_voxel_holds_what_the_definition_says(compounding, towards, half_width_mm):
+def test_a_voxel_holds_what_the_definition_says(opened, compounding, towards, half_width_mm):
     chosen = VolumeSettings(spacing_mm=0.5, compounding=compounding, slab_half_width_mm=half_width_mm)
     truth = oracle.Oracle(FIRST, SHAPE, 0.5, compounding, chosen.half_width_mm, 2.0)
-    with host.Compounder(chosen) as volume:
+    with opened(chosen) as volume:
         for pixels, matrix in sweep(1, towards=towards):
             volume.place(pixels, matrix)
             truth.place(pixels, matrix)
@@ -45,12 +45,12 @@ def test_a_voxel_holds_what_the_definition_says(compounding, towards, half_width
 
 @pytest.mark.parametrize("compounding", COMPOUNDINGS)
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_gap_is_interpolated_as_defined(compounding, masked):
+def test_a_gap_is_interpolated_as_defined(opened, compounding, masked):
     chosen = VolumeSettings(spacing_mm=0.5, compounding=compounding, max_gap_mm=3.0)
     truth = oracle.Oracle(FIRST, SHAPE, 0.5, compounding, 0.5, 3.0)
     valid = np.ones((34, 45), np.uint8)
     valid[5:12, 20:30] = 0
-    with host.Compounder(chosen) as volume:
+    with opened(chosen) as volume:
         for n, (pixels, matrix) in enumerate(sweep(2, step_mm=1.7)):
             mask = valid if masked and n != 2 else None
             volume.place(pixels, matrix, valid=mask, bridge=True)
@@ -71,9 +71,9 @@ def test_any_sweep_agrees_with_the_definition(seed, towards, spacing_mm, tilt):
         compare(volume, truth, MEAN)
 
 
-def test_an_image_that_lies_on_the_grid_is_copied_exactly():
+def test_an_image_that_lies_on_the_grid_is_copied_exactly(opened):
     pixels = np.random.default_rng(3).integers(0, 256, (16, 24), dtype=np.uint8)
-    with host.Compounder(VolumeSettings(spacing_mm=0.5)) as volume:
+    with opened(VolumeSettings(spacing_mm=0.5)) as volume:
         volume.place(pixels, pose())
         intensity, state = on_grid(volume, (0, 0, 0), (24, 16, 8))
     assert np.array_equal(intensity[:, :, 0], pixels.T)
@@ -81,8 +81,8 @@ def test_an_image_that_lies_on_the_grid_is_copied_exactly():
     assert not state[:, :, 1:].any(), "the slab ends one voxel away, where its weight is nothing"
 
 
-def test_holes_are_filled_as_defined_across_bricks_and_flagged():
-    with host.Compounder(VolumeSettings(spacing_mm=0.5)) as volume:
+def test_holes_are_filled_as_defined_across_bricks_and_flagged(opened):
+    with opened(VolumeSettings(spacing_mm=0.5)) as volume:
         for pixels, matrix in sweep(4, step_mm=1.45, shape=(60, 60)):
             volume.place(pixels, matrix)
         before = on_grid(volume, FIRST, SHAPE)
@@ -100,10 +100,10 @@ def test_holes_are_filled_as_defined_across_bricks_and_flagged():
             assert np.array_equal(intensity[state == 1], before[0][state == 1])
 
 
-def test_the_oracle_can_fail():
+def test_the_oracle_can_fail(opened):
     chosen = VolumeSettings(spacing_mm=0.5)
     truth = oracle.Oracle(FIRST, SHAPE, 0.5, "mean", 0.5, 2.0)
-    with host.Compounder(chosen) as volume:
+    with opened(chosen) as volume:
         for pixels, matrix in sweep(5):
             volume.place(pixels, matrix)
             matrix[2, 3] += 0.05  # a tenth of a voxel
