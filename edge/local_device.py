@@ -56,7 +56,7 @@ class LocalDevice:
         self._context = zmq.Context()
         self._subscribers: dict[str, Subscriber] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.early: list[Message] = []  # what was said while we waited for the services
+        self.status: dict[str, Status] = {}  # the last of each service
 
     def __enter__(self) -> LocalDevice:
         self.run_dir.mkdir(parents=True, exist_ok=True)
@@ -88,8 +88,6 @@ class LocalDevice:
             for service, message in self.hear(0.1):
                 if isinstance(message, Status):
                     missing.discard(service)
-                else:
-                    self.early.append(message)
             for name in missing:
                 if self.processes[name].poll() is not None:
                     raise ServiceFailed(f"{name} ended while starting: {self.last_words(name)}")
@@ -105,6 +103,8 @@ class LocalDevice:
         poller.poll(int(timeout_s * 1000))
         for name, subscriber in self._subscribers.items():
             while (message := subscriber.receive()) is not None:
+                if isinstance(message, Status):
+                    self.status[name] = message
                 yield name, message
 
     @property

@@ -16,6 +16,7 @@ PANEL = 420  # pixels, square
 MARGIN = 44
 BACKGROUND, INK, ACCENT, WARM = (13, 16, 20), (214, 221, 228), (86, 180, 233), (230, 159, 0)
 INVENTED_TINT = np.array([0.75, 0.9, 1.15])  # interpolated and filled voxels are bluish: they were not measured
+WARM_FROM = 0.3  # of full scale: below it a photoacoustic voxel is background and stays transparent
 Grey = NDArray[np.uint8]
 
 
@@ -103,7 +104,8 @@ def _coloured(grey: Grey, state: Grey | None, warm: Grey | None) -> Image.Image:
     if warm is not None:
         share = (warm.astype(np.float32) / 255)[..., None]
         hot = np.concatenate([np.clip(share * 2.2, 0, 1), np.clip(share * 1.6 - 0.4, 0, 1), np.clip(share * 2 - 1.4, 0, 1)], axis=2) * 255
-        colour = colour * (1 - np.clip(share * 1.5, 0, 0.9)) + hot * np.clip(share * 1.5, 0, 0.9)
+        cover = np.clip((share - WARM_FROM) * 2.5, 0, 0.9)
+        colour = colour * (1 - cover) + hot * cover
     return Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8))
 
 

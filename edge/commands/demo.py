@@ -33,6 +33,7 @@ from edge.local_device import LocalDevice
 from edge.messages import Bricks, FaultRaised, Frame, Geometry, Pose, Status, SweepEnded
 from edge.picture import draw
 from edge.reconstructor import placed_size, scan_table
+from edge.services import SERVICES
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
 from edge.transform import Transform
 
@@ -54,7 +55,6 @@ class Heard:
     poses: dict[int, Transform] = field(default_factory=dict)
     shown_ns: dict[int, int] = field(default_factory=dict)  # frame to the time when its bricks were here
     ended: dict[str, SweepEnded] = field(default_factory=dict)
-    status: dict[str, Status] = field(default_factory=dict)
     bricks: int = 0
 
 
@@ -82,9 +82,9 @@ def run(options: argparse.Namespace) -> int:
     run_dir = Path(tempfile.mkdtemp(prefix="sonosweep-"))
     try:
         config = _config(options, run_dir, out)
-        say(f"starting {', '.join(('bridge', 'run', 'record'))} ...")
+        say(f"starting {', '.join(SERVICES)} ...")
         with LocalDevice(config) as device:
-            say(f"backend: {_backend(device)}")
+            say(f"backend: {device.status['run'].backend}")
             trace = run_dir / "trace.json"
             with subprocess.Popen(_probe(options, sweep, config, trace), stdin=subprocess.DEVNULL) as probe:
                 try:
@@ -128,13 +128,6 @@ def _probe(options: argparse.Namespace, sweep: Path, config: Config, trace: Path
     return words + (["--plus-config", str(options.plus_config)] if options.plus_config else [])
 
 
-def _backend(device: LocalDevice) -> str:
-    for service, message in device.hear(2.0):
-        if service == "run" and isinstance(message, Status):
-            return message.backend
-    return "unknown"
-
-
 def _watch(device: LocalDevice, probe: subprocess.Popen[bytes], total: int | None) -> Heard:
     """Until both the reconstruction and the recording have ended the sweep."""
     heard, last_progress = Heard(), time.monotonic()
@@ -154,16 +147,12 @@ def _watch(device: LocalDevice, probe: subprocess.Popen[bytes], total: int | Non
                 elif isinstance(message, SweepEnded):
                     heard.ended[message.service] = message
                 elif isinstance(message, Status):
-                    heard.status[service] = message
                     continue
                 last_progress = time.monotonic()
             if probe.poll() not in (None, 0):
                 raise DemoFailed(f"the probe ended with status {probe.returncode}; its words are above")
             if time.monotonic() - last_progress > SILENT_S:
                 raise DemoFailed(f"nothing happened for {SILENT_S:.0f} s; the services said: {device.last_words('run')}")
-    for service, message in device.hear(0.5):
-        if isinstance(message, Status):
-            heard.status[service] = message
     return heard
 
 
@@ -173,7 +162,7 @@ def _report(heard: Heard, device: LocalDevice, sent_ns: dict[str, int]) -> dict[
     for sequence, shown in heard.shown_ns.items():
         if str(sequence) in sent_ns:
             sent_to_shown.add("sent_to_bricks", shown - sent_ns[str(sequence)])
-    run_status = heard.status["run"]
+    run_status = device.status["run"]
     latency = {
         stage: dict(zip(("p50", "p99", "max"), ms, strict=True)) for stage, ms in (run_status.latency_ms | sent_to_shown.summary()).items()
     }
@@ -188,7 +177,7 @@ def _report(heard: Heard, device: LocalDevice, sent_ns: dict[str, int]) -> dict[
         "sweep_ended": ended.reason,
         "backend": run_status.backend,
         "latency_ms": latency,
-        "faults": dict(sum((Counter(status.faults) for status in heard.status.values()), Counter())),
+        "faults": dict(sum((Counter(status.faults) for status in device.status.values()), Counter())),
         "brick_updates": heard.bricks,
         "messages_missed": device.missed,
     }
