@@ -30,11 +30,10 @@ from edge.compounding import (
 )
 from edge.compounding.book import Book, Plan
 from edge.compounding.dense import assemble, survey
-from edge.compounding.device import BRICK_VOXELS, Gpu, Picture, Pool
+from edge.compounding.device import BRICK_VOXELS, HALO_VOXELS, Gpu, Picture, Pool
 from edge.compounding.filling import filling_plan
 from edge.compounding.native import checked_channel
 
-HALO_VOXELS = 14**3  # of hole filling, see portable.cuh
 FILL_BATCH = 512  # bricks filled at a time: 39 MiB of scratch memory
 COMPUTE_CAPABILITY = (75, 76)  # CUdevice_attribute: major, minor
 

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from edge.compounding import BRICK_EDGE, VolumeSettings, native
 from edge.compounding.book import NO_MEMORY
+from edge.compounding.filling import MAX_RADIUS
 from edge.errors import SonosweepError
 
 BLOCK = (256, 1, 1)  # threads for one brick or one image row: a multiple of the kernels' LANES
 BRICK_VOXELS = BRICK_EDGE**3
 CHUNK_BRICKS = 1 << 13  # POOL_BITS in portable.cuh: 16 MiB
+HALO_VOXELS = (BRICK_EDGE + 2 * MAX_RADIUS) ** 3  # of hole filling
 ARGUMENTS = {  # of the kernels, as pycuda writes them; a test compares them with kernels.cu
     "pair_image": "iiPiiiP",
     "place_mean": "iiPPPPPP",

@@ -14,6 +14,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 from pathlib import Path
@@ -49,6 +50,8 @@ def header_folder(scratch: Path) -> Path:
 
 def build_pycuda(libraries: list[Path], target: Path | None) -> None:
     """Build pycuda against these folders of libcuda; into ``target``, else into this environment."""
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        sys.exit("Python.h is missing, without which pycuda cannot be built: sudo apt install python3-dev")
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         run(*PIP, "download", "--no-deps", "--no-binary", "pycuda", "--no-build-isolation", "--dest", scratch, PYCUDA)
