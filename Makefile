@@ -1,7 +1,7 @@
 # Everything sets itself up on a fresh Debian or Ubuntu machine with python3, python3-venv, make and g++.
 PYTHON ?= python3
 BIN := .venv/bin
-KERNELS := $(wildcard edge/compounding/*.cu edge/compounding/*.cuh edge/compounding/*.cpp edge/compounding/*.hpp)
+KERNELS := $(wildcard edge/compounding/*.cu edge/compounding/*.cuh edge/compounding/*.cpp edge/compounding/*.h)
 
 .PHONY: help demo test check fuzz bench gpu-check clean
 
@@ -42,9 +42,9 @@ clean:  ## remove what make made
 	$(BIN)/pip install --quiet --upgrade pip setuptools wheel
 
 .venv/runtime: .venv/bin/python pyproject.toml setup.py $(KERNELS)
-	$(BIN)/pip install --quiet --no-build-isolation --editable .
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-build-isolation --editable .
 	touch $@
 
 .venv/dev: .venv/runtime
-	$(BIN)/pip install --quiet --no-build-isolation --editable ".[dev]"
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-build-isolation --editable ".[dev]"
 	touch $@
