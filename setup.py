@@ -30,6 +30,7 @@ FLAGS = [
     "-fPIC",
     "-ffp-contract=off",
     "-fno-math-errno",
+    "-fno-trapping-math",  # without it GCC leaves loops with a division scalar; values are the same
     "-fvisibility=hidden",
     "-Wall",
     "-Wextra",

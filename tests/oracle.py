@@ -58,7 +58,9 @@ class Oracle:
         near = abs(now["distance"])
         hit = now["on"] & (near < half)
         self.doubtful |= (abs(near - half) < 1e-3 * half) | (now["doubt"] & (near < 1.001 * half))
-        weight = np.where(hit, 16 - np.floor(16 * near / half), 0)
+        steps = 16 * near / half
+        weight = np.where(hit, 16 - np.floor(steps), 0)
+        self.doubtful |= hit & (np.round(steps) > 0) & (abs(steps - np.round(steps)) < 5e-4)
         if self.compounding == "mean":
             self.total += weight * now["value"] * hit
             self.weight += weight

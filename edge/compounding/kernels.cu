@@ -115,6 +115,9 @@ DEVICE void bridge(int mode, int masked, int first, int last, const Task* RESTRI
             const int d0 = task.d + k * now->dk + j * now->dj;
             const int p0 = other.u + k * before->uk + j * before->uj, q0 = other.v + k * before->vk + j * before->vj;
             const int e0 = other.d + k * before->dk + j * before->dj;
+            const int behind = d0 + now->d_high >= SLAB && e0 + before->d_low <= -SLAB;
+            const int ahead = d0 + now->d_low <= -SLAB && e0 + before->d_high >= SLAB;
+            if (!behind && !ahead) continue;
             unsigned* RESTRICT words = brick + chunk * LANES;
             FOR_EACH_LANE(lane) {
                 const int u = u0 + now->lane_u[lane], v = v0 + now->lane_v[lane], d = d0 + now->lane_d[lane];
@@ -129,14 +132,13 @@ DEVICE void bridge(int mode, int masked, int first, int last, const Task* RESTRI
                 const unsigned there = mix(load_pair_of_columns(pairs_before + index_before), (p >> 8) & 255, (q >> 8) & 255);
                 if (masked & 1) inside &= load_pair_of_columns(valid + index) == ALL_VALID;
                 if (masked & 2) inside &= load_pair_of_columns(valid_before + index_before) == ALL_VALID;
-                const float apart = inside ? (float)(near_now + near_before) : 1.0f;
-                const float share = inside ? (float)near_before / apart * 256.0f + 0.5f : 0.0f;
-                const unsigned part = (unsigned)(int)share;
+                const int whole = ((near_now + near_before) & -inside) | (1 - inside), its = near_before & -inside;
+                const unsigned part = (unsigned)(int)((float)its / (float)whole * 256.0f + 0.5f);
                 const unsigned value = (here * part + there * (256u - part) + 128u) >> 8;
                 const unsigned old = words[lane], fresh = value | INTERPOLATED << 8;
-                const unsigned kept = mode == MAXIMUM && (old >> 8) == INTERPOLATED && old > fresh ? old : fresh;
+                const unsigned rival = mode == MAXIMUM ? old & -(unsigned)((old >> 8) == INTERPOLATED) : 0u;
                 inside &= old < MEASURED;
-                words[lane] = inside ? kept : old;
+                words[lane] = inside ? (rival > fresh ? rival : fresh) : old;
                 any |= inside;
             }
         }
@@ -148,11 +150,16 @@ KERNEL bridge_gap(int maximum, int first, int last, const Task* tasks, const Tas
                   const Frame* before, const unsigned short* pairs, const unsigned short* pairs_before,
                   const unsigned short* valid, const unsigned short* valid_before, int gap, unsigned* const* pool,
                   unsigned char* touched) {
-    const int masked = (valid ? 1 : 0) | (valid_before ? 2 : 0), mode = maximum ? MAXIMUM : MEAN;
-    if (!masked && mode == MEAN)
-        bridge(MEAN, 0, first, last, tasks, tasks_before, now, before, pairs, pairs_before, valid, valid_before, gap, pool, touched);
-    else
-        bridge(mode, masked, first, last, tasks, tasks_before, now, before, pairs, pairs_before, valid, valid_before, gap, pool, touched);
+    const int masked = (valid ? 1 : 0) | (valid_before ? 2 : 0);
+#define BRIDGE(mode, masks) \
+    bridge(mode, masks, first, last, tasks, tasks_before, now, before, pairs, pairs_before, valid, valid_before, gap, pool, touched)
+    if (maximum)
+        if (masked) BRIDGE(MAXIMUM, masked);
+        else BRIDGE(MAXIMUM, 0);
+    else if (masked == 3) BRIDGE(MEAN, 3);
+    else if (masked) BRIDGE(MEAN, masked);
+    else BRIDGE(MEAN, 0);
+#undef BRIDGE
 }
 
 DEVICE unsigned intensity_of(unsigned word) {
@@ -185,6 +192,11 @@ DEVICE int known_of(unsigned word) {
     return state == 1 || state == INTERPOLATED ? (int)(intensity_of(word) | 256u) : 0;
 }
 
+DEVICE void fill_store(int* out, const int* value, const int* weight, const int* hits) {
+    for (int i = 0; i < BRICK_EDGE; ++i)
+        out[i] = value[i], out[i + HALO_VOXELS] = weight[i], out[i + 2 * HALO_VOXELS] = hits[i];
+}
+
 KERNEL fill_known(int first, int last, const int* neighbours, int radius, unsigned* const* pool, int* known) {
     const int edge = BRICK_EDGE + 2 * radius;
     FOR_EACH_BLOCK(b, first, last) {
@@ -204,49 +216,50 @@ KERNEL fill_known(int first, int last, const int* neighbours, int radius, unsign
 }
 
 KERNEL fill_along_x(int first, int last, int radius, const int* weights, const int* known, int* sums) {
-    const int edge = BRICK_EDGE + 2 * radius, count = edge * edge * BRICK_EDGE;
+    const int edge = BRICK_EDGE + 2 * radius;
     FOR_EACH_BLOCK(b, first, last) {
-        const int* RESTRICT in = known + (long long)(b - first) * HALO_VOXELS;
-        int* RESTRICT out = sums + (long long)(b - first) * 3 * HALO_VOXELS;
-        FOR_EACH_ITEM(at, count) {
-            const int* row = in + (at >> 3) * edge + (at & 7);
-            int value = 0, weight = 0, hits = 0;
-            for (int x = -radius; x <= radius; ++x) {
-                const int w = weights[x < 0 ? -x : x], one = row[x + radius];
-                value += w * (one & 255);
-                weight += w * (one >> 8);
-                hits += one >> 8;
+        const int* in = known + (long long)(b - first) * HALO_VOXELS;
+        int* out = sums + (long long)(b - first) * 3 * HALO_VOXELS;
+        FOR_EACH_ITEM(row, edge * edge) {
+            int value[BRICK_EDGE] = {0}, weight[BRICK_EDGE] = {0}, hits[BRICK_EDGE] = {0};
+            for (int x = 0; x <= 2 * radius; ++x) {
+                const int w = weights[x < radius ? radius - x : x - radius];
+                const int* RESTRICT from = in + row * edge + x;
+                for (int i = 0; i < BRICK_EDGE; ++i) {
+                    value[i] += w * (from[i] & 255), weight[i] += w * (from[i] >> 8), hits[i] += from[i] >> 8;
+                }
             }
-            out[at] = value, out[at + HALO_VOXELS] = weight, out[at + 2 * HALO_VOXELS] = hits;
+            fill_store(out + row * BRICK_EDGE, value, weight, hits);
         }
     }
 }
 
-// ``across`` is 8 for the sums along y and 64 for those along z; ``planes`` how many blocks of output lie behind each other.
-DEVICE void fill_sum(int radius, int across, int planes, const int* RESTRICT weights, const int* RESTRICT in, int* RESTRICT out) {
-    const int edge = BRICK_EDGE + 2 * radius;
-    FOR_EACH_ITEM(at, planes * BRICK_EDGE * across) {
-        const int* from = in + at / (BRICK_EDGE * across) * edge * across + at % (BRICK_EDGE * across);
-        int value = 0, weight = 0, hits = 0;
+// Sums over rows of eight that lie ``across`` apart: 8 along y, in each of ``planes``; 64 along z, in one. So many rows result.
+DEVICE void fill_sum(int radius, int across, int planes, const int* RESTRICT weights, const int* in, int* out) {
+    const int edge = BRICK_EDGE + 2 * radius, rows = across;
+    FOR_EACH_ITEM(at, planes * rows) {
+        const int plane = at / rows, row = at % rows;
+        int value[BRICK_EDGE] = {0}, weight[BRICK_EDGE] = {0}, hits[BRICK_EDGE] = {0};
         for (int y = 0; y <= 2 * radius; ++y) {
             const int w = weights[y < radius ? radius - y : y - radius];
-            value += w * from[y * across];
-            weight += w * from[y * across + HALO_VOXELS];
-            hits += from[y * across + 2 * HALO_VOXELS];
+            const int* RESTRICT from = in + plane * edge * across + row * BRICK_EDGE + y * across;
+            for (int i = 0; i < BRICK_EDGE; ++i) {
+                value[i] += w * from[i], weight[i] += w * from[i + HALO_VOXELS], hits[i] += from[i + 2 * HALO_VOXELS];
+            }
         }
-        out[at] = value, out[at + HALO_VOXELS] = weight, out[at + 2 * HALO_VOXELS] = hits;
+        fill_store(out + at * BRICK_EDGE, value, weight, hits);
     }
 }
 
 KERNEL fill_along_y(int first, int last, int radius, const int* weights, const int* sums, int* out) {
     FOR_EACH_BLOCK(b, first, last)
-        fill_sum(radius, 8, BRICK_EDGE + 2 * radius, weights, sums + (long long)(b - first) * 3 * HALO_VOXELS,
+        fill_sum(radius, BRICK_EDGE, BRICK_EDGE + 2 * radius, weights, sums + (long long)(b - first) * 3 * HALO_VOXELS,
                  out + (long long)(b - first) * 3 * HALO_VOXELS);
 }
 
 KERNEL fill_along_z(int first, int last, int radius, const int* weights, const int* sums, int* out) {
     FOR_EACH_BLOCK(b, first, last)
-        fill_sum(radius, 64, 1, weights, sums + (long long)(b - first) * 3 * HALO_VOXELS,
+        fill_sum(radius, BRICK_EDGE * BRICK_EDGE, 1, weights, sums + (long long)(b - first) * 3 * HALO_VOXELS,
                  out + (long long)(b - first) * 3 * HALO_VOXELS);
 }
 

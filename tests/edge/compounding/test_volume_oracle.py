@@ -27,7 +27,8 @@ def compare(volume, truth, bound):
     both = sure & (state > 0)
     error = np.abs(intensity - truth.intensity())[both]
     assert error.max() <= bound
-    assert abs((intensity - truth.intensity())[both].mean()) < 0.1, "a bias would grow with every frame"
+    signed = (intensity - truth.intensity())[both]
+    assert abs(signed.mean()) < 0.05 + 4 * signed.std() / np.sqrt(signed.size), "samples and means are rounded, not cut off"
 
 
 @pytest.mark.parametrize("towards", [0, 1, 2])
