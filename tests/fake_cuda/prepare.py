@@ -4,7 +4,7 @@
     python tests/fake_cuda/prepare.py                   pycuda for a real device, into the running environment
 
 pycuda comes as source only and looks for CUDA beside ``which nvcc``, which is wrong on many machines; here cuda.h is looked for
-where it is, and taken from PyPI where it is not. Both take about a minute once; a built pycuda is kept.
+where it is, and for the fake driver taken from PyPI where it is not. Both take about a minute once; a built pycuda is kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -32,35 +31,31 @@ def run(*command: str | Path) -> None:
         sys.exit(f"{done.stdout}\n{' '.join(map(str, command))}: failed, see above")
 
 
-def cuda_folders() -> list[Path]:
-    """CUDA installations: the usual place, and where nvcc really lies."""
+def header_folder(scratch: Path, anywhere: bool) -> Path:
+    """A folder with cuda.h and cudaProfiler.h; ``anywhere`` takes them from PyPI, whose version the driver need not have."""
     nvcc = shutil.which("nvcc")
-    found = [Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"), reverse=True)]
-    return [folder for folder in [*found, *([Path(nvcc).resolve().parents[1]] if nvcc else [])] if folder.is_dir()]
-
-
-def header_folder(scratch: Path) -> Path:
-    """A folder with cuda.h and cudaProfiler.h."""
-    for folder in cuda_folders():
+    toolkits = [Path("/usr/local/cuda"), *sorted(Path("/usr/local").glob("cuda-*"), reverse=True)]
+    for folder in [*toolkits, *([Path(nvcc).resolve().parents[1]] if nvcc else [])]:
         if all((folder / "include" / name).exists() for name in ("cuda.h", "cudaProfiler.h")):
             return folder / "include"
+    if not anywhere:
+        sys.exit("cuda.h or cudaProfiler.h is missing: sudo apt install cuda-cudart-dev-12-6 cuda-profiler-api-12-6 (your CUDA's version)")
     run(*PIP, "install", "--no-deps", "--target", scratch / "headers", *HEADERS)
     return next((scratch / "headers").rglob("cuda.h")).parent
 
 
-def build_pycuda(libraries: list[Path], target: Path | None) -> None:
-    """Build pycuda against these folders of libcuda; into ``target``, else into this environment."""
+def build_pycuda(libcuda: Path, target: Path | None) -> None:
+    """Build pycuda and link it to the library in this folder; into ``target``, else into this environment for a real device."""
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         sys.exit("Python.h is missing, without which pycuda cannot be built: sudo apt install python3-dev")
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         run(*PIP, "download", "--no-deps", "--no-binary", "pycuda", "--no-build-isolation", "--dest", scratch, PYCUDA)
-        with tarfile.open(next(scratch.glob("pycuda-*.tar.gz"))) as archive:
-            archive.extractall(scratch)
+        shutil.unpack_archive(next(scratch.glob("pycuda-*.tar.gz")), scratch)
         source = next(path for path in scratch.glob("pycuda-*") if path.is_dir())
         settings = {
-            "CUDA_INC_DIR": [str(header_folder(scratch))],
-            "CUDADRV_LIB_DIR": [str(folder) for folder in libraries],
+            "CUDA_INC_DIR": [str(header_folder(scratch, target is not None))],
+            "CUDADRV_LIB_DIR": [str(libcuda)],
             "CUDA_ENABLE_CURAND": False,
             "CXXFLAGS": ["-O0", "-g0", "-w"] if target else ["-w"],
         }
@@ -89,10 +84,11 @@ def main() -> None:
     if options.fake:
         build_driver(options.fake)
         if not (options.fake / "site" / "pycuda").is_dir():
-            build_pycuda([options.fake.resolve()], options.fake / "site")
+            build_pycuda(options.fake.resolve(), options.fake / "site")
     elif importlib.util.find_spec("pycuda") is None:
-        tails = ("lib64/stubs", "lib/stubs", "lib64", "lib")
-        build_pycuda([folder / tail for folder in cuda_folders() for tail in tails if (folder / tail).is_dir()], None)
+        with tempfile.TemporaryDirectory() as folder:
+            build_driver(Path(folder))  # only its names are needed to link; the device's own driver is loaded
+            build_pycuda(Path(folder), None)
 
 
 if __name__ == "__main__":
