@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 KERNELS := $(wildcard edge/compounding/*.cu edge/compounding/*.cuh edge/compounding/*.cpp edge/compounding/*.h)
 
-.PHONY: help demo test check fuzz bench gpu-check clean
+.PHONY: help demo test check fuzz bench gpu-check fake-gpu-check clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -29,9 +29,12 @@ bench: .venv/dev  ## what this machine does per second, and how accurately
 	$(BIN)/sonosweep bench
 
 gpu-check: .venv/dev  ## everything that needs a CUDA device, skipped elsewhere (pycuda is built for it)
-	$(BIN)/pip install --quiet "pycuda>=2024.1.2"
+	$(BIN)/python tests/fake_cuda/prepare.py
 	$(BIN)/pytest -m gpu
 	$(BIN)/sonosweep bench --backend cuda --json
+
+fake-gpu-check: .venv/fakecuda/ready  ## the CUDA backend through the real pycuda, on a driver that computes on the CPU
+	LD_LIBRARY_PATH=$(CURDIR)/.venv/fakecuda PYTHONPATH=$(CURDIR)/.venv/fakecuda/site $(BIN)/pytest -m gpu tests/edge/compounding
 
 clean:  ## remove what make made
 	rm -rf .venv build demo-out *.egg-info edge/compounding/*.so
@@ -47,4 +50,8 @@ clean:  ## remove what make made
 
 .venv/dev: .venv/runtime
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-build-isolation --editable ".[dev]"
+	touch $@
+
+.venv/fakecuda/ready: .venv/dev $(wildcard tests/fake_cuda/*) $(KERNELS)
+	$(BIN)/python tests/fake_cuda/prepare.py --fake .venv/fakecuda
 	touch $@

@@ -105,7 +105,7 @@ def _coloured(grey: Grey, state: Grey | None, warm: Grey | None) -> Image.Image:
         share = (warm.astype(np.float32) / 255)[..., None]
         hot = np.concatenate([np.clip(share * 2.2, 0, 1), np.clip(share * 1.6 - 0.4, 0, 1), np.clip(share * 2 - 1.4, 0, 1)], axis=2) * 255
         cover = np.clip((share - WARM_FROM) * 2.5, 0, 0.9)
-        colour = colour * (1 - cover) + hot * cover
+        colour = (colour * (1 - cover) + hot * cover).astype(np.float32)
     return Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8))
 
 

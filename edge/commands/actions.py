@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from edge.app import Command
 from edge.errors import SonosweepError
@@ -38,7 +38,7 @@ def run_action(options: argparse.Namespace, actions: Mapping[str, Action]) -> in
     lacking = [library for library in action.needs if find_spec(library) is None]
     if lacking:
         raise ExtraMissing(f"{options.prog} {options.action} needs {', '.join(lacking)}: pip install 'sonosweep[{action.extra}]'")
-    module: Command = import_module(action.module)  # type: ignore[assignment]
+    module = cast(Command, import_module(action.module))
     parser = argparse.ArgumentParser(
         prog=f"{options.prog} {options.action}",
         description=module.SUMMARY,
