@@ -63,7 +63,7 @@ class Bridge:
     def step(self) -> None:
         """Take what has come, then say how we are."""
         if self._settled():
-            self._intake.socket.poll(WAIT_MS)
+            self._wait()
             self._take_waiting(BUSY_S)
         else:
             time.sleep(WAIT_MS / 1000)
@@ -106,7 +106,9 @@ class Bridge:
         return Status(
             service="bridge",
             state="waiting for the other services" if self._settled_by else "receiving" if receiving else "idle",
-            counts=counts | {f"to_{consumer.name}_dropped": consumer.dropped for consumer in self._consumers},
+            counts=counts
+            | {f"to_{consumer.name}_dropped": consumer.dropped for consumer in self._consumers}
+            | {f"to_{consumer.name}_waiting": len(consumer.waiting) for consumer in self._consumers},
             latency_ms=self._latencies.summary(),
         )
 
@@ -116,10 +118,22 @@ class Bridge:
         self._publisher.say(self.status())
         self._intake.close()
         for consumer in self._consumers:
+            consumer.hand_over(DRAIN_S)
             consumer.queue.close()
         self._peers.close()
         self._publisher.close()
         remove_socket_file(self._says)
+
+    def _wait(self) -> None:
+        """Until something comes in, or somebody takes what waits for him; at most WAIT_MS."""
+        poller = zmq.Poller()
+        poller.register(self._intake.socket, zmq.POLLIN)
+        for consumer in self._consumers:
+            if consumer.waiting:
+                poller.register(consumer.queue.socket, zmq.POLLOUT)
+        poller.poll(WAIT_MS)
+        for consumer in self._consumers:
+            consumer.hand_over()
 
     def _take_waiting(self, longest_s: float) -> None:
         deadline = time.monotonic() + longest_s

@@ -2,11 +2,16 @@
 
 The recorder is served first and is never dropped from: once its queue is full, the rest of that sweep is withheld from it, so
 that a recording has no silent hole. The reconstructor is waited for (which holds the probe back) until it has failed once.
+
+The queue is ours and the socket behind it holds two frames: ZeroMQ lets the writer of a full queue go on only when the reader
+has emptied half of it, so a queue of 32 for a reconstructor of 50 frames/s would stand still for a third of a second, take
+that for a failure, and drop three frames in four instead of holding the probe back (measured).
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from pathlib import Path
 
 import zmq
@@ -19,7 +24,9 @@ from edge.services import SERVICES, Service
 from firmware_bridge.intake import remove_socket_file
 
 FULL = {"record": "RECORDER_OVERFLOW", "run": "RECONSTRUCTOR_BEHIND"}  # in the order in which they are served
+FULL_EFFECT = {name: FAULTS[fault].effect for name, fault in FULL.items()}
 TELL_EVERY_S = 1.0
+SOCKET_FRAMES = 2
 _UNSEEN = -1  # a consumer that connected before we looked
 
 
@@ -43,6 +50,15 @@ class WatchedQueue(FrameQueue):
             else:
                 self._connections.discard(connection if connection in self._connections else _UNSEEN)
         return bool(self._connections)
+
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """To be polled for room."""
+        return self._socket
+
+    def wait_for_room(self, longest_ms: int) -> None:
+        """Until one more message may fit."""
+        self._socket.poll(longest_ms, zmq.POLLOUT)
 
     def offer(self, message: Message, patience_ms: int = 0) -> bool:
         """Queue ``message``; False where that was not possible within ``patience_ms``."""
@@ -90,27 +106,67 @@ class Consumer:
         self.name = name
         self.service = service
         self.dropped = 0
-        self.queue = WatchedQueue(context, ipc(run_dir, f"frames.{name}"), service.queue_frames)
+        self.waiting: deque[Frame] = deque()  # at most service.queue_frames
+        self.queue = WatchedQueue(context, ipc(run_dir, f"frames.{name}"), SOCKET_FRAMES)
         self.told_gone = False
         self._patient = True
         self._withheld: tuple[int, int] | None = None  # the sweep whose queue overflowed
         self._behind = Tally()
 
     def take(self, frame: Frame) -> list[FaultRaised]:
-        """Hand ``frame`` over, or count it and say why not."""
+        """Queue ``frame``, or count it and say why not."""
         if frame.sweep_key == self._withheld:
             self.dropped += 1
             return []
-        patience_ms = self.service.patience_ms if self._patient and self.queue.taken else 0
-        self._patient = self.queue.offer(frame, patience_ms)
-        if self._patient:
-            return []
+        if not self.queue.taken:
+            self._forget()
+        self._wait_for_room()
+        if self._full:
+            return self._refuse(frame)
+        self.waiting.append(frame)
+        self.hand_over()
+        if not self.queue.taken:
+            self.waiting.pop()
+            return self._refuse(frame)
+        self._patient = True
+        return []
+
+    def hand_over(self, longest_s: float = 0.0) -> None:
+        """Give it what waits, as far as it takes that within ``longest_s``."""
+        deadline = time.monotonic() + longest_s
+        while self.waiting:
+            if self.queue.offer(self.waiting[0]):
+                self.waiting.popleft()
+            elif time.monotonic() < deadline and self.queue.taken:
+                self.queue.wait_for_room(int(1000 * (deadline - time.monotonic())) + 1)
+            else:
+                break
+
+    @property
+    def _full(self) -> bool:
+        return len(self.waiting) >= self.service.queue_frames
+
+    def _wait_for_room(self) -> None:
+        deadline = time.monotonic() + (self.service.patience_ms / 1000 if self._patient else 0)
+        self.hand_over()
+        while self._full and self.queue.taken and (left_s := deadline - time.monotonic()) > 0:
+            self.queue.wait_for_room(int(1000 * left_s) + 1)
+            self.hand_over()
+
+    def _forget(self) -> None:
+        """It has died. Old images are of no use to a live view; a recorder gets them when it is back."""
+        if FULL_EFFECT[self.name] is not Effect.STOP_RECORDING:
+            self.dropped += len(self.waiting)
+            self.waiting.clear()
+
+    def _refuse(self, frame: Frame) -> list[FaultRaised]:
+        self._patient = False
         self.dropped += 1
         if not self.queue.taken:
             return self.gone(frame, "it is not connected")
-        if FAULTS[FULL[self.name]].effect is Effect.STOP_RECORDING:
+        if FULL_EFFECT[self.name] is Effect.STOP_RECORDING:
             self._withheld = frame.sweep_key
-            return [_fault(FULL[self.name], f"{self.service.queue_frames} frames were waiting", frame)]
+            return [_fault(FULL[self.name], f"{len(self.waiting)} frames were waiting", frame)]
         self._behind.add(f"frame {frame.sequence} of sweep {frame.sweep}")
         return self.overdue()
 

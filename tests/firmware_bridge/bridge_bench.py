@@ -15,6 +15,7 @@ from edge.bus import FrameIntake, Publisher, Subscriber, ipc
 from edge.config import BridgeConfig, Config
 from edge.messages import FaultRaised, Frame, Status
 from firmware_bridge.bridge import Bridge
+from firmware_bridge.intake import EndpointUnusable
 from firmware_bridge.probe import FrontEnd
 
 PATIENCE_S = 20.0
@@ -70,8 +71,17 @@ class BridgeBench:
         if transport == "tcp" and not self.endpoint.startswith("tcp"):
             with socket.create_server(("127.0.0.1", 0)) as free:
                 self.endpoint = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        reopened, opened = self._hearing is not None and self.bridge is None, None
         config = Config(run_dir=str(self.folder), bridge=BridgeConfig(endpoint=self.endpoint, **bridge))
-        self.bridge = Bridge(self.context, config, settle_s=settle_s)
+        deadline = time.monotonic() + PATIENCE_S
+        while opened is None:
+            try:
+                opened = Bridge(self.context, config, settle_s=settle_s)
+            except EndpointUnusable:  # of the bridge before: ZeroMQ closes in the background
+                if not reopened or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        self.bridge = opened
         if self._hearing is None:
             self._hearing = Subscriber(self.context, ipc(self.folder, "bridge"), (FaultRaised,))
         return self.endpoint
@@ -84,6 +94,14 @@ class BridgeBench:
         queues = {c.name: c.queue for c in self.bridge._consumers}
         self.step_until(lambda: queues[name].taken)
         return consumer
+
+    def lose(self, consumer: BenchConsumer) -> None:
+        """As if ``consumer`` had died; the bridge has noticed."""
+        assert self.bridge
+        self.consumers.remove(consumer)
+        consumer.close()
+        queues = {c.name: c.queue for c in self.bridge._consumers}
+        self.step_until(lambda: not queues[consumer.name].taken)
 
     def front_end(self, **options: Any) -> FrontEnd:
         """A front end of this bridge."""
