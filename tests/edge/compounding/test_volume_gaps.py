@@ -95,7 +95,7 @@ def test_interpolation_never_changes_a_measured_voxel(volume):
 
 def test_a_folded_back_probe_is_not_bridged(volume):
     volume.place(flat(100), at(1.0))
-    volume.place(flat(200), pose((np.pi, 0.0, 0.0), (0.0, 7.5, 3.0)), bridge=True)
+    volume.place(flat(200), pose((np.pi, 0.0, 0.0), (0.0, 7.5, 2.0)), bridge=True)
     assert volume.voxel_counts().interpolated == 0
 
 
