@@ -34,7 +34,7 @@ TABLES = (
     (
         "The whole device, from the probe's send to the bricks at a subscriber",
         "live",
-        ("stage", "spacing_mm", *RATES, "max_ms", "sent", "placed", "lost", "unaccounted", "recorded"),
+        ("stage", "spacing_mm", *RATES, "max_ms", "sent", "placed", "lost", "unaccounted", "recorded", "faults"),
     ),
     (
         "Error against the known truth in grey levels (all: empty voxels count as black; common: voxels that every volume holds).\n"

@@ -1,6 +1,7 @@
 """The benchmark measures what it says, its references are right, and the volume is closer to the truth than pasting is."""
 
 import json
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -146,3 +147,20 @@ def test_the_volume_is_closer_to_the_truth_than_pasting_with_and_without_hole_fi
         for other in others:
             for error in ("mae_all", "rms_all", "mae_common", "rms_common", "mae"):
                 assert record[error] < other[error], f"{error}: {record} against {other}"
+
+
+@needs_engine
+def test_a_bundle_is_measured_alone_and_in_the_reconstructor(tmp_path):
+    pytest.importorskip("onnx", reason="onnx is not installed: the tiny network is made with it (pip install 'sonosweep[export]')")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip install 'sonosweep[network]')")
+    from tiny_network import card_json, step_graph
+
+    from edge.motion.card import parse_card
+    from export.golden_frames import random_frames
+    from export.pack import pack
+
+    card, path = parse_card(card_json(), "card.json"), tmp_path / "tiny.zip"
+    pack(card, {"fp32": step_graph().SerializeToString()}, random_frames(card, 6), path)
+    alone, whole = STAGES["network"].measure(replace(TINY, model=str(path)))
+    assert alone["stage"] == "network step" and alone["model"] == "network: tiny"
+    assert whole["motion"] == alone["model"]
