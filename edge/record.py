@@ -52,7 +52,7 @@ class RecordService:
             raise RecordingFailed(f"{self._folder}: {wrong.strerror}; choose another folder ([record] folder)", full=False) from wrong
         self._recoverer = ThreadPoolExecutor(1, "recover")
         self._recovering: Future[tuple[list[Recovered], list[str]]] | None = self._recoverer.submit(recover_all, cut) if cut else None
-        self._intake = FrameIntake(context, ipc(run_dir, "frames.record"), SERVICES["record"].queue_frames)
+        self._intake = FrameIntake(context, ipc(run_dir, "frames.record"))
         self._publisher = Publisher(context, ipc(run_dir, "record"))
         self._peers = Peers(context, run_dir, "record", ("bridge", "run"), also=(FaultRaised,))
         self._latencies = Latencies()

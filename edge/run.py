@@ -18,7 +18,7 @@ from edge.messages import FaultRaised, Frame, MalformedMessage, Message, Status,
 from edge.peers import Peers
 from edge.reconstructor import Reconstructor
 from edge.saving import save_volumes
-from edge.services import SERVICES, STATUS_PERIOD_S
+from edge.services import STATUS_PERIOD_S
 
 FRAMES_PER_STEP = 8  # then status and faults have their turn
 
@@ -30,7 +30,7 @@ class RunService:
         run_dir = Path(config.run_dir)
         self._config = config
         self._reconstructor = reconstructor
-        self._intake = FrameIntake(context, ipc(run_dir, "frames.run"), SERVICES["run"].queue_frames)
+        self._intake = FrameIntake(context, ipc(run_dir, "frames.run"))
         self._publisher = Publisher(context, ipc(run_dir, "run"))
         self._peers = Peers(context, run_dir, "run", ("bridge", "record"))
         self._latencies = Latencies()

@@ -20,7 +20,7 @@ from edge.services import SERVICES, STATUS_PERIOD_S
 from firmware_bridge.arrivals import ClockOffset, Losses
 from firmware_bridge.consumers import Tally, open_consumers
 from firmware_bridge.errors import MalformedPacket
-from firmware_bridge.intake import Intake, remove_socket_file
+from firmware_bridge.intake import Intake
 from firmware_bridge.wire import decode_frame
 
 SETTLE_S = 2.0  # after a start the front end is held back so long for consumers that are still connecting
@@ -46,8 +46,7 @@ class Bridge:
     ) -> None:
         run_dir = Path(config.run_dir)
         self._intake = Intake(context, config.bridge, allow_plaintext=allow_plaintext)
-        self._says = ipc(run_dir, "bridge")
-        self._publisher = Publisher(context, self._says)
+        self._publisher = Publisher(context, ipc(run_dir, "bridge"))
         self._consumers = open_consumers(context, run_dir)
         self._peers = Peers(context, run_dir, "bridge", [consumer.name for consumer in self._consumers])
         self._silent: set[str] = set()
@@ -110,6 +109,7 @@ class Bridge:
             | {f"to_{consumer.name}_dropped": consumer.dropped for consumer in self._consumers}
             | {f"to_{consumer.name}_waiting": len(consumer.waiting) for consumer in self._consumers},
             latency_ms=self._latencies.summary(),
+            faults=self._publisher.faults,
         )
 
     def close(self) -> None:
@@ -122,7 +122,6 @@ class Bridge:
             consumer.queue.close()
         self._peers.close()
         self._publisher.close()
-        remove_socket_file(self._says)
 
     def _wait(self) -> None:
         """Until something comes in, or somebody takes what waits for him; at most WAIT_MS."""

@@ -17,16 +17,14 @@ from pathlib import Path
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from edge.bus import FrameQueue, ipc
+from edge.bus import SOCKET_FRAMES, FrameQueue, ipc
 from edge.faults import FAULTS, Effect
 from edge.messages import FaultRaised, Frame, Message
 from edge.services import SERVICES, Service
-from firmware_bridge.intake import remove_socket_file
 
 FULL = {"record": "RECORDER_OVERFLOW", "run": "RECONSTRUCTOR_BEHIND"}  # in the order in which they are served
 FULL_EFFECT = {name: FAULTS[fault].effect for name, fault in FULL.items()}
 TELL_EVERY_S = 1.0
-SOCKET_FRAMES = 2
 _UNSEEN = -1  # a consumer that connected before we looked
 
 
@@ -35,7 +33,6 @@ class WatchedQueue(FrameQueue):
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, frames: int) -> None:
         super().__init__(context, endpoint, frames)
-        self._endpoint = endpoint
         self._connections: set[int] = set()
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
 
@@ -72,7 +69,6 @@ class WatchedQueue(FrameQueue):
         self._socket.disable_monitor()
         self._monitor.close(0)
         super().close(linger_ms)
-        remove_socket_file(self._endpoint)
 
 
 class Tally:

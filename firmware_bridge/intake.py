@@ -15,6 +15,7 @@ from pathlib import Path
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
+from edge.bus import remove_socket_file
 from edge.config import BridgeConfig, ConfigError
 from edge.errors import SonosweepError
 from edge.messages import Buffer
@@ -93,12 +94,6 @@ class Intake:
         self._bound = endpoint
         if path := _file_of(endpoint):
             path.chmod(0o660)
-
-
-def remove_socket_file(endpoint: str) -> None:
-    """What a closed ipc socket leaves behind; ZeroMQ does not remove it."""
-    if path := _file_of(endpoint):
-        path.unlink(missing_ok=True)
 
 
 def check_endpoint(config: BridgeConfig, *, allow_plaintext: bool = False) -> None:

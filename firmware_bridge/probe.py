@@ -19,6 +19,7 @@ from firmware_bridge.wire import encode_frame
 QUEUE_FRAMES = 8
 SLICE_MS = 100  # so long a wait is deaf to Ctrl-C
 COMPLAIN_AFTER_S = 3.0
+STAY_S = 0.5
 
 
 class NoBridge(SonosweepError):
@@ -46,6 +47,7 @@ class FrontEnd:
         self.sent = 0
         self.held_back_s = 0.0
         self.sent_ns: dict[int, int] = {}
+        self._last_sent = 0.0
         self._sweep: tuple[int, int] | None = None
         self._orientation: Orientation = orientation
         self._stamp = stamp
@@ -95,10 +97,18 @@ class FrontEnd:
             else:
                 self.held_back_s += left_ns / 1e9 - begun
                 self.sent += 1
+                self._last_sent = time.monotonic()
                 return left_ns
 
     def close(self, linger_s: float = 5.0) -> None:
-        """Give what is queued ``linger_s`` to leave; what has not left by then is lost."""
+        """Give what is queued ``linger_s`` to leave; what has not left by then is lost.
+
+        The link stays open for a moment after the last message: libzmq throws away what a peer at its high-water mark has not
+        read yet when the sender hangs up (7 to 48 of 200 small messages over ipc; none where the sender waited).
+        """
+        stay_s = self._last_sent + STAY_S - time.monotonic()
+        if linger_s and stay_s > 0:
+            time.sleep(stay_s)
         self._socket.close(int(linger_s * 1000))
         self._context.term()
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <zmq.h>
 
@@ -194,6 +195,7 @@ int main(int count, char **words) {
     push = open_push(context, words[1], count > 5 ? words[4] : NULL, count > 5 ? words[5] : NULL);
     if (push != NULL) {
         status = send_sweep(push, frames, frames_per_s) == 0 ? 0 : 1;
+        sleep(1); /* hanging up at once would throw away what a busy bridge has not read yet */
         zmq_close(push);
     }
     zmq_ctx_term(context); /* gives what is queued five seconds to leave */

@@ -39,7 +39,7 @@ def test_a_queue_without_a_consumer_refuses(context, run_dir):
 
 def test_a_full_queue_refuses_and_what_was_taken_arrives_in_order(context, run_dir):
     queue = FrameQueue(context, ipc(run_dir, "frames.run"), 4)
-    intake = FrameIntake(context, ipc(run_dir, "frames.run"), 4)
+    intake = FrameIntake(context, ipc(run_dir, "frames.run"))
     deadline = time.monotonic() + 5
     while not queue.offer(a_frame(0)) and time.monotonic() < deadline:
         time.sleep(0.005)
