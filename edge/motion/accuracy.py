@@ -5,7 +5,7 @@ A *chain* is float64 [n, 4, 4]: CenterToFirst of every frame, the image centre's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from edge.transform import Transform, image_to_center, motion, motion_parameters
 
 Matrices = NDArray[np.float64]
 CANONICAL_SIGN = np.array([1, 1, -1, -1, -1, 1])  # of the six motion parameters in the mirror of the image plane
+PIECE_STEPS, PIECE_EVERY = 50, 10
 
 
 class TooShort(SonosweepError):
@@ -87,27 +88,31 @@ def accuracy(true: Matrices, estimated: Matrices, points: NDArray[np.float64]) -
         path_mm=path_mm,
         final_drift_mm=drift_mm,
         final_drift_rate_percent=100 * drift_mm / path_mm,
-        lpe_mm=_point_error(true_steps, estimated_steps, points),
-        gpe_mm=_point_error(true[1:], estimated[1:], points),
+        lpe_mm=point_error(true_steps, estimated_steps, points),
+        gpe_mm=point_error(true[1:], estimated[1:], points),
     )
 
 
-def piece_drift_rate_percent(true: Matrices, estimated: Matrices, length: int = 50, every: int = 10) -> float:
+def pieces(true: Matrices, estimated: Matrices, length: int = PIECE_STEPS, every: int = PIECE_EVERY) -> Iterator[tuple[Matrices, Matrices]]:
+    """All pieces of ``length`` steps of two chains, one starting ``every`` so many frames, each from its own first image."""
+    for first in range(0, len(true) - length, every):
+        piece = slice(first, first + length + 1)
+        yield np.linalg.inv(true[first]) @ true[piece], np.linalg.inv(estimated[first]) @ estimated[piece]
+
+
+def piece_drift_rate_percent(true: Matrices, estimated: Matrices, length: int = PIECE_STEPS, every: int = PIECE_EVERY) -> float:
     """The final drift rate averaged over all pieces of ``length`` steps, one starting ``every`` so many frames.
 
     One end point of one sweep says little; the mean over pieces says what drift to expect over such a stretch.
     """
-    rates = []
-    for first in range(0, len(true) - length, every):
-        piece = slice(first, first + length + 1)
-        ours, theirs = (np.linalg.inv(chain[first]) @ chain[piece] for chain in (true, estimated))
-        rates.append(accuracy(ours, theirs, np.zeros((1, 3))).final_drift_rate_percent)
+    rates = [accuracy(*piece, np.zeros((1, 3))).final_drift_rate_percent for piece in pieces(true, estimated, length, every)]
     if not rates:
         raise TooShort(f"pieces of {length} steps need more than {len(true)} frames")
     return float(np.mean(rates))
 
 
-def _point_error(true: Matrices, estimated: Matrices, points: NDArray[np.float64]) -> float:
+def point_error(true: Matrices, estimated: Matrices, points: NDArray[np.float64]) -> float:
+    """Mean distance (mm) of ``points`` [m, 3] placed by the poses [n, 4, 4] of one chain and of the other."""
     homogeneous = np.concatenate([points, np.ones((len(points), 1))], 1)
     apart = (true - estimated)[:, :3] @ homogeneous.T
     return float(np.linalg.norm(apart, axis=1).mean())
