@@ -1,0 +1,51 @@
+"""What a motion estimate has to beat: no motion, a constant motion, and classical speckle decorrelation without any learning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.evaluation.watch import Estimate, Floats, Watched
+from edge.motion.constant import Preset
+
+USUAL_MM_S = 10.0  # where nothing at all is known of the hand
+
+
+def still(watched: Watched) -> Estimate:
+    """The probe never moves."""
+    return _estimate(np.zeros((len(watched.true) - 1, 6)))
+
+
+def constant(watched: Watched, step: Floats | None) -> Estimate:
+    """The canonical motion ``step`` [6] once per frame (lost ones too); without one, the usual speed times the probe's clock."""
+    if step is None:
+        steps = np.zeros((len(watched.true) - 1, 6))
+        steps[:, 2] = USUAL_MM_S * np.diff(watched.timestamps_ns) / 1e9
+        return _estimate(steps)
+    return _estimate(np.diff(watched.sequences)[:, None] * step)
+
+
+def constant_steps(sweeps: Sequence[Watched], preset: Preset | None, adaptation: Sequence[Watched]) -> tuple[list[Floats | None], str]:
+    """The constant motion to compare each sweep with, knowable without that sweep, and where it comes from.
+
+    A preset, else the mean step of the adaptation sweeps, else of the other sweeps; None where there is no other.
+    """
+    if preset is not None:
+        return [np.array(preset.motion)] * len(sweeps), "preset"
+    if adaptation:
+        mean = np.concatenate([_direct_steps(sweep) for sweep in adaptation]).mean(0)
+        return [mean] * len(sweeps), f"mean of {len(adaptation)} adaptation sweeps"
+    if len(sweeps) > 1:
+        others = [[_direct_steps(other) for other in sweeps if other is not sweep] for sweep in sweeps]
+        return [np.concatenate(steps).mean(0) for steps in others], "mean of the other sweeps"
+    return [None], f"{USUAL_MM_S:g} mm/s"
+
+
+def _direct_steps(sweep: Watched) -> Floats:
+    """Canonical steps between frames that follow each other directly."""
+    return np.asarray(sweep.canonical_steps[np.diff(sweep.sequences) == 1])
+
+
+def _estimate(steps: Floats) -> Estimate:
+    return Estimate(steps, np.full_like(steps, np.nan))
