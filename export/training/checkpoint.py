@@ -1,0 +1,45 @@
+"""Checkpoints of training: one file, the old or the new one whatever happens in between, read without running anything in it."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edge.errors import SonosweepError
+from edge.files.atomic import replacing
+
+FORMAT = 1
+NEEDED = {"format", "recipe", "step", "seconds", "module", "average", "optimiser", "history", "finished"}
+
+
+class CheckpointUnfit(SonosweepError):
+    """A checkpoint cannot be read, or belongs to other training."""
+
+
+def checkpoint_path(bundle: Path) -> Path:
+    """Beside ``small.zip`` or ``small/``: ``small.checkpoint.pt``."""
+    return bundle.with_name(f"{bundle.name.removesuffix('.zip')}.checkpoint.pt")
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` (tensors, numbers, strings, lists, dicts), replacing what was there only when all is on the disk."""
+    with replacing(path) as out:
+        torch.save({"format": FORMAT, **state}, out)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state in ``path``, on the CPU; ``CheckpointUnfit`` says what is wrong."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as wrong:
+        raise CheckpointUnfit(f"{path}: there is no checkpoint; it lies beside the bundle that training wrote") from wrong
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as wrong:
+        raise CheckpointUnfit(
+            f"{path}: is no checkpoint: {(str(wrong).splitlines() or ['damaged'])[0]}; train again or copy it again"
+        ) from wrong
+    if not isinstance(state, dict) or state.get("format") != FORMAT or not state.keys() >= NEEDED:
+        raise CheckpointUnfit(f"{path}: is no checkpoint of this version of sonosweep; train again")
+    return dict(state)

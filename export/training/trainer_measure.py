@@ -1,0 +1,140 @@
+"""How well a network in training does on sweeps kept aside: the field's measures, beside the constant motion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edge.motion.accuracy import TooShort, accuracy, chain_of_steps, grid, piece_drift_rate_percent, repeated
+from export.training.sweeps import TrainingSweep
+
+NAMES = ("tx", "ty", "tz", "rx", "ry", "rz")
+LONGEST_RUN = 64  # frames in one call: the memory of a long sweep's feature maps
+WITHIN = {0.68: 0.99446, 0.95: 1.95996}  # half-width of a Gaussian's interval in standard deviations
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One sweep: final drift rate and its mean over 50-step pieces (%), LPE (mm), the same of the constant motion given.
+
+    ``correlation`` per value of the motion; ``within``: share of errors inside the 68 % and the 95 % interval.
+    """
+
+    sweep: str
+    frames: int
+    path_mm: float
+    final_drift_rate_percent: float
+    piece_drift_rate_percent: float
+    lpe_mm: float
+    constant: dict[str, float]
+    correlation: dict[str, float]
+    within: dict[str, float]
+
+    def row(self) -> dict[str, Any]:
+        """For a table."""
+        return {
+            "sweep": self.sweep,
+            "FDR %": self.final_drift_rate_percent,
+            "piece %": self.piece_drift_rate_percent,
+            "LPE mm": self.lpe_mm,
+            "const FDR": self.constant["final_drift_rate_percent"],
+            "const piece": self.constant["piece_drift_rate_percent"],
+            "const LPE": self.constant["lpe_mm"],
+            **self.correlation,
+            **self.within,
+        }
+
+
+@torch.no_grad()
+def estimate(module: nn.Module, windows: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Motions (mm, rad) and standard deviations [n - 1, 6] (the same units) of windows [n, H, W], the whole sweep as one sequence."""
+    device, scale = next(module.parameters()).device, module.get_buffer("output_scale")
+    module.eval()
+    frames = torch.from_numpy(windows).to(device)[None, :, None].float()
+    motion, log_variance = module(frames)
+    deviation = torch.exp(log_variance / 2) * scale
+    return motion[0].double().cpu().numpy(), deviation[0].double().cpu().numpy()
+
+
+def measure(module: nn.Module, sweep: TrainingSweep, constant: NDArray[np.float64]) -> Measured:
+    """``constant`` [6]: the motion of the baseline, of the training or adaptation sweeps and never of this one."""
+    found, deviation = estimate(module, sweep.windows)
+    return compare(sweep, found, deviation, constant)
+
+
+def compare(sweep: TrainingSweep, found: NDArray[np.float64], deviation: NDArray[np.float64], constant: NDArray[np.float64]) -> Measured:
+    """The measures of motions ``found`` [n - 1, 6] with their standard deviations."""
+    true = sweep.motion.astype(np.float64)
+    height, width = sweep.windows.shape[1:]
+    points = grid(width, height, sweep.spacing_mm)
+    chains = [chain_of_steps(true), chain_of_steps(found), repeated(constant, len(true) + 1)]
+    ours, baseline = (accuracy(chains[0], chain, points) for chain in chains[1:])
+    pieces = [_pieces(chains[0], chain) for chain in chains[1:]]
+    errors = np.abs(found - true) / deviation
+    return Measured(
+        sweep=sweep.name,
+        frames=ours.frames,
+        path_mm=ours.path_mm,
+        final_drift_rate_percent=ours.final_drift_rate_percent,
+        piece_drift_rate_percent=pieces[0],
+        lpe_mm=ours.lpe_mm,
+        constant={
+            "final_drift_rate_percent": baseline.final_drift_rate_percent,
+            "piece_drift_rate_percent": pieces[1],
+            "lpe_mm": baseline.lpe_mm,
+        },
+        correlation={name: _correlation(found[:, i], true[:, i]) for i, name in enumerate(NAMES)},
+        within={f"{share:.0%}": float((errors < half).mean()) for share, half in WITHIN.items()},
+    )
+
+
+def mean_of(measured: Sequence[Measured], name: str) -> Measured:
+    """The mean of several sweeps' figures, as one row called ``name``."""
+
+    def mean(values: list[float]) -> float:
+        return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+    return Measured(
+        sweep=name,
+        frames=sum(m.frames for m in measured),
+        path_mm=mean([m.path_mm for m in measured]),
+        final_drift_rate_percent=mean([m.final_drift_rate_percent for m in measured]),
+        piece_drift_rate_percent=mean([m.piece_drift_rate_percent for m in measured]),
+        lpe_mm=mean([m.lpe_mm for m in measured]),
+        constant={key: mean([m.constant[key] for m in measured]) for key in measured[0].constant},
+        correlation={key: mean([m.correlation[key] for m in measured]) for key in NAMES},
+        within={key: mean([m.within[key] for m in measured]) for key in measured[0].within},
+    )
+
+
+def mean_motion(sweeps: Sequence[TrainingSweep]) -> NDArray[np.float64]:
+    """The mean step [6] of sweeps: the constant motion that they teach."""
+    return np.asarray(np.concatenate([sweep.motion for sweep in sweeps]).mean(0, dtype=np.float64))
+
+
+def spread_of_errors(module: nn.Module, sweeps: Sequence[TrainingSweep]) -> NDArray[np.float64]:
+    """[6]: what the standard deviations must be multiplied with so that they hold 68 % of the errors on ``sweeps``."""
+    ratios = []
+    for sweep in sweeps:
+        found, deviation = estimate(module, sweep.windows)
+        ratios.append(np.abs(found - sweep.motion) / deviation)
+    return np.asarray(np.quantile(np.concatenate(ratios), 0.68, axis=0) / WITHIN[0.68])
+
+
+def _pieces(true: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+    try:
+        return piece_drift_rate_percent(true, found)
+    except TooShort:
+        return float("nan")
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    if a.std() < 1e-12 or b.std() < 1e-12:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
