@@ -113,6 +113,7 @@ class Card(Entry, frozen=True, kw_only=True):
     start_runs: int = 1
     golden: str = "golden.npz"
     trained_on: str
+    training: dict[str, Any] = {}  # how: recipe, seed, steps, minutes; what `sonosweep export train` needs to do it again
     metrics: tuple[Metric, ...] = ()
     licence: str
     attribution: str = ""
