@@ -1,0 +1,124 @@
+"""Sweeps to train on from any source behind one interface: simulated folders and tracked sweep files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import SonosweepError
+from edge.files import open_sweep
+from edge.messages import Frame, Geometry
+from edge.motion.accuracy import Matrices, chain_of_poses
+from edge.motion.resample import Resampler
+from edge.transform import Transform
+from export.training.sweeps import TrainingSweep, Window, Windows, canonical, load_training_sweep, steps_between
+
+SHORTEST = 3  # frames
+
+
+class NoTrainingSweeps(SonosweepError):
+    """There is nothing to train on where it was looked for."""
+
+
+def window_chain(chain: Matrices, height: int, axial_mm: float, window: Window) -> Matrices:
+    """From the chain [n, 4, 4] of an image's centre (``height`` rows of ``axial_mm``) to that of the window's centre."""
+    shift = np.eye(4)
+    shift[1, 3] = window.center_below_edge_mm - height * axial_mm / 2
+    return np.asarray(np.linalg.inv(shift) @ chain @ shift)
+
+
+def tracked_pieces(path: Path, window: Window | None = None) -> list[TrainingSweep]:
+    """The B-mode frames with poses of a sweep file, in pieces without a missing frame, each in canonical direction.
+
+    ``NoTrainingSweeps`` where no piece has :data:`SHORTEST` frames or the probe is convex.
+    """
+    window = window or Window()
+    sweep = open_sweep(path)
+    resample = Resampler(window.width, window.height, window.spacing_mm)
+    pieces: list[TrainingSweep] = []
+    windows: list[NDArray[np.uint8]] = []
+    poses: list[Transform] = []
+    before: Frame | None = None
+
+    def close() -> None:
+        if before is not None and len(windows) >= SHORTEST:
+            name = f"{path.name.partition('.')[0]}_{len(pieces)}"
+            motion = canonical(steps_between(_chain(poses, before.geometry, window)))
+            pieces.append(TrainingSweep(np.stack(windows), motion, window.spacing_mm, name, sweep.frames_per_s or 0.0))
+        windows.clear()
+        poses.clear()
+
+    for frame in sweep.frames():
+        if frame.modality != "bmode":
+            continue
+        if frame.geometry.kind != "linear":
+            raise NoTrainingSweeps(f"{path}: frames of a convex probe must be scan-converted first; give a sweep of images")
+        if before is not None and (frame.pose is None or frame.sequence != before.sequence + 1 or frame.geometry != before.geometry):
+            close()
+        if frame.pose is not None:
+            windows.append(_window(frame, resample))
+            poses.append(frame.pose)
+            before = frame
+    close()
+    if not pieces:
+        raise NoTrainingSweeps(f"{path}: no {SHORTEST} frames with poses follow each other; give a sweep of a tracked probe")
+    return pieces
+
+
+def _chain(poses: Sequence[Transform], geometry: Geometry, window: Window) -> Matrices:
+    chain = chain_of_poses(poses, geometry.width, geometry.height, geometry.spacing_mm)
+    return window_chain(chain, geometry.height, geometry.spacing_mm[1], window)
+
+
+def _window(frame: Frame, resample: Resampler) -> NDArray[np.uint8]:
+    low, high = frame.sample_range
+    grey = resample(frame.pixels, frame.geometry.spacing_mm)
+    if (low, high) != (0.0, 255.0):
+        grey = (grey - np.float32(low)) * np.float32(255 / (high - low))
+    return np.asarray(np.clip(np.rint(grey), 0, 255), np.uint8)
+
+
+class Sweeps:
+    """Training sweeps by index; simulated files are read when first asked for and then kept."""
+
+    def __init__(self, sources: Sequence[TrainingSweep | Path]) -> None:
+        self._held: list[TrainingSweep | Path] = list(sources)
+        if not self._held:
+            raise NoTrainingSweeps("there is no sweep to train on; name a folder that `sonosweep export source` wrote, or tracked sweeps")
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __getitem__(self, index: int) -> TrainingSweep:
+        held = self._held[index]
+        if isinstance(held, Path):
+            held = self._held[index] = load_training_sweep(held)
+        return held
+
+    def __iter__(self) -> Iterator[TrainingSweep]:
+        return (self[i] for i in range(len(self)))
+
+
+def open_sweeps(path: Path, window: Window | None = None) -> Sweeps:
+    """What ``path`` holds: a folder of simulated (.npz) and tracked (.igs.mha, .mcap, ...) sweeps, or one such file."""
+    path = Path(path)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    found: list[TrainingSweep | Path] = []
+    for file in files:
+        if file.suffix == ".npz" and not file.name.startswith("."):
+            found.append(file)
+        elif file.name.endswith((".mha", ".nrrd", ".mcap")) and not file.name.startswith("."):
+            found += tracked_pieces(file, window)
+    if not found:
+        raise NoTrainingSweeps(f"{path}: holds no sweep to train on; name a folder that `sonosweep export source` wrote, or tracked sweeps")
+    return Sweeps(found)
+
+
+def windows_of(path: Path, window: Window | None = None) -> Windows:
+    """The windows uint8 [n, H, W] of all B-mode frames of a sweep file, tracked or not."""
+    window = window or Window()
+    resample = Resampler(window.width, window.height, window.spacing_mm)
+    return np.stack([_window(frame, resample) for frame in open_sweep(path).frames() if frame.modality == "bmode"])

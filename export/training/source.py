@@ -1,0 +1,202 @@
+"""The training source: random tissue along random freehand paths, drawn straight at the network's window, in torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from edge.motion.accuracy import CANONICAL_SIGN, Matrices
+from export.training.paths import Hand, freehand_motion, placed
+from export.training.phantoms import Points, Tissue
+from export.training.speckle import SpeckleBank, Spread
+from export.training.sweeps import TrainingSweep, Window
+
+Random = np.random.Generator
+WARM_UP = 3  # frames before the first, that its persistence remembers
+SWEEPS_PER_BANK = 16
+FRAMES_AT_ONCE = 6
+LN10_10 = float(np.log(10) / 10)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one scanner shows one sweep."""
+
+    dynamic_range_db: float
+    gain_db: float
+    noise_share: float  # of the speckle's power, new in every frame
+    floor_db: float  # of the receiver's noise
+    floor_db_per_mm: float
+    attenuation_db_per_mm: float
+    persistence: float  # share of the frame before in each frame's grey values
+    gain_jitter_db: float
+    curve: tuple[float, ...]  # dB along the depth that the time-gain leaves, at even knots
+    edge_db: float  # loss at the lateral edges
+    line: tuple[float, float, float]  # a still line: depth in mm, dB, thickness in mm
+    lost_contact: tuple[float, float]  # widest dark edge in mm, left and right
+    sector_mm: float  # radius of a convex probe's face; 0: linear
+    mirror: bool  # draw the speckle's raster the other way round
+
+    @classmethod
+    def drawn(cls, random: Random) -> Look:
+        """A scanner and a setting of it."""
+        u = random.uniform
+        lost = (u(0, 9), u(0, 9)) if random.random() < 0.35 else (0.0, 0.0)
+        return cls(
+            dynamic_range_db=u(48, 72),
+            gain_db=u(-6, 10),
+            noise_share=u(0.04, 0.22),
+            floor_db=u(-75, -55),
+            floor_db_per_mm=u(0.0, 0.2),
+            attenuation_db_per_mm=u(-0.05, 0.3),
+            persistence=u(0.1, 0.65) if random.random() < 0.85 else 0.0,
+            gain_jitter_db=u(0.0, 0.5),
+            curve=tuple(random.normal(0, 3, 6)),
+            edge_db=u(0, 6),
+            line=(u(0.2, 4), u(3, 20), u(0.1, 0.4)) if random.random() < 0.5 else (0.0, 0.0, 1.0),
+            lost_contact=lost,
+            sector_mm=u(25, 70) if random.random() < 0.2 else 0.0,
+            mirror=bool(random.random() < 0.5),
+        )
+
+
+def drawn_spread(random: Random) -> Spread:
+    """A point spread function and a number of looks, as probes differ."""
+    varied = random.lognormal(0, 0.2, 3)
+    return Spread(
+        axial_mm=0.13 * varied[0],
+        lateral_mm=0.26 * varied[1],
+        elevational_mm=random.uniform(1.0, 1.9) * random.lognormal(0, 0.1),
+        focus_mm=random.uniform(10, 32),
+        rayleigh_mm=random.uniform(18, 40),
+        lateral_rayleigh_mm=random.uniform(30, 80),
+        looks=int(random.choice([1, 2, 3, 3, 4, 5])),
+    )
+
+
+def render(chain: Matrices, tissue: Tissue, bank: SpeckleBank, look: Look, random: Random, window: Window) -> NDArray[np.uint8]:
+    """Windows uint8 [n, H, W] of all poses ``chain`` [n, 4, 4] of the window's centre but the first :data:`WARM_UP`."""
+    device = bank.device
+    over, plain = _raster(window, 2, device), _raster(window, 1, device)
+    static_db = _static_db(look, window, device)
+    offset_mm = random.uniform(0, 40, 2)
+    lost = _lost_contact(look, len(chain), random)
+    gain = look.gain_db + look.gain_jitter_db * np.cumsum(random.standard_normal(len(chain))) * 0.3
+    noise = torch.Generator(device).manual_seed(int(random.integers(2**62)))
+    grey: list[Tensor] = []
+    for first in range(0, len(chain), FRAMES_AT_ONCE):
+        part = slice(first, min(first + FRAMES_AT_ONCE, len(chain)))
+        poses = torch.as_tensor(chain[part, :3], dtype=torch.float32, device=device)
+        echo = tissue.echo_db(_points(poses, *plain, window.center_below_edge_mm))
+        echo = echo[:, : window.height, : window.width] + static_db + _gain_db(look, gain[part], lost[part], window, device)
+        p = _points(poses, *over, window.center_below_edge_mm)
+        fresh = torch.as_tensor(random.integers(7, 1000, len(poses)), dtype=torch.int32, device=device)
+        x = (-p.x if look.mirror else p.x) + float(offset_mm[0])
+        power = bank.power(x, p.y, p.z + float(offset_mm[1]), fresh, look.noise_share)
+        fine_db = interpolate(echo[:, None], scale_factor=2, mode="bilinear")[:, 0]
+        power *= (fine_db * LN10_10).exp_()
+        depth = over[1].add(window.center_below_edge_mm)[:, None]
+        floor = ((look.floor_db + look.floor_db_per_mm * depth) * LN10_10).exp()
+        power += floor * torch.empty_like(power).exponential_(generator=noise)
+        shown = (power.log_() * (1 / LN10_10 / look.dynamic_range_db) + 1).clamp_(0, 1) * 255
+        grey += avg_pool2d(shown[:, None], 2)[:, 0]
+    return _persist(grey, look.persistence, _sector(look, window, device))
+
+
+def _persist(grey: list[Tensor], share: float, mask: Tensor) -> NDArray[np.uint8]:
+    held, out = grey[0], []
+    for frame in grey:
+        held = (1 - share) * frame + share * held
+        out.append((held * mask + 0.5).to(torch.uint8))
+    return np.asarray(torch.stack(out[WARM_UP:]).cpu().numpy())
+
+
+def _raster(window: Window, times: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Lateral [W] and axial [H] mm about the window's centre. A plain raster has the points more that coarse maps need."""
+    (lateral, axial), extra = window.spacing_mm, 1 if times == 1 else 0
+    width, height = window.width * times + extra, window.height * times + extra
+    x = (torch.arange(width, device=device) - (window.width * times - 1) / 2) * (lateral / times)
+    y = (torch.arange(height, device=device) - (window.height * times - 1) / 2) * (axial / times)
+    return x, y
+
+
+def _points(poses: Tensor, u: Tensor, v: Tensor, centre_mm: float) -> Points:
+    m = poses[:, :, :, None, None]
+    x, y, z = (m[:, i, 3] + m[:, i, 0] * u[None, None, :] + m[:, i, 1] * v[None, :, None] for i in range(3))
+    return Points(x, y + centre_mm, z)
+
+
+def _static_db(look: Look, window: Window, device: torch.device) -> Tensor:
+    """Gain that stays with the image, dB [H, W]."""
+    u, v = _raster(window, 2, device)
+    u, v = u[::2], v[::2] + window.center_below_edge_mm
+    knots = torch.tensor(look.curve, dtype=torch.float32, device=device)[None, None]
+    curve = interpolate(knots, window.height, mode="linear", align_corners=True)[0, 0] - look.attenuation_db_per_mm * v
+    edge = look.edge_db * (u / u.abs().max()) ** 4
+    depth, line_db, thickness = look.line
+    still = line_db * torch.exp((v - depth).square() * (-0.5 / thickness**2))
+    return (curve + still)[:, None] - edge[None, :]
+
+
+def _gain_db(look: Look, gain: NDArray[np.float64], lost: NDArray[np.float64], window: Window, device: torch.device) -> Tensor:
+    """Gain of each frame, dB [frames, H or 1, W]: the whole image's, and what the edges lose without contact."""
+    total = torch.as_tensor(gain, dtype=torch.float32, device=device)[:, None, None]
+    if not any(look.lost_contact):
+        return total
+    u = _raster(window, 2, device)[0][::2]
+    half = window.width * window.spacing_mm[0] / 2
+    left, right = torch.as_tensor(lost, dtype=torch.float32, device=device).T[:, :, None, None]
+    dark = torch.sigmoid((left - (u + half)) * 3) + torch.sigmoid((right - (half - u)) * 3)
+    return total - 35 * dark
+
+
+def _lost_contact(look: Look, frames: int, random: Random) -> NDArray[np.float64]:
+    """Dark width in mm at the left and right edge [frames, 2], changing slowly."""
+    time = np.arange(frames)[:, None]
+    phase, period = random.uniform(0, 6.28, 2), random.uniform(20, 120, 2)
+    return np.asarray(np.array(look.lost_contact) * (0.5 + 0.5 * np.sin(phase + time * 6.28 / period)) * 1.3 - 0.3)
+
+
+def _sector(look: Look, window: Window, device: torch.device) -> Tensor:
+    """1 where a convex probe sees, [H, W]; a linear one sees all."""
+    if not look.sector_mm:
+        return torch.ones(1, 1, device=device)
+    u, v = _raster(window, 2, device)
+    u, v = u[::2], v[::2] + window.center_below_edge_mm
+    radius = torch.hypot(u[None, :], v[:, None] + look.sector_mm * 0.85)
+    angle = torch.atan2(u[None, :].abs(), v[:, None] + look.sector_mm * 0.85)
+    widest = float(np.arctan2(18.0, look.sector_mm * 0.85))
+    return torch.sigmoid((radius - look.sector_mm) * 8) * (angle < widest)
+
+
+def draw_sweep(frames: int, seed: tuple[int, ...], bank: SpeckleBank, window: Window | None = None) -> TrainingSweep:
+    """One sweep of ``frames`` frames; the same seed and bank give the same sweep."""
+    window = window or Window()
+    random = np.random.default_rng(seed)
+    hand = Hand.drawn(random, tilting=bool(random.random() < 0.25))
+    motion = freehand_motion(frames + WARM_UP, hand, random)
+    return sweep_along(motion, bank, Look.drawn(random), random, window, "sim_" + "_".join(map(str, seed)), float(random.uniform(20, 60)))
+
+
+def sweep_along(
+    motion: NDArray[np.float64], bank: SpeckleBank, look: Look, random: Random, window: Window, name: str, frames_per_s: float
+) -> TrainingSweep:
+    """Draw the tissue and the frames along ``motion``, whose first :data:`WARM_UP` steps are not shown."""
+    if motion[WARM_UP:, 2].mean() < 0:
+        motion = motion * CANONICAL_SIGN
+    chain = placed(motion, random)
+    length = float(np.ptp(chain[:, 2, 3])) + 10
+    tissue = Tissue(random, 2 * window.center_below_edge_mm, length, window.width * window.spacing_mm[0])
+    windows = render(chain, tissue, bank, look, random, window)
+    return TrainingSweep(windows, motion[WARM_UP:].astype(np.float32), window.spacing_mm, name, frames_per_s)
+
+
+def draw_bank(seed: tuple[int, ...], window: Window | None = None, device: str = "cpu") -> SpeckleBank:
+    """The speckle that :data:`SWEEPS_PER_BANK` sweeps share."""
+    random = np.random.default_rng((*seed, 0xBA2C))
+    return SpeckleBank(drawn_spread(random), 2 * (window or Window()).center_below_edge_mm, int(random.integers(2**62)), device)

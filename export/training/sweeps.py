@@ -1,0 +1,105 @@
+"""The sweep that a network is trained on: windows and true motion in memory, and as one compact file."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import SonosweepError
+from edge.files.atomic import replacing
+from edge.motion.accuracy import CANONICAL_SIGN, Matrices, chain_of_steps, steps_of
+
+Motion = NDArray[np.float32]
+Windows = NDArray[np.uint8]
+
+
+class BadTrainingSweep(SonosweepError):
+    """A file or an array is not a sweep that can be trained on."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a network sees: ``height`` (axial) x ``width`` (lateral) pixels of ``spacing_mm`` (lateral, axial)."""
+
+    width: int = 192
+    height: int = 192
+    spacing_mm: tuple[float, float] = (0.267, 0.225)
+
+    @property
+    def center_below_edge_mm(self) -> float:
+        """How far the window's centre lies below the image's top edge."""
+        return self.height * self.spacing_mm[1] / 2
+
+
+@dataclass(frozen=True)
+class TrainingSweep:
+    """``windows`` uint8 [n, H, W]; ``motion`` float32 [n - 1, 6]: mm and rad about the window's centre, in canonical direction.
+
+    ``motion[i]`` is CenterToPreviousCenter of window i + 1. ``spacing_mm`` (lateral, axial) of the windows.
+    """
+
+    windows: Windows
+    motion: Motion
+    spacing_mm: tuple[float, float]
+    name: str
+    frames_per_s: float = 0.0  # 0: not known
+
+    def __post_init__(self) -> None:
+        if self.windows.ndim != 3 or self.windows.dtype != np.uint8 or self.motion.shape != (len(self.windows) - 1, 6):
+            raise BadTrainingSweep(
+                f"{self.name}: windows {self.windows.dtype} {self.windows.shape} and motion {self.motion.shape} do not belong "
+                "together; n windows [n, H, W] of uint8 have n - 1 motions of 6 values"
+            )
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+
+def canonical(motion: NDArray[np.floating]) -> Motion:
+    """Motion [n, 6] of one piece, reflected through the image plane where its mean elevational step is negative."""
+    sign = CANONICAL_SIGN if len(motion) and motion[:, 2].mean() < 0 else np.ones(6)
+    return (motion * sign).astype(np.float32)
+
+
+def reversed_motion(motion: NDArray[np.floating]) -> Motion:
+    """The motion [n, 6] of the same frames in the opposite order, canonical again."""
+    chain = chain_of_steps(np.asarray(motion, np.float64))
+    return canonical(steps_of(np.linalg.inv(chain[-1]) @ chain[::-1]))
+
+
+def skipped_motion(motion: NDArray[np.floating], kept: NDArray[np.integer]) -> Motion:
+    """The motion [k - 1, 6] between the frames ``kept`` [k] (rising indices) of a sweep whose every step is ``motion`` [n - 1, 6]."""
+    chain = chain_of_steps(np.asarray(motion, np.float64))[kept]
+    return steps_of(chain).astype(np.float32)
+
+
+def steps_between(chain: Matrices) -> Motion:
+    """Motion float32 [n - 1, 6] of a chain [n, 4, 4] of poses of the window's centre."""
+    return steps_of(chain).astype(np.float32)
+
+
+def save_training_sweep(path: Path, sweep: TrainingSweep) -> None:
+    """Write ``sweep`` to ``path`` (.npz, not compressed: speckle does not shrink), whole or not at all."""
+    with replacing(path) as out:
+        np.savez(
+            out,
+            windows=sweep.windows,
+            motion=sweep.motion,
+            spacing_mm=np.array(sweep.spacing_mm),
+            frames_per_s=np.array(sweep.frames_per_s),
+            name=np.array(sweep.name),
+        )
+
+
+def load_training_sweep(path: Path) -> TrainingSweep:
+    """The sweep in ``path``; ``BadTrainingSweep`` where the file is none."""
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            lateral, axial = held["spacing_mm"].tolist()
+            return TrainingSweep(held["windows"], held["motion"], (lateral, axial), str(held["name"]), float(held["frames_per_s"]))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as wrong:
+        raise BadTrainingSweep(f"{path}: is not a training sweep ({wrong}); `sonosweep export source` writes them") from wrong
