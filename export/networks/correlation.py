@@ -94,7 +94,8 @@ def map_correlation(now: Tensor, before: Tensor, axial: int, lateral: int) -> Te
     is 0. Each row is multiplied with all rows in reach as one matrix; the diagonals are the shifts, read by shearing.
     """
     if now.requires_grad or before.requires_grad:
-        found: Tensor = _Correlation.apply(now, before, axial, lateral)  # type: ignore[no-untyped-call]
+        with torch.autocast(now.device.type, enabled=False):
+            found: Tensor = _Correlation.apply(now.float(), before.float(), axial, lateral)  # type: ignore[no-untyped-call]
         return found
     n, _, h, w = now.shape
     reach, wide = 2 * axial + 1, w + 2 * lateral
@@ -106,7 +107,7 @@ def map_correlation(now: Tensor, before: Tensor, axial: int, lateral: int) -> Te
 
 def _operands(now: Tensor, before: Tensor, axial: int, lateral: int) -> tuple[Tensor, Tensor]:
     """[n, h, w, c] and [n, h, c, reach * wide]: every row of ``now``, and the rows of ``before`` in its reach, side by side."""
-    n, c, h, w = now.shape
+    c, h = now.shape[1:3]
     padded = functional.pad(before, (lateral, lateral, axial, axial)).permute(0, 2, 1, 3)
     rows = torch.cat([padded[:, dy : dy + h] for dy in range(2 * axial + 1)], 3)
     return (now * (1 / c)).permute(0, 2, 3, 1), rows
@@ -120,7 +121,7 @@ class _Correlation(torch.autograd.Function):
         mine, rows = _operands(now, before, axial, lateral)
         ctx.save_for_backward(mine, rows)
         ctx.reach = axial, lateral
-        n, c, h, w = now.shape
+        n, _, h, w = now.shape
         return _diagonals(torch.matmul(mine, rows), axial, lateral).permute(0, 3, 4, 1, 2).reshape(n, -1, h, w)
 
     @staticmethod

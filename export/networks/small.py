@@ -40,9 +40,7 @@ class Small(nn.Module):
         self.to_map = nn.Conv2d(n["features"], n["map"], 1, bias=False)
         self.map_norm = ProbeNorm(n["map"])
         self.context = nn.Sequential(*_halve(n["features"], n["features"]))
-        evidence = sum(
-            (2 * y + 1) * (2 * x + 1) * len(lags) for (y, x), lags in ((MAP_SHIFTS, MAP_LAGS), (SPECKLE_SHIFTS, SPECKLE_LAGS))
-        )
+        evidence = sum((2 * y + 1) * (2 * x + 1) * len(lags) for (y, x), lags in ((MAP_SHIFTS, MAP_LAGS), (SPECKLE_SHIFTS, SPECKLE_LAGS)))
         self.evidence_norm = ProbeNorm(evidence)
         self.trunk = nn.Sequential(
             nn.Conv2d(evidence + n["features"], n["trunk"], 1, bias=False),
@@ -68,12 +66,15 @@ class Small(nn.Module):
         """[n, 1, h, w] (0..255) to speckle [n, 1, h, w / 2], map [n, c, h / 4, w / 4] and context [n, c, 24, 24]."""
         grey = frames * (1 / 255)
         features = self.encoder(self.stem_norm(self.stem(grey)))
-        return self.speckle(grey), normalised(self.map_norm(self.to_map(features)), 5, 1e-3), self.context(features)
+        with torch.autocast(frames.device.type, enabled=False):  # decorrelation is a small difference of large products
+            speckle, maps = self.speckle(grey), normalised(self.map_norm(self.to_map(features.float())), 5, 1e-3)
+        return speckle, maps, self.context(features)
 
     def compare(self, speckles: list[Tensor], maps: list[Tensor], context: Tensor) -> Tensor:
         """A frame (first in each list) beside those ``SPECKLE_LAGS`` and ``MAP_LAGS`` before it: [n, hidden]."""
         learned = [functional.avg_pool2d(map_correlation(maps[0], old, *MAP_SHIFTS), 4, 2, 1) for old in maps[1:]]
-        classical = [self.speckle.correlation(speckles[0], old) for old in speckles[1:]]
+        with torch.autocast(context.device.type, enabled=False):
+            classical = [self.speckle.correlation(speckles[0], old) for old in speckles[1:]]
         evidence = self.evidence_norm(torch.cat([*learned, *classical], 1))
         deep = self.trunk_norm(self.trunk(torch.cat([evidence, context], 1)))
         return torch.relu(self.gather(torch.relu(deep).flatten(1)))
@@ -86,21 +87,27 @@ class Small(nn.Module):
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
         b, t = frames.shape[:2]
-        speckle, maps, context = (x.unflatten(0, (b, t)) for x in self.encode(frames.flatten(0, 1)))
+        speckle, maps, context = (x.reshape(b, t, *x.shape[1:]) for x in self.encode(frames.flatten(0, 1)))
 
         def lagged(x: Tensor, lag: int) -> Tensor:
             return x[:, [max(i - lag, 0) for i in range(1, t)]].flatten(0, 1)
 
         seen = self.compare(
             [lagged(speckle, lag) for lag in (0, *SPECKLE_LAGS)], [lagged(maps, lag) for lag in (0, *MAP_LAGS)], lagged(context, 0)
-        ).unflatten(0, (b, t - 1))
-        hidden = cell = seen.new_zeros(b, self.memory.hidden)
-        answers = []
-        for i in range(t - 1):
-            hidden, cell = self.memory(seen[:, i], hidden, cell)
-            answers.append(self.answer(seen[:, i], hidden))
-        motion, log_variance = (torch.stack(x, 1) for x in zip(*answers, strict=True))
+        ).reshape(b, t - 1, -1)
+        with torch.autocast(frames.device.type, enabled=False):
+            motion, log_variance = self.remember(seen.float())
         return motion * self.output_scale, log_variance
+
+    def remember(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Scaled motion and log variance, each [b, steps, 6], of what was seen [b, steps, hidden], from an empty memory."""
+        hidden = cell = seen.new_zeros(len(seen), self.memory.hidden)
+        answers = []
+        for now in seen.unbind(1):
+            hidden, cell = self.memory(now, hidden, cell)
+            answers.append(self.answer(now, hidden))
+        motion, log_variance = zip(*answers, strict=True)
+        return torch.stack(motion, 1), torch.stack(log_variance, 1)
 
     def initial_state(self) -> State:
         """State of a step before any frame. ``speckle`` and ``maps`` hold what the last frames left, newest first."""
