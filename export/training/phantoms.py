@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import grid_sample, interpolate
 
 Random = np.random.Generator
 COARSE = 8
@@ -53,6 +53,34 @@ def fine(coarse: Tensor, like: Tensor) -> Tensor:
     return interpolate(coarse[:, None], like.shape[1:], mode="bilinear", align_corners=True)[:, 0]
 
 
+class Grain:
+    """Fine structure: smooth noise of unit variance, periodic, stretched to a grain of ``sd_mm`` (x, y, z)."""
+
+    CELLS = 48, 112, 64  # z, y, x
+    SD_CELLS = 1.3
+
+    def __init__(self, random: Random, sd_mm: tuple[float, float, float], device: torch.device | str) -> None:
+        noise = np.fft.rfftn(random.standard_normal(self.CELLS, np.float32))
+        for axis, count in enumerate(self.CELLS):
+            k = np.fft.rfftfreq(count) if axis == 2 else np.fft.fftfreq(count)
+            noise *= np.exp(-2 * (np.pi * self.SD_CELLS * k) ** 2).reshape([-1 if a == axis else 1 for a in range(3)])
+        smooth = np.fft.irfftn(noise, self.CELLS)
+        padded = np.pad(smooth / smooth.std(), [(0, 1)] * 3, mode="wrap").astype(np.float32)
+        self._volume = torch.as_tensor(padded, device=device)[None, None]
+        self._per_mm = [self.SD_CELLS / sd for sd in sd_mm]
+        self._offset = random.uniform(0, 100, 3).tolist()
+
+    def at(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        """Values at points [...]."""
+        counts = self.CELLS[::-1]
+        places = [
+            (a * scale + offset).remainder_(count).mul_(2 / count).sub_(1)
+            for a, scale, offset, count in zip((x, y, z), self._per_mm, self._offset, counts, strict=True)
+        ]
+        grid = torch.stack(places, -1)[None]
+        return grid_sample(self._volume, grid, align_corners=True)[0, 0]
+
+
 @dataclass(frozen=True)
 class Layer:
     """Tissue from a curved interface downwards."""
@@ -69,13 +97,19 @@ class Layer:
     texture_db: float
     grain: tuple[float, float, float]  # radians per mm along x, y, z of fibres
     wobble: Waves
+    streaks_db: float
+    mottle_db: float
 
 
 class Tissue:
     """One random phantom along ``length_mm`` of sweep around z = 0."""
 
-    def __init__(self, random: Random, depth_mm: float, length_mm: float, width_mm: float) -> None:
+    def __init__(self, random: Random, depth_mm: float, length_mm: float, width_mm: float, device: torch.device | str = "cpu") -> None:
         self._layers = _layers(random, depth_mm)
+        u = random.uniform
+        self._along = self._layers[int(random.integers(1, len(self._layers)))]  # streaks lie along this layer
+        self._streaks = Grain(random, (float(u(1.2, 4.5)), float(u(0.14, 0.4)), float(u(1.2, 6))), device)
+        self._mottle = Grain(random, (float(u(0.4, 1.5)), float(u(0.3, 1.2)), float(u(0.5, 2))), device)
         self._glint = Waves(random, (9, np.inf, 12))
         place = _Place(random, depth_mm, length_mm, width_mm)
         self._tubes = [place.tube() for _ in range(random.choice([0, 0, 1, 1, 2, 3]))]
@@ -86,12 +120,16 @@ class Tissue:
     def echo_db(self, p: Points) -> Tensor:
         """Mean echo power without speckle, dB, [frames, H, W]; the brightest is about 0."""
         coarse = p.coarse()
-        echo = torch.full_like(p.x, -52.0)  # coupling gel
+        echo = torch.full_like(p.x, -70.0)  # coupling gel
         glint = fine(0.7 + 0.3 * torch.tanh(1.5 * self._glint.at(coarse)), p.x)
+        tilted = p.y - fine(1.3 * self._along.bend_mm * self._along.bend.at(coarse), p.x)
+        streaks = self._streaks.at(p.x, tilted, p.z).mul_(0.7).exp_().sub_(1.28).clamp_(max=4)
+        mottle = self._mottle.at(p.x, p.y, p.z)
         for layer in self._layers:
             below = p.y - fine(layer.depth_mm + layer.bend_mm * layer.bend.at(coarse), p.x)
             within = torch.sigmoid(below * 6)
             inner = layer.echo_db + layer.cloud_db * fine(layer.cloud.at(coarse), p.x) + _texture(layer, p, coarse)
+            inner += layer.streaks_db * streaks + layer.mottle_db * mottle
             echo += (inner - echo) * within
             echo += layer.interface_db * glint * torch.exp(below.square() * (-0.5 / layer.thickness_mm**2))
         for tube in self._tubes:
@@ -106,8 +144,9 @@ class Tissue:
 def _layers(random: Random, depth_mm: float) -> list[Layer]:
     """Skin and three to six layers below it."""
     u = random.uniform
-    count = random.integers(3, 7)
-    depths = np.concatenate([[u(0.3, 1.5)], np.sort(u(2, 0.95 * depth_mm, count))])
+    count = random.integers(2, 6)
+    skin = u(0.2, 1.5) if random.random() < 0.5 else u(1, 6)
+    depths = np.concatenate([[skin, skin + u(0.8, 3)], np.sort(u(skin + 3, 0.95 * depth_mm, count))])
     layers = []
     for i, depth in enumerate(depths):
         angle, period, slant = u(-0.35, 0.35), u(1.0, 3.5), u(-0.15, 0.15)
@@ -118,7 +157,7 @@ def _layers(random: Random, depth_mm: float) -> list[Layer]:
                 depth_mm=float(depth),
                 echo_db=float(u(-20, -8) if i == 0 else u(-40, -16)),
                 interface_db=float(u(4, 20)),
-                thickness_mm=float(u(0.15, 0.5)),
+                thickness_mm=float(u(0.12, 0.4)),
                 bend_mm=float(u(0.05, 0.2) if i == 0 else u(0.2, 2.2)),
                 bend=Waves(random, flat),
                 cloud_db=float(u(0.5, 3.5)),
@@ -127,6 +166,8 @@ def _layers(random: Random, depth_mm: float) -> list[Layer]:
                 texture_db=float(u(3, 12)),
                 grain=(k * np.sin(angle), k * np.cos(angle), k * slant),
                 wobble=Waves(random, (float(u(9, 25)), float(u(9, 25)), float(u(15, 60)))),
+                streaks_db=float(u(0, 1.5) if i == 0 else u(0.5, 8)),
+                mottle_db=float(u(0.2, 2.5)),
             )
         )
     return layers
@@ -208,6 +249,7 @@ class Bone:
     line_db: float
     line_mm: float
     shadow_db: float
+    fade_mm: float  # over which the shadow fills
 
     def draw(self, echo: Tensor, p: Points, coarse: Points) -> None:
         """Into ``echo``."""
@@ -215,7 +257,7 @@ class Bone:
         surface = self.y_mm + aside.square() * (0.5 / self.curvature_mm) + self.relief_mm * self.relief.at(coarse)
         below = p.y - fine(surface, p.x)
         steep = fine(torch.exp((aside / self.curvature_mm).square() * -2), p.x)
-        echo += (self.shadow_db - echo) * torch.sigmoid((below - 0.8) * 3)
+        echo += (self.shadow_db - echo) * torch.sigmoid((below - 0.8) * 3) * (1 - (below * (-1 / self.fade_mm)).exp().clamp(max=1) * 0.6)
         echo += (self.line_db - echo).clamp(min=0) * steep * torch.exp(below.square() * (-0.5 / self.line_mm**2))
 
 
@@ -257,10 +299,11 @@ class _Place:
             x_mm=u(-0.55, 0.55) * self.width_mm,
             y_mm=u(0.2, 0.95) * self.depth_mm,
             slope=self.random.normal(0, 0.12),
-            curvature_mm=float(np.exp(u(np.log(4), np.log(60)))),
+            curvature_mm=float(np.exp(u(np.log(3), np.log(50)))),
             relief=Waves(self.random, (float(u(8, 30)), np.inf, float(u(8, 40)))),
             relief_mm=u(0.1, 1.0),
             line_db=u(-12, 1),
             line_mm=u(0.25, 0.7),
-            shadow_db=u(-66, -42),
+            shadow_db=u(-70, -45),
+            fade_mm=u(0.5, 6),
         )

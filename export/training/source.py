@@ -28,7 +28,7 @@ class Look:
     """How one scanner shows one sweep."""
 
     dynamic_range_db: float
-    gain_db: float
+    brightness: float  # grey value of the tissue that three quarters are darker than
     noise_share: float  # of the speckle's power, new in every frame
     floor_db: float  # of the receiver's noise
     floor_db_per_mm: float
@@ -49,11 +49,11 @@ class Look:
         lost = (u(0, 9), u(0, 9)) if random.random() < 0.35 else (0.0, 0.0)
         return cls(
             dynamic_range_db=u(48, 72),
-            gain_db=u(-6, 10),
+            brightness=u(80, 150),
             noise_share=u(0.04, 0.22),
             floor_db=u(-75, -55),
             floor_db_per_mm=u(0.0, 0.2),
-            attenuation_db_per_mm=u(-0.05, 0.3),
+            attenuation_db_per_mm=u(0.0, 0.4),
             persistence=u(0.1, 0.65) if random.random() < 0.85 else 0.0,
             gain_jitter_db=u(0.0, 0.5),
             curve=tuple(random.normal(0, 3, 6)),
@@ -75,7 +75,7 @@ def drawn_spread(random: Random) -> Spread:
         focus_mm=random.uniform(10, 32),
         rayleigh_mm=random.uniform(18, 40),
         lateral_rayleigh_mm=random.uniform(30, 80),
-        looks=int(random.choice([1, 2, 3, 3, 4, 5])),
+        looks=int(random.choice([1, 2, 3, 4, 4, 5])),
     )
 
 
@@ -86,14 +86,17 @@ def render(chain: Matrices, tissue: Tissue, bank: SpeckleBank, look: Look, rando
     static_db = _static_db(look, window, device)
     offset_mm = random.uniform(0, 40, 2)
     lost = _lost_contact(look, len(chain), random)
-    gain = look.gain_db + look.gain_jitter_db * np.cumsum(random.standard_normal(len(chain))) * 0.3
+    gain = look.gain_jitter_db * np.cumsum(random.standard_normal(len(chain))) * 0.3
     noise = torch.Generator(device).manual_seed(int(random.integers(2**62)))
     grey: list[Tensor] = []
     for first in range(0, len(chain), FRAMES_AT_ONCE):
         part = slice(first, min(first + FRAMES_AT_ONCE, len(chain)))
         poses = torch.as_tensor(chain[part, :3], dtype=torch.float32, device=device)
         echo = tissue.echo_db(_points(poses, *plain, window.center_below_edge_mm))
-        echo = echo[:, : window.height, : window.width] + static_db + _gain_db(look, gain[part], lost[part], window, device)
+        echo = echo[:, : window.height, : window.width] + static_db
+        if not first:
+            gain += (look.brightness / 255 - 1) * look.dynamic_range_db - float(echo[0].flatten().quantile(0.75))
+        echo = echo + _gain_db(look, gain[part], lost[part], window, device)
         p = _points(poses, *over, window.center_below_edge_mm)
         fresh = torch.as_tensor(random.integers(7, 1000, len(poses)), dtype=torch.int32, device=device)
         x = (-p.x if look.mirror else p.x) + float(offset_mm[0])
@@ -191,7 +194,7 @@ def sweep_along(
         motion = motion * CANONICAL_SIGN
     chain = placed(motion, random)
     length = float(np.ptp(chain[:, 2, 3])) + 10
-    tissue = Tissue(random, 2 * window.center_below_edge_mm, length, window.width * window.spacing_mm[0])
+    tissue = Tissue(random, 2 * window.center_below_edge_mm, length, window.width * window.spacing_mm[0], bank.device)
     windows = render(chain, tissue, bank, look, random, window)
     return TrainingSweep(windows, motion[WARM_UP:].astype(np.float32), window.spacing_mm, name, frames_per_s)
 
