@@ -57,6 +57,8 @@ PRESETS = {
     "cpu": Recipe(),
     # One data-centre GPU: larger batches of longer sequences, so that the carried memory is trained as it is used.
     "gpu": Recipe(sequence=12, batch=48, minutes=20.0, learning_rate=2e-3, ema=0.999),
+    # A few hundred tracked frames of one probe: minutes, gently.
+    "adapt": Recipe(sequence=8, minutes=5.0, learning_rate=4e-4, ema=0.995, likelihood_from=0.0),
 }
 
 
