@@ -50,6 +50,20 @@ class Normalisation(Entry, frozen=True, kw_only=True):
     values: tuple[float, ...]
 
 
+class NormalisedLayer(Entry, frozen=True, kw_only=True):
+    """A pair of normalisation inputs that can be fitted to a probe from unlabelled images (``edge.motion.normalisation``).
+
+    Output ``statistics`` [2, channels] tells the mean and the mean square of what the layer was given in a step; in training
+    these were ``mean`` and ``variance``. Layers are listed in the order in which they are computed.
+    """
+
+    scale: str
+    shift: str
+    statistics: str
+    mean: tuple[float, ...]
+    variance: tuple[float, ...]
+
+
 class StateTensor(Entry, frozen=True, kw_only=True):
     """A tensor that the step hands to itself: graph output ``output`` is graph input ``input`` of the next step.
 
@@ -77,10 +91,12 @@ class MotionOutput(Entry, frozen=True, kw_only=True):
     """What the numbers mean: ``output`` [1, 6] times ``scale`` is CenterToPreviousCenter in canonical direction.
 
     Order tx, ty, tz, rx, ry, rz; R = Rz Ry Rx (``edge.transform.motion``). ``uncertainty`` (output [1, 6], empty: none) is in
-    the same scaled numbers.
+    the same scaled numbers. The centre that it is ``about`` is that of the window, for a network cannot know how large the frame
+    around its window is; whoever runs it moves the motion to the frame's centre.
     """
 
     output: str
+    about: Literal["window-centre", "frame-centre"] = "window-centre"
     scale: Six = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
     units: Literal["mm, rad"] = "mm, rad"
     angles: Literal["Rz Ry Rx"] = "Rz Ry Rx"
@@ -109,6 +125,7 @@ class Card(Entry, frozen=True, kw_only=True):
     image: ImageInput
     motion: MotionOutput
     normalisation: tuple[Normalisation, ...] = ()
+    layers: tuple[NormalisedLayer, ...] = ()
     state: tuple[StateTensor, ...] = ()
     start_runs: int = 1
     golden: str = "golden.npz"
@@ -126,6 +143,8 @@ class Card(Entry, frozen=True, kw_only=True):
         outputs: Ports = {self.motion.output: ((1, 6), "float32")}
         if self.motion.uncertainty:
             outputs[self.motion.uncertainty] = ((1, 6), "float32")
+        for layer in self.layers:
+            outputs[layer.statistics] = ((2, len(layer.mean)), "float32")
         for fixed in self.normalisation:
             inputs[fixed.input] = (fixed.shape, "float32")
         for state in self.state:
@@ -159,12 +178,16 @@ def _check(card: Card) -> None:
     for entry in card.normalisation:
         if math.prod(entry.shape) != len(entry.values):
             raise ValueError(f"normalisation {entry.input} has {len(entry.values)} values for the shape {entry.shape}")
+    sizes = {n.input: len(n.values) for n in card.normalisation}
+    for layer in card.layers:
+        if {len(layer.mean)} != {len(layer.variance), sizes.get(layer.scale, 0), sizes.get(layer.shift, 0)}:
+            raise ValueError(f"layer {layer.statistics} does not fit the normalisation inputs {layer.scale} and {layer.shift}")
     if bool(motion.uncertainty) != bool(motion.uncertainty_is):
         raise ValueError("motion.uncertainty and motion.uncertainty_is go together")
     if not 1 <= card.start_runs <= 64:
         raise ValueError(f"start_runs is {card.start_runs}; 1 to 64 are possible")
     ports: list[Any] = [card.image.input, *(n.input for n in card.normalisation), *(s.input for s in card.state)]
-    outputs = [motion.output, *filter(None, [motion.uncertainty]), *(s.output for s in card.state)]
+    outputs = [motion.output, *filter(None, [motion.uncertainty]), *(s.output for s in card.state), *(x.statistics for x in card.layers)]
     for names in (ports, outputs):
         if len(set(names)) != len(names):
             raise ValueError(f"a name is used twice in {names}")

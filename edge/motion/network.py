@@ -17,7 +17,7 @@ from edge.motion.golden import prove, read_golden
 from edge.motion.resample import Resampler
 from edge.motion.source import Image, MotionFailed, MotionUnavailable, Step
 from edge.motion.stepper import BundleMismatch, Runner, Stepper
-from edge.transform import first_image_to_reference, motion
+from edge.transform import Transform, first_image_to_reference, motion
 
 
 class Backend(NamedTuple):
@@ -63,14 +63,26 @@ class NetworkMotion:
         values = outputs[self._meaning.output].reshape(6) * self._scale
         if not np.isfinite(values).all():
             raise MotionFailed(f"{self.name} gave no finite motion for frame {frame.sequence}: {values.tolist()}")
-        return Step(center_to_previous=motion(values[:3], values[3:]), uncertainty=self._uncertainty(outputs))
+        below_mm = 0.0
+        if self._meaning.about == "window-centre":
+            below_mm = self._resample.below_centre_mm(image.shape[0], frame.geometry.spacing_mm[1])
+        step = moved(motion(values[:3], values[3:]), below_mm)
+        return Step(center_to_previous=step, uncertainty=self._uncertainty(outputs, below_mm))
 
-    def _uncertainty(self, outputs: dict[str, np.ndarray]) -> tuple[float, ...]:
+    def _uncertainty(self, outputs: dict[str, np.ndarray], below_mm: float) -> tuple[float, ...]:
         if not self._meaning.uncertainty:
             return ()
         said = outputs[self._meaning.uncertainty].reshape(6).astype(np.float64)
         deviation = np.exp(said / 2) if self._meaning.uncertainty_is == "log variance" else said
-        return tuple((deviation * np.abs(self._scale)).tolist())
+        x, y, z, *angles = (deviation * np.abs(self._scale)).tolist()
+        return (float(np.hypot(x, below_mm * angles[2])), y, float(np.hypot(z, below_mm * angles[0])), *angles)
+
+
+def moved(step: Transform, below_mm: float) -> Transform:
+    """A motion about a point ``below_mm`` axially beyond the image's centre as CenterToPreviousCenter of the image itself."""
+    there = np.eye(4)
+    there[1, 3] = below_mm
+    return Transform(step.source, step.target, there @ step.matrix @ np.linalg.inv(there)) if below_mm else step
 
 
 def choose_backend(name: str) -> str:

@@ -20,9 +20,14 @@ class Resampler:
 
     def __init__(self, width: int, height: int, spacing_mm: tuple[float, float]) -> None:
         self._size, self._spacing_mm = (width, height), spacing_mm
+        self._axial_mm = spacing_mm[1]
         self._geometry: tuple[int, int, float, float] | None = None
         self._lateral: Taps = ()
         self._axial: Taps = ()
+
+    def below_centre_mm(self, height: int, axial_mm: float) -> float:
+        """How far the window's centre lies below the centre of an image of ``height`` rows ``axial_mm`` apart, in millimetres."""
+        return (self._size[1] * self._axial_mm - height * axial_mm) / 2
 
     def __call__(self, image: NDArray[Any], spacing_mm: tuple[float, float]) -> NDArray[np.float32]:
         """``image`` [axial, lateral] of ``spacing_mm`` (lateral, axial) as float32 [height, width], in the same grey values."""

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 
-class ProbeNorm(nn.BatchNorm2d):
-    """Batch normalisation that stays visible in the step graph: its scale and shift become graph inputs.
+class Window(NamedTuple):
+    """What a network sees: pixels and their size in mm (lateral, axial); see ``edge.motion.resample``."""
 
-    ``given``: (scale, shift), each [channels], used in place of the running statistics; the layer then keeps the mean and the
-    mean square of its input, [2, channels], in ``seen``, from which the device re-estimates both on unlabelled images.
+    height: int
+    width: int
+    spacing_mm: tuple[float, float] = (0.267, 0.225)
+
+
+@dataclass
+class Port:
+    """Where a step graph reaches into a normalisation layer: the scale and shift that it gives, the statistics that it takes."""
+
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+    seen: Tensor | None = None
+
+
+class ProbeNorm(nn.BatchNorm2d):
+    """Batch normalisation that stays visible in the step graph: its scale and shift [channels] become graph inputs.
+
+    With a ``port`` it uses that one's values in place of the running statistics, and leaves there the mean and the mean square
+    of its input, [2, channels], from which a device fits both to a probe by unlabelled images.
     """
 
-    given: tuple[Tensor, Tensor] | None = None
-    seen: Tensor | None = None
+    port: Port | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, channels, h, w] to the same."""
-        if self.given is None:
+        if self.port is None or self.port.scale is None or self.port.shift is None:
             return super().forward(x)
-        self.seen = torch.stack([x.mean((0, 2, 3)), (x * x).mean((0, 2, 3))])
-        scale, shift = self.given
-        return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
+        self.port.seen = torch.stack([x.mean((0, 2, 3)), (x * x).mean((0, 2, 3))])
+        return x * self.port.scale.reshape(1, -1, 1, 1) + self.port.shift.reshape(1, -1, 1, 1)
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
-        """What the running statistics amount to, each [channels]."""
+        """What weights and running statistics amount to, each [channels]."""
         assert self.running_mean is not None and self.running_var is not None
         scale = self.weight / torch.sqrt(self.running_var + self.eps)
         return scale.detach(), (self.bias - self.running_mean * scale).detach()
+
+
+def steady(module: nn.Module, momentum: float = 0.02) -> None:
+    """Running statistics over some fifty batches instead of ten: a checkpoint must not depend on the last few sweeps."""
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.momentum = momentum
 
 
 class Residual(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.networks.correlation import Speckle, map_correlation, normalised
-from export.networks.layers import Cell, ProbeNorm, Residual
+from export.networks.layers import Cell, ProbeNorm, Residual, Window, steady
 
 SIZE = 192
 CELLS = 24  # of the grid on which all evidence meets
@@ -27,6 +27,9 @@ class Small(nn.Module):
     ``width`` multiplies all channels.
     """
 
+    window = Window(SIZE, SIZE)
+    start_runs = max(*MAP_LAGS, *SPECKLE_LAGS)
+    reset = ("hidden", "cell")  # state that the runs of the start do not fill
     output_scale: Tensor
 
     def __init__(self, width: float = 1.0, output_scale: tuple[float, ...] = OUTPUT_SCALE) -> None:
@@ -61,6 +64,7 @@ class Small(nn.Module):
         self.head = nn.Linear(2 * n["hidden"], 12)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
+        steady(self)
 
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[n, 1, h, w] (0..255) to speckle [n, 1, h, w / 2], map [n, c, h / 4, w / 4] and context [n, c, 24, 24]."""
