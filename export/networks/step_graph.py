@@ -10,11 +10,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edge.motion.card import Graph, ImageInput, MotionOutput, Normalisation, NormalisedLayer, StateTensor
+from edge.motion.card import ImageInput, MotionOutput, Normalisation, NormalisedLayer, StateTensor
 from export.graph import HIGHEST_IR, HIGHEST_OPSET, check_graph
 from export.networks.layers import Port, ProbeNorm, Window
-
-FILE = "step.onnx"
 
 
 class Step(nn.Module):
@@ -41,13 +39,12 @@ class Step(nn.Module):
         return motion, log_variance, *seen, *(state[name] for name in self.states)
 
 
-def export_step(module: nn.Module, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Write ``folder``/step.onnx; the path and the card's fields that follow from the network (graphs, image, motion, state ...).
+def export_step(module: nn.Module, path: Path) -> dict[str, Any]:
+    """Write the step graph of ``module`` to ``path``; the card's fields that follow from it (image, motion, state, layers ...).
 
     ``module`` is a network of ``export.networks``; it is exported as in evaluation, on the CPU. ``GraphUnfit`` where it
     would not run on the devices.
     """
-    path = folder / FILE
     training, device = module.training, next(module.parameters()).device
     step = Step(module.cpu().eval()).eval()
     window: Window = step.module.window
@@ -66,7 +63,7 @@ def export_step(module: nn.Module, folder: Path) -> tuple[Path, dict[str, Any]]:
     path.write_bytes(model.SerializeToString())
     check_graph(path)
     module.to(device).train(training)
-    return path, _card(step)
+    return _card(step)
 
 
 def _names(step: Step) -> tuple[list[str], list[str]]:
@@ -114,7 +111,6 @@ def _card(step: Step) -> dict[str, Any]:
         uncertainty_is="log variance",
     )
     return {
-        "graphs": {"fp32": Graph(file=FILE)},
         "image": ImageInput(input="frame", width=window.width, height=window.height, spacing_mm=window.spacing_mm),
         "motion": motion,
         "normalisation": tuple(normalisation),
