@@ -41,9 +41,9 @@ class BridgeConfig(Section, frozen=True, kw_only=True):
 class MotionConfig(Section, frozen=True, kw_only=True):
     """[motion]: where poses come from, and the direction in which the operator sweeps."""
 
-    source: Literal["recorded", "constant", "network"] = "recorded"
+    source: Literal["recorded", "constant", "decorrelation", "network"] = "recorded"
     model: str = ""  # bundle (folder or .zip) for source = "network"
-    preset: str = ""  # constant-motion preset (JSON, from `sonosweep calibrate constant`)
+    preset: str = ""  # JSON from `sonosweep calibrate constant` or `sonosweep calibrate decorrelation`, for that source
     speed_mm_s: float = 10.0  # constant motion without a preset: elevational speed
     direction: Direction = ""  # "" = not verified: taken as + and said so
     backend: Literal["auto", "ort"] = "auto"

@@ -6,11 +6,15 @@ import argparse
 
 from edge.commands.actions import Action, add_actions, run_action
 
-SUMMARY = "fit the device to a probe: constant motion from tracked sweeps"
+SUMMARY = "fit the device to a probe: constant motion and speckle's decorrelation from tracked sweeps"
 EXAMPLES = """  sonosweep calibrate constant tracked/*.igs.mha -o preset.json
+  sonosweep calibrate decorrelation tracked/*.igs.mha -o curve.json
   sonosweep calibrate constant --help"""
 
-ACTIONS = {"constant": Action("calibration.commands.constant", "the mean motion of tracked sweeps, as a preset")}
+ACTIONS = {
+    "constant": Action("calibration.commands.constant", "the mean motion of tracked sweeps, as a preset"),
+    "decorrelation": Action("calibration.commands.decorrelation", "how speckle changes with motion, from tracked sweeps"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

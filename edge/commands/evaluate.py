@@ -11,19 +11,22 @@ import msgspec
 from edge.commands.options import add_json
 from edge.config import Direction
 from edge.console import progress, result, table
-from edge.evaluation.baselines import constant, constant_steps, still
+from edge.errors import SonosweepError
+from edge.evaluation.baselines import constant, constant_steps, decorrelation_curve, listen, still
 from edge.evaluation.report import mean_report, report
 from edge.evaluation.volumes import SPACING_MM
-from edge.evaluation.watch import Estimate, Watched, watch
+from edge.evaluation.watch import watch
 from edge.files.atomic import make_folder, replacing
 from edge.motion import MotionSource, MotionUnavailable
 from edge.motion.constant import read_preset
+from edge.motion.decorrelation import DecorrelationMotion, read_curve
 from edge.motion.network import open_network
 
 SUMMARY = "measure estimated motion on tracked sweeps, beside the baselines that need no network"
 EXAMPLES = """  sonosweep evaluate tracked/*.igs.mha --model small.zip
   sonosweep evaluate test.igs.mha --model small.zip --adaptation piece1.igs.mha piece2.igs.mha --json
   sonosweep evaluate test.igs.mha --motion constant --preset preset.json -o evaluation/"""
+BASELINES = ("constant", "decorrelation")
 COLUMNS = {
     "final_drift_rate_percent": "FDR %",
     "piece_drift_rate_percent": "pieces %",
@@ -35,13 +38,22 @@ COLUMNS = {
 }
 
 
+class MeasuredOnItself(SonosweepError):
+    """A sweep is in both lists: the one that is measured and the one that the baselines are fitted to."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sweeps in, measures out."""
     parser.add_argument("sweeps", nargs="+", type=Path, metavar="SWEEP", help="tracked sweep; NAME.landmarks.csv beside it adds GLE, LLE")
     parser.add_argument("--model", type=Path, metavar="BUNDLE", help="model bundle (folder or .zip) for --motion network")
-    parser.add_argument("--motion", choices=("network", "constant"), default="network", help="what is measured (%(default)s)")
+    parser.add_argument(
+        "--motion", choices=("network", "constant", "decorrelation"), default="network", help="what is measured (%(default)s)"
+    )
     parser.add_argument("--preset", type=Path, metavar="JSON", help="constant motion to compare with, from `sonosweep calibrate constant`")
-    parser.add_argument("--adaptation", nargs="+", type=Path, default=[], metavar="SWEEP", help="or: sweeps whose mean motion it is")
+    parser.add_argument("--curve", type=Path, metavar="JSON", help="speckle's decorrelation, from `sonosweep calibrate decorrelation`")
+    parser.add_argument(
+        "--adaptation", nargs="+", type=Path, default=[], metavar="SWEEP", help="or: tracked sweeps that both are made from"
+    )
     parser.add_argument("--direction", choices=get_args(Direction)[:2], default="", help="of every sweep; default: as its poses go")
     parser.add_argument("--spacing-mm", type=float, default=SPACING_MM, help="voxels of the compared volumes (%(default)s)")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="also write evaluation.json there")
@@ -56,26 +68,36 @@ def run(options: argparse.Namespace) -> int:
             raise MotionUnavailable("a network is measured from its bundle: give --model BUNDLE, or --motion constant for the baselines")
         network = open_network(options.model)
         sources[network.name] = network
+    for path in options.adaptation:
+        if path.resolve() in {sweep.resolve() for sweep in options.sweeps}:
+            raise MeasuredOnItself(
+                f"{path} is measured and adapted to; a sweep says nothing about what was fitted to it: leave it out of one"
+            )
     preset = read_preset(options.preset) if options.preset else None
+    adaptation = [listen(path) for path in progress(options.adaptation, total=len(options.adaptation), label="adapting")]
+    curve, curve_from = decorrelation_curve(read_curve(options.curve) if options.curve else None, adaptation)
+    sources["decorrelation"] = DecorrelationMotion(curve)
     watched = [watch(path, sources) for path in progress(options.sweeps, total=len(options.sweeps), label="watching")]
-    adaptation = [] if preset else [watch(path, {}) for path in options.adaptation]
-    steps, constant_from = constant_steps(watched, preset, adaptation)
+    steps, constant_from = constant_steps(watched, preset, [sweep for sweep, _ in adaptation])
     reports = []
     for sweep, step in zip(progress(watched, total=len(watched), label="measuring"), steps, strict=True):
-        baselines = {"none": still(sweep), "constant": constant(sweep, step)}
-        name, estimate = _estimate(sweep, baselines)
+        baselines = {"none": still(sweep), "constant": constant(sweep, step), "decorrelation": sweep.estimates["decorrelation"]}
+        name = next(iter(sources)) if options.motion == "network" else options.motion
+        estimate = sweep.estimates[name] if name in sweep.estimates else baselines[name]
         reports.append(report(sweep, name, estimate, baselines, options.direction, options.spacing_mm))
-    answer = {"motion": reports[0]["motion"], "constant_from": constant_from, "sweeps": reports, "mean": mean_report(reports)}
+    answer = {
+        "motion": reports[0]["motion"],
+        "constant_from": constant_from,
+        "decorrelation_from": curve_from,
+        "sweeps": reports,
+        "mean": mean_report(reports),
+    }
     if options.output:
         make_folder(options.output)
         with replacing(options.output / "evaluation.json") as out:
             out.write(msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n")
     result(answer, as_json=options.json, text=_text(answer))
     return 0
-
-
-def _estimate(sweep: Watched, baselines: dict[str, Estimate]) -> tuple[str, Estimate]:
-    return next(iter(sweep.estimates.items()), ("constant", baselines["constant"]))
 
 
 def _text(answer: dict[str, Any]) -> str:
@@ -85,7 +107,7 @@ def _text(answer: dict[str, Any]) -> str:
         parts += [head + (f"; {one['ended']}" if one["ended"] else ""), _table(one, answer["motion"]), ""]
     if len(answer["sweeps"]) > 1:
         parts += [f"mean of {len(answer['sweeps'])} sweeps", _table(answer["mean"], answer["motion"]), ""]
-    return "\n".join([*parts, f"constant motion: {answer['constant_from']}"])
+    return "\n".join([*parts, f"constant motion: {answer['constant_from']}; decorrelation: {answer['decorrelation_from']}"])
 
 
 def _table(one: dict[str, Any], name: str) -> str:

@@ -13,15 +13,17 @@ import numpy as np
 
 from edge.commands.options import add_json
 from edge.commands.run import open_reconstructor
-from edge.comparison import COLUMNS, compare
 from edge.compounding import MEASURED
 from edge.config import Config, Direction, MotionConfig, VolumeConfig
 from edge.console import progress, result, say, table
+from edge.evaluation.comparison import COLUMNS, compare
 from edge.faults import FAULTS
-from edge.files import open_sweep
+from edge.files import CannotWrite, SweepFile, check_sweep_path, open_sweep, write_sweep
 from edge.files.volumes import check_volume_path
 from edge.messages import FaultRaised, Frame, Geometry, Message, Pose
+from edge.motion import SOURCES
 from edge.picture import draw
+from edge.placed_images import as_images
 from edge.reconstructor import Reconstructor, placed_size
 from edge.saving import save_volumes
 from edge.transform import Transform
@@ -31,7 +33,7 @@ EXAMPLES = """  sonosweep reconstruct sweep.igs.mha -o volume.nrrd
   sonosweep reconstruct sweep.igs.mha -o volume.nii.gz --spacing-mm 0.25 --fill-holes --picture volume.png
   sonosweep reconstruct spine.igs.mha --plus-config PlusDeviceSet.xml -o spine.mha
   sonosweep reconstruct sweep.mcap -o volume.nrrd --motion constant --speed-mm-s 12 --direction +
-  sonosweep reconstruct sweep.mcap -o volume.nrrd --motion network --model bundle.zip --direction - --json"""
+  sonosweep reconstruct sweep.mcap -o volume.nrrd --motion network --model bundle.zip --direction - --sweep-out poses.igs.mha"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep", type=Path, help="recorded sweep: .igs.mha, .igs.nrrd or .mcap")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="VOLUME", help="volume to write: .nrrd, .mha or .nii.gz")
     parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
-    parser.add_argument("--motion", choices=("recorded", "constant", "network"), default=motion.source, help="where poses come from")
+    parser.add_argument("--motion", choices=tuple(SOURCES), default=motion.source, help="where poses come from")
     parser.add_argument("--model", default="", metavar="BUNDLE", help="model bundle (folder or .zip) for --motion network")
-    parser.add_argument("--preset", default="", metavar="JSON", help="constant-motion preset from `sonosweep calibrate constant`")
+    parser.add_argument("--preset", default="", metavar="JSON", help="from `sonosweep calibrate`: of constant, or of decorrelation")
     parser.add_argument("--speed-mm-s", type=float, default=motion.speed_mm_s, help="elevational speed for --motion constant (%(default)s)")
     parser.add_argument("--direction", choices=get_args(Direction)[:2], default="", help="sweep direction, + or - elevational")
     parser.add_argument("--spacing-mm", type=float, default=volume.spacing_mm, help="voxel size (%(default)s)")
@@ -53,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fill-holes", action="store_true", help="fill small holes at the end; filled voxels are flagged")
     parser.add_argument("--backend", choices=("auto", "host", "cuda"), default=volume.backend)
     parser.add_argument("--threads", type=int, default=volume.threads, help="threads of the host backend (0 = all cores)")
+    parser.add_argument("--sweep-out", type=Path, metavar="SWEEP", help="also write the frames with the poses they got: .igs.mha")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="also draw slices, projections and the probe path")
     add_json(parser)
 
@@ -60,6 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Reconstruct and answer with the counts."""
     check_volume_path(options.output)
+    if options.sweep_out:
+        check_sweep_path(options.sweep_out)
+        if options.sweep_out.resolve() == options.sweep.resolve():
+            raise CannotWrite(f"{options.sweep_out}: is the sweep that is read; give --sweep-out another name")
     sweep = open_sweep(options.sweep, plus_config=options.plus_config)
     reconstructor = open_reconstructor(_config(options), say_bricks=False)
     with reconstructor.compounder:
@@ -73,6 +80,9 @@ def run(options: argparse.Namespace) -> int:
         poses = [placed.poses[sequence] for sequence in sorted(placed.poses)]
         draw(options.picture, volumes, poses, placed.size, f"{options.sweep.name}   motion: {answer['motion']}")
         files.append(str(options.picture))
+    if options.sweep_out and placed.poses:
+        _write_sweep(options.sweep_out, sweep, placed, reconstructor.motion.name)
+        files.append(str(options.sweep_out))
     answer |= {"volume": str(options.output) if volumes else None, "files": files, "accuracy": _accuracy(options, reconstructor, placed)}
     if not volumes:
         say("no frame was placed, so there is no volume; see the faults above")
@@ -107,13 +117,15 @@ class _Placed:
     tracked: dict[int, Transform] = field(default_factory=dict)
     geometry: Geometry | None = None
     size: tuple[int, int] = (0, 0)
+    key: tuple[int, int] | None = None  # of the sweep: a file may hold several, and the last one is the volume
 
 
 def _feed(reconstructor: Reconstructor, frames: Iterable[Frame]) -> _Placed:
     placed = _Placed()
     for frame in frames:
-        if placed.geometry is None:
-            placed.geometry, placed.size = frame.geometry, placed_size(frame.geometry)
+        if frame.sweep_key != placed.key:
+            _note(reconstructor.finish("next"), placed)
+            placed = _Placed(geometry=frame.geometry, size=placed_size(frame.geometry), key=frame.sweep_key)
         if frame.modality == "bmode" and (pose := frame.pose) is not None:
             placed.tracked[frame.sequence] = pose
         _note(reconstructor.feed(frame), placed)
@@ -129,11 +141,16 @@ def _note(messages: list[Message], placed: _Placed) -> None:
             placed.poses[message.sequence] = Transform("Image", "Reference", np.reshape(message.image_to_reference, (4, 4)))
 
 
+def _write_sweep(path: Path, sweep: SweepFile, placed: _Placed, source: str) -> None:
+    frames = (frame for frame in sweep.frames() if frame.sweep_key == placed.key)
+    write_sweep(path, progress(as_images(frames), total=sweep.frame_count, label="writing"), poses=placed.poses, pose_source=source)
+
+
 def _accuracy(options: argparse.Namespace, reconstructor: Reconstructor, placed: _Placed) -> list[dict[str, Any]]:
     """Where motion was estimated and the sweep is tracked too: how far apart they are, beside the baselines."""
     if not reconstructor.motion.relative or placed.geometry is None:
         return []
-    preset = Path(options.preset) if options.preset else None
+    preset = Path(options.preset) if options.preset and options.motion != "decorrelation" else None
     return compare(reconstructor.motion.name, placed.tracked, placed.poses, placed.geometry, placed.size, preset)
 
 
@@ -141,7 +158,8 @@ def _text(answer: dict[str, Any]) -> str:
     lines = [f"{key:>19}  {value}" for key, value in answer.items() if key not in ("files", "accuracy")]
     lines += [f"{'wrote':>19}  {path}" for path in answer["files"]]
     if answer["accuracy"]:
-        lines += ["", "against the tracked poses of the same sweep:", table(answer["accuracy"], COLUMNS)]
+        rows = [{key: "-" if value is None else value for key, value in row.items()} for row in answer["accuracy"]]
+        lines += ["", "against the tracked poses of the same sweep:", table(rows, COLUMNS)]
     return "\n".join(lines)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from edge.evaluation.watch import Estimate, Floats, Watched
+from edge.evaluation.watch import Estimate, Floats, NothingToCompare, Watched, watch
 from edge.motion.constant import Preset
+from edge.motion.decorrelation import Curve, Seen, plain_curve
+from edge.motion.decorrelation_fit import FEWEST_STEPS, SpeckleListener, fit_curve
 
 USUAL_MM_S = 10.0  # where nothing at all is known of the hand
 
@@ -40,6 +43,34 @@ def constant_steps(sweeps: Sequence[Watched], preset: Preset | None, adaptation:
         others = [[_direct_steps(other) for other in sweeps if other is not sweep] for sweep in sweeps]
         return [np.concatenate(steps).mean(0) for steps in others], "mean of the other sweeps"
     return [None], f"{USUAL_MM_S:g} mm/s"
+
+
+def listen(path: Path) -> tuple[Watched, list[Seen]]:
+    """A tracked sweep with what its speckle shows in each frame after the first: what a curve is fitted to."""
+    listener = SpeckleListener()
+    return watch(path, {"listener": listener}), listener.seen
+
+
+def decorrelation_curve(curve: Curve | None, adaptation: Sequence[tuple[Watched, list[Seen]]]) -> tuple[Curve, str]:
+    """The given curve, else one fitted to the adaptation sweeps, else the simulator's law; and where it comes from."""
+    if curve is not None:
+        return curve, "curve"
+    if not adaptation:
+        return plain_curve(), "law of the simulator"
+    return fitted_curve(adaptation), f"fitted to {len(adaptation)} adaptation sweeps"
+
+
+def fitted_curve(adaptation: Sequence[tuple[Watched, list[Seen]]]) -> Curve:
+    """A curve from tracked sweeps. Steps over lost frames or frames without a pose do not count."""
+    seen: list[Seen] = []
+    steps = []
+    for sweep, shown in adaptation:
+        direct = np.flatnonzero(np.diff(sweep.sequences) == 1)
+        steps.append(sweep.canonical_steps[direct])
+        seen += [shown[sweep.watched_index[at + 1] - 1] for at in direct]
+    if len(seen) < FEWEST_STEPS:
+        raise NothingToCompare(f"{len(seen)} steps between tracked frames fit no curve; give sweeps with {FEWEST_STEPS} or more")
+    return fit_curve(seen, np.concatenate(steps), [sweep.path.name for sweep, _ in adaptation])
 
 
 def _direct_steps(sweep: Watched) -> Floats:

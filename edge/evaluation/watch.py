@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.compounding import VolumeSettings, open_compounder
 from edge.errors import SonosweepError
 from edge.files import open_sweep
 from edge.messages import Frame, Geometry
 from edge.motion import MotionSource, Step
 from edge.motion.accuracy import CANONICAL_SIGN, Matrices, chain_of_poses, chain_of_steps, steps_of
-from edge.motion.source import Image
-from edge.reconstructor import MAX_BRIDGED_FRAMES, Reconstructor, placed_size
-from edge.transform import Transform, motion_parameters
+from edge.placed_images import placed_images
+from edge.reconstructor import MAX_BRIDGED_FRAMES, placed_size
+from edge.transform import motion_parameters
 
 Floats = NDArray[np.float64]
 
@@ -51,12 +50,14 @@ class Estimate:
 class Watched:
     """The frames of a sweep that have a pose: n of them. ``true`` is their chain [n, 4, 4], ``estimates`` what each source said.
 
+    ``watched_index`` [n]: how many B-mode frames, with a pose or without, the sources had seen before each.
     ``size`` (columns, rows) of the placed image. ``ended``: why the frames after the last one do not count, empty where all do.
     """
 
     path: Path
     sequences: NDArray[np.int64]
     timestamps_ns: NDArray[np.int64]
+    watched_index: NDArray[np.int64]
     true: Matrices
     estimates: dict[str, Estimate]
     geometry: Geometry
@@ -74,71 +75,43 @@ class Watched:
         return Estimate(steps_of(self.true), np.zeros(())).turned(self.direction).steps
 
 
-@dataclass
-class _Witness:
-    """Sits where a source of motion sits, so that it sees the very images that are placed; gives no pose, so that none is placed."""
-
-    sources: Mapping[str, MotionSource]
-    name: str = "witness"
-    relative: bool = False
-    backend: str = ""
-    ended: str = ""
-    seen: list[tuple[Frame, Transform | None]] = field(default_factory=list)  # without their pixels
-    steps: dict[str, list[Step]] = field(default_factory=dict)
-
-    def start(self, frame: Frame, image: Image) -> Step:
-        """As every other frame: the reconstructor begins anew until a frame has a pose."""
-        return self.step(frame, image, 1)
-
-    def step(self, frame: Frame, image: Image, elapsed_frames: int) -> Step:
-        """Ask every source."""
-        if frame.modality != "bmode" or self.ended:
-            return Step(reason="not compared")
-        elapsed = frame.sequence - self.seen[-1][0].sequence if self.seen else 0
-        if elapsed > 1 + MAX_BRIDGED_FRAMES:
-            self.ended = f"{elapsed - 1} frames are missing before frame {frame.sequence}: there the sweep ends, as on the device"
-            return Step(reason="not compared")
-        for name, source in self.sources.items():
-            said = source.step(frame, image, elapsed) if self.seen else source.start(frame, image)
-            self.steps.setdefault(name, []).append(said)
-        self.seen.append((_without_pixels(frame), frame.pose))
-        return Step(reason="not compared")
-
-
 def watch(path: Path, sources: Mapping[str, MotionSource]) -> Watched:
-    """Show every B-mode frame of the sweep to every source. ``NothingToCompare`` names the sweep and what it lacks."""
-    witness = _Witness(sources)
-    with open_compounder("host", VolumeSettings(), 1) as compounder:
-        reconstructor = Reconstructor(witness, compounder, say_bricks=False)
-        key = None
-        for frame in open_sweep(path).frames():
-            if key not in (None, frame.sweep_key):
-                witness.ended = f"frame {frame.sequence} begins another sweep; only the first is compared"
-                break
-            key = frame.sweep_key
-            reconstructor.feed(frame)
-    return _compared(path, witness)
+    """Show every B-mode frame of the file's first sweep to every source. ``NothingToCompare`` names what it lacks."""
+    seen: list[Frame] = []  # without their pixels
+    said: dict[str, list[Step]] = {name: [] for name in sources}
+    ended = ""
+    for frame, image in placed_images(frame for frame in open_sweep(path).frames() if frame.modality == "bmode"):
+        elapsed = frame.sequence - seen[-1].sequence if seen else 0
+        if seen and frame.sweep_key != seen[0].sweep_key:
+            ended = f"frame {frame.sequence} begins another sweep; only the first is compared"
+        elif elapsed > 1 + MAX_BRIDGED_FRAMES:
+            ended = f"{elapsed - 1} frames are missing before frame {frame.sequence}: there the sweep ends, as on the device"
+        if ended:
+            break
+        for name, source in sources.items():
+            said[name].append(source.step(frame, image, elapsed) if seen else source.start(frame, image))
+        seen.append(msgspec.structs.replace(frame, pixels=np.zeros((0, 0), np.uint8)))
+    return _compared(path, seen, said, ended)
 
 
-def _compared(path: Path, witness: _Witness) -> Watched:
-    tracked = [index for index, (_, pose) in enumerate(witness.seen) if pose is not None]
+def _compared(path: Path, seen: list[Frame], said: Mapping[str, list[Step]], ended: str) -> Watched:
+    tracked = [index for index, frame in enumerate(seen) if frame.pose is not None]
     if len(tracked) < 2:
-        raise NothingToCompare(
-            f"{path}: {len(tracked)} of {len(witness.seen)} B-mode frames have a pose; give the sweep of a tracked probe"
-        )
-    frames = [witness.seen[index][0] for index in tracked]
+        raise NothingToCompare(f"{path}: {len(tracked)} of {len(seen)} B-mode frames have a pose; give a tracked sweep")
+    frames = [seen[index] for index in tracked]
     geometry = frames[0].geometry
     size = placed_size(geometry)
-    poses = [pose for _, pose in witness.seen if pose is not None]
+    poses = [frame.pose for frame in frames if frame.pose is not None]
     return Watched(
         path=path,
         sequences=np.array([frame.sequence for frame in frames]),
         timestamps_ns=np.array([frame.timestamp_ns for frame in frames]),
+        watched_index=np.array(tracked),
         true=chain_of_poses(poses, *size, geometry.spacing_mm),
-        estimates={name: _estimate(steps, tracked) for name, steps in witness.steps.items()},
+        estimates={name: _estimate(steps, tracked) for name, steps in said.items()},
         geometry=geometry,
         size=size,
-        ended=witness.ended,
+        ended=ended,
     )
 
 
@@ -151,7 +124,3 @@ def _estimate(said: list[Step], tracked: list[int]) -> Estimate:
     alone = np.diff(tracked) == 1
     kept = np.where(alone[:, None], deviations[np.array(tracked[1:]) - 1], np.nan)
     return Estimate(steps_of(chain_of_steps(steps)[tracked]), kept)
-
-
-def _without_pixels(frame: Frame) -> Frame:
-    return msgspec.structs.replace(frame, pixels=np.zeros((0, 0), np.uint8))

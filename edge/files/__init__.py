@@ -19,12 +19,13 @@ from edge.files.errors import (
 )
 from edge.files.recorded import RecordedSweep
 from edge.files.sequence import SequenceFile
-from edge.files.sequence_writer import write_sweep
+from edge.files.sequence_writer import check_sweep_path, write_sweep
 from edge.files.sweep import SweepFile
 
 __all__ = [
     "open_sweep",
     "write_sweep",
+    "check_sweep_path",
     "SweepFile",
     "FORMATS",
     "CannotWrite",

@@ -21,6 +21,12 @@ ZLIB_LEVEL = 1  # on the leg sweep level 6 takes twice as long and saves nothing
 _ELEMENT_TYPES = {"|u1": "MET_UCHAR", "<u2": "MET_USHORT"}
 
 
+def check_sweep_path(path: Path) -> None:
+    """``CannotWrite`` unless a sweep can be written under this name: for asking before the work and not after it."""
+    if not path.name.endswith(".mha"):
+        raise CannotWrite(f"{path}: a sweep is written as .igs.mha; choose such a name")
+
+
 def write_sweep(path: Path, frames: Iterable[Frame], *, poses: Mapping[int, Transform] | None = None, pose_source: str = "") -> int:
     """Write ``frames`` (of one sweep and one geometry, linear) to ``path``, whole or not at all; answers how many.
 
@@ -28,8 +34,7 @@ def write_sweep(path: Path, frames: Iterable[Frame], *, poses: Mapping[int, Tran
     tracker; ``pose_source`` says where they come from. Numbers are written so that every bit of them is read back.
     ``CannotWrite`` for frames that one sequence cannot hold.
     """
-    if not path.name.endswith(".mha"):
-        raise CannotWrite(f"{path}: a sweep is written as .igs.mha; choose such a name")
+    check_sweep_path(path)
     make_folder(path.parent)
     lines: list[str] = []
     first: Frame | None = None

@@ -1,4 +1,4 @@
-"""Sources of motion, chosen by name in one table: recorded poses, a constant motion, or a network."""
+"""Sources of motion, chosen by name in one table: recorded poses, a constant motion, speckle decorrelation, or a network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from edge.config import MotionConfig
 from edge.messages import Frame
 from edge.motion.constant import ConstantMotion, read_preset
+from edge.motion.decorrelation import DecorrelationMotion, read_curve
 from edge.motion.network import open_network
 from edge.motion.recorded import RecordedMotion
 from edge.motion.source import Image, MotionFailed, MotionSource, MotionUnavailable, Step
@@ -42,6 +43,10 @@ def _constant(config: MotionConfig) -> MotionSource:
     return ConstantMotion(config.speed_mm_s, read_preset(Path(config.preset)) if config.preset else None)
 
 
+def _decorrelation(config: MotionConfig) -> MotionSource:
+    return DecorrelationMotion(read_curve(Path(config.preset)) if config.preset else None)
+
+
 def _network(config: MotionConfig) -> MotionSource:
     if not config.model:
         raise MotionUnavailable("motion from a network needs its bundle: set motion.model or give --model BUNDLE")
@@ -51,6 +56,7 @@ def _network(config: MotionConfig) -> MotionSource:
 SOURCES: dict[str, Callable[[MotionConfig], MotionSource]] = {
     "recorded": _recorded,
     "constant": _constant,
+    "decorrelation": _decorrelation,
     "network": _network,
 }
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from edge.evaluation.measures import measure
 from edge.messages import Geometry
-from edge.motion.accuracy import TooShort, accuracy, chain_of_poses, grid, repeated, steps_of
+from edge.motion.accuracy import TooShort, chain_of_poses, grid, repeated, steps_of
 from edge.motion.constant import read_preset
 from edge.transform import Transform
 
-COLUMNS = ["motion", "final_drift_rate_percent", "final_drift_mm", "lpe_mm", "gpe_mm", "path_mm"]
+COLUMNS = ["motion", "final_drift_rate_percent", "piece_drift_rate_percent", "final_drift_mm", "lpe_mm", "gpe_mm", "path_mm"]
 
 
 def compare(
@@ -24,7 +25,7 @@ def compare(
     size: tuple[int, int],
     preset: Path | None,
 ) -> list[dict[str, Any]]:
-    """Rows of accuracy: the estimate, the constant preset where one is given, no motion, and the sweep's own mean motion.
+    """Rows of measures: the estimate, the constant preset where one is given, no motion, and the sweep's own mean motion.
 
     ``tracked`` and ``estimated`` are ImageToReference by sequence number; frames with both count. ``size`` (columns, rows) is
     of the placed image. Empty where fewer than two frames count or the probe did not move.
@@ -40,7 +41,11 @@ def compare(
     chains["own mean motion (not knowable)"] = repeated(steps_of(true).mean(axis=0), len(common))
     points = grid(*size, geometry.spacing_mm)
     try:
-        measured = {row: accuracy(true, chain, points) for row, chain in chains.items()}
+        measured = {row: measure(true, chain, points) for row, chain in chains.items()}
     except TooShort:
         return []
-    return [{"motion": row} | {column: round(getattr(of, column), 3) for column in COLUMNS[1:]} for row, of in measured.items()]
+    return [{"motion": row} | {column: _rounded(getattr(of, column)) for column in COLUMNS[1:]} for row, of in measured.items()]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
