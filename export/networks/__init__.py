@@ -7,9 +7,10 @@ from typing import Protocol
 
 from torch import Tensor
 
+from export.networks.moglo import MoGLo
 from export.networks.small import Small
 
-__all__ = ["NETWORKS", "MotionNetwork", "Small"]
+__all__ = ["NETWORKS", "MoGLo", "MotionNetwork", "Small"]
 State = dict[str, Tensor]
 
 
@@ -31,4 +32,4 @@ class MotionNetwork(Protocol):
         """Frame [1, 1, h, w] and state to motion / output_scale [1, 6], its log variance [1, 6] and the new state."""
 
 
-NETWORKS: dict[str, Callable[..., MotionNetwork]] = {"small": Small}  # option of all: width, a multiplier of the channels
+NETWORKS: dict[str, Callable[..., MotionNetwork]] = {"small": Small, "moglo": MoGLo}  # option of all: width, a multiplier of the channels
