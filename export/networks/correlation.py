@@ -95,7 +95,7 @@ def map_correlation(now: Tensor, before: Tensor, axial: int, lateral: int) -> Te
     """
     if now.requires_grad or before.requires_grad:
         with torch.autocast(now.device.type, enabled=False):
-            found: Tensor = _Correlation.apply(now.float(), before.float(), axial, lateral)  # type: ignore[no-untyped-call]
+            found: Tensor = _Correlation.apply(now.float(), before.float(), axial, lateral)
         return found
     n, _, h, w = now.shape
     reach, wide = 2 * axial + 1, w + 2 * lateral

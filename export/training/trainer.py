@@ -114,7 +114,7 @@ class Trainer:
                 f"the loss is {float(found.total.detach())} at step {self.step}; try a lower learning rate, or look at the data"
             )
         self._optimiser.zero_grad(set_to_none=True)
-        found.total.backward()  # type: ignore[no-untyped-call]
+        found.total.backward()
         nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip)
         self._optimiser.step()
         self.step += 1
