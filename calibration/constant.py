@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from calibration.tracked import TrackedSweep
-from edge.motion.constant import Preset, Six
+from edge.motion.card import six
+from edge.motion.constant import Preset
 
 
 def mean_motion(sweeps: Sequence[TrackedSweep]) -> Preset:
@@ -15,14 +16,9 @@ def mean_motion(sweeps: Sequence[TrackedSweep]) -> Preset:
     steps = np.concatenate([sweep.canonical_steps for sweep in sweeps])
     intervals = np.concatenate([np.diff(sweep.timestamps_ns)[sweep.adjacent] for sweep in sweeps])
     return Preset(
-        motion=_six(steps.mean(0)),
-        spread=_six(steps.std(0)),
+        motion=six(steps.mean(0)),
+        spread=six(steps.std(0)),
         steps=len(steps),
         frame_interval_s=float(np.median(intervals)) / 1e9,
         sweeps=tuple(sweep.path.name for sweep in sweeps),
     )
-
-
-def _six(values: np.ndarray) -> Six:
-    a, b, c, d, e, f = values.tolist()
-    return a, b, c, d, e, f

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
+import numpy as np
 
 from edge.commands.options import add_json
 from edge.config import Direction
 from edge.console import progress, result, table
 from edge.errors import SonosweepError
 from edge.evaluation.baselines import constant, constant_steps, decorrelation_curve, listen, still
+from edge.evaluation.coverage import normalised_errors
+from edge.evaluation.plots import draw_sweep
 from edge.evaluation.report import mean_report, report
 from edge.evaluation.volumes import SPACING_MM
 from edge.evaluation.watch import watch
@@ -20,7 +23,8 @@ from edge.files.atomic import make_folder, replacing
 from edge.motion import MotionSource, MotionUnavailable
 from edge.motion.constant import read_preset
 from edge.motion.decorrelation import DecorrelationMotion, read_curve
-from edge.motion.network import open_network
+from edge.motion.network import NetworkMotion, open_network
+from edge.motion.uncertainty import fit_memory
 
 SUMMARY = "measure estimated motion on tracked sweeps, beside the baselines that need no network"
 EXAMPLES = """  sonosweep evaluate tracked/*.igs.mha --model small.zip
@@ -56,58 +60,89 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--direction", choices=get_args(Direction)[:2], default="", help="of every sweep; default: as its poses go")
     parser.add_argument("--spacing-mm", type=float, default=SPACING_MM, help="voxels of the compared volumes (%(default)s)")
-    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="also write evaluation.json there")
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="also write evaluation.json and a picture per sweep")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Watch, compare, tell."""
     sources: dict[str, MotionSource] = {}
-    if options.motion == "network":
-        if options.model is None:
-            raise MotionUnavailable("a network is measured from its bundle: give --model BUNDLE, or --motion constant for the baselines")
-        network = open_network(options.model)
+    network = _network(options)
+    if network is not None:
         sources[network.name] = network
-    for path in options.adaptation:
-        if path.resolve() in {sweep.resolve() for sweep in options.sweeps}:
-            raise MeasuredOnItself(
-                f"{path} is measured and adapted to; a sweep says nothing about what was fitted to it: leave it out of one"
-            )
+    _check_apart(options.sweeps, options.adaptation)
     preset = read_preset(options.preset) if options.preset else None
     adaptation = [listen(path) for path in progress(options.adaptation, total=len(options.adaptation), label="adapting")]
     curve, curve_from = decorrelation_curve(read_curve(options.curve) if options.curve else None, adaptation)
     sources["decorrelation"] = DecorrelationMotion(curve)
     watched = [watch(path, sources) for path in progress(options.sweeps, total=len(options.sweeps), label="watching")]
     steps, constant_from = constant_steps(watched, preset, [sweep for sweep, _ in adaptation])
-    reports = []
+    if options.output:
+        make_folder(options.output)
+    reports, errors = [], []
     for sweep, step in zip(progress(watched, total=len(watched), label="measuring"), steps, strict=True):
         baselines = {"none": still(sweep), "constant": constant(sweep, step), "decorrelation": sweep.estimates["decorrelation"]}
-        name = next(iter(sources)) if options.motion == "network" else options.motion
-        estimate = sweep.estimates[name] if name in sweep.estimates else baselines[name]
-        reports.append(report(sweep, name, estimate, baselines, options.direction, options.spacing_mm))
+        name = network.name if network else options.motion
+        estimate = (sweep.estimates | baselines)[name]
+        memory = network.error_memory if network else None
+        one = report(sweep, name, estimate, baselines, options.direction, options.spacing_mm, memory)
+        turned = estimate.turned(one["direction"])
+        errors.append(normalised_errors(sweep.true, turned))
+        reports.append(one)
+        if options.output:
+            drawn = {other: baselines[other].turned(one["direction"]) for other in BASELINES if other != name}
+            picture = options.output / f"{sweep.path.name.partition('.')[0]}.png"
+            draw_sweep(picture, sweep, name, turned, drawn, _head(one))
+    known = [one[np.isfinite(one).all(1)] for one in errors]
     answer = {
         "motion": reports[0]["motion"],
         "constant_from": constant_from,
         "decorrelation_from": curve_from,
+        "error_memory": msgspec.to_builtins(fit_memory(known)) if sum(map(len, known)) else None,
         "sweeps": reports,
         "mean": mean_report(reports),
     }
     if options.output:
-        make_folder(options.output)
         with replacing(options.output / "evaluation.json") as out:
             out.write(msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n")
     result(answer, as_json=options.json, text=_text(answer))
     return 0
 
 
+def _network(options: argparse.Namespace) -> NetworkMotion | None:
+    if options.motion != "network":
+        return None
+    if options.model is None:
+        raise MotionUnavailable("a network is measured from its bundle: give --model BUNDLE, or --motion constant for the baselines")
+    return open_network(options.model)
+
+
+def _check_apart(sweeps: list[Path], adaptation: list[Path]) -> None:
+    for path in {path.resolve() for path in sweeps} & {path.resolve() for path in adaptation}:
+        raise MeasuredOnItself(f"{path} is measured and adapted to, and says nothing about what was fitted to it: leave it out of one")
+
+
+def _head(one: dict[str, Any]) -> str:
+    said = f"{one['sweep']}: {one['frames']} frames, {one['path_mm']:.0f} mm, direction {one['direction']} ({one['direction_source']})"
+    return said + (f"; {one['ended']}" if one["ended"] else "")
+
+
 def _text(answer: dict[str, Any]) -> str:
     parts = []
     for one in answer["sweeps"]:
-        head = f"{one['sweep']}: {one['frames']} frames, {one['path_mm']:.0f} mm, direction {one['direction']} ({one['direction_source']})"
-        parts += [head + (f"; {one['ended']}" if one["ended"] else ""), _table(one, answer["motion"]), ""]
+        parts += [_head(one), _table(one, answer["motion"]), *_covered(one), ""]
     if len(answer["sweeps"]) > 1:
-        parts += [f"mean of {len(answer['sweeps'])} sweeps", _table(answer["mean"], answer["motion"]), ""]
+        parts += [f"mean of {len(answer['sweeps'])} sweeps", _table(answer["mean"], answer["motion"]), *_covered(answer["mean"]), ""]
     return "\n".join([*parts, f"constant motion: {answer['constant_from']}; decorrelation: {answer['decorrelation_from']}"])
+
+
+def _covered(one: dict[str, Any]) -> list[str]:
+    if not one["uncertainty"]:
+        return []
+    held = ", ".join(f"{share} %: {percent:.0f} %" for share, percent in one["uncertainty"]["step"].items())
+    place = one["uncertainty"]["position"]
+    far = "; of positions " + ", ".join(f"{share} %: {percent:.0f} %" for share, percent in place.items()) if place else ""
+    return [f"errors of steps within the stated intervals of {held}{far}"]
 
 
 def _table(one: dict[str, Any], name: str) -> str:

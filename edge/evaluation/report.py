@@ -5,19 +5,28 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from edge.evaluation.coverage import coverage
 from edge.evaluation.landmarks import read_landmarks
 from edge.evaluation.measures import average, measure
 from edge.evaluation.volumes import SPACING_MM, similarity, volume_along
 from edge.evaluation.watch import Estimate, Watched
 from edge.motion.accuracy import grid
+from edge.motion.card import ErrorMemory
 
 
 def report(
-    watched: Watched, name: str, estimate: Estimate, baselines: dict[str, Estimate], direction: str = "", spacing_mm: float = SPACING_MM
+    watched: Watched,
+    name: str,
+    estimate: Estimate,
+    baselines: dict[str, Estimate],
+    direction: str = "",
+    spacing_mm: float = SPACING_MM,
+    memory: ErrorMemory | None = None,
 ) -> dict[str, Any]:
     """What ``sonosweep evaluate --json`` says of one sweep. ``name`` says whose estimate it is.
 
-    ``direction`` turns every canonical path; empty: as the tracked poses go. ``TooShort`` where the probe did not move.
+    ``memory`` says how alike the errors of the estimate's steps are. ``direction`` turns every canonical path; empty: as the tracked
+    poses go. ``TooShort`` where the probe did not move.
     """
     turned = direction or watched.direction
     points = grid(*watched.size, watched.geometry.spacing_mm)
@@ -27,7 +36,8 @@ def report(
     def measured(one: Estimate) -> dict[str, Any]:
         chain = one.turned(turned).chain
         alike, overlap = similarity(truth, volume_along(watched, chain, spacing_mm))
-        return asdict(measure(watched.true, chain, points, landmarks)) | {"volume_ncc": alike, "volume_overlap": overlap}
+        further = {"volume_ncc": alike, "volume_overlap": overlap, "uncertainty": coverage(watched.true, one.turned(turned), memory)}
+        return asdict(measure(watched.true, chain, points, landmarks)) | further
 
     return {
         "sweep": watched.path.name,

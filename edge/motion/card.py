@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -87,6 +88,16 @@ class Graph(Entry, frozen=True, kw_only=True):
     tolerance: dict[str, float] = {}
 
 
+class ErrorMemory(Entry, frozen=True, kw_only=True):
+    """How alike the errors of steps k apart are: lasting + (1 - lasting) * fading ** k, per motion parameter (``edge.motion.uncertainty``).
+
+    Fitted on sweeps that the network never saw; without it the uncertainty of a place would be that of independent steps.
+    """
+
+    lasting: Six
+    fading: Six
+
+
 class MotionOutput(Entry, frozen=True, kw_only=True):
     """What the numbers mean: ``output`` [1, 6] times ``scale`` is CenterToPreviousCenter in canonical direction.
 
@@ -102,6 +113,7 @@ class MotionOutput(Entry, frozen=True, kw_only=True):
     angles: Literal["Rz Ry Rx"] = "Rz Ry Rx"
     uncertainty: str = ""
     uncertainty_is: Literal["", "log variance", "standard deviation"] = ""
+    error_memory: ErrorMemory | None = None
 
 
 class Metric(Entry, frozen=True, kw_only=True):
@@ -152,6 +164,12 @@ class Card(Entry, frozen=True, kw_only=True):
         return inputs, outputs
 
 
+def six(values: Iterable[float]) -> Six:
+    """Six numbers in the order tx, ty, tz, rx, ry, rz."""
+    a, b, c, d, e, f = map(float, values)
+    return a, b, c, d, e, f
+
+
 def parse_card(text: bytes, name: str) -> Card:
     """The card in ``text``; ``BundleCorrupt`` says what is wrong in the file called ``name``."""
     try:
@@ -182,6 +200,9 @@ def _check(card: Card) -> None:
     for layer in card.layers:
         if {len(layer.mean)} != {len(layer.variance), sizes.get(layer.scale, 0), sizes.get(layer.shift, 0)}:
             raise ValueError(f"layer {layer.statistics} does not fit the normalisation inputs {layer.scale} and {layer.shift}")
+    memory = motion.error_memory
+    if memory and not all(0 <= share <= 1 for share in (*memory.lasting, *memory.fading)):
+        raise ValueError(f"motion.error_memory holds shares of 0 to 1, not {memory}")
     if bool(motion.uncertainty) != bool(motion.uncertainty_is):
         raise ValueError("motion.uncertainty and motion.uncertainty_is go together")
     if not 1 <= card.start_runs <= 64:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge.messages import Frame
-from edge.motion.constant import Six
+from edge.motion.card import six
 from edge.motion.decorrelation import BANDS_MM, Band, Curve, Seen, SpeckleView, features, in_band, plain_curve
 from edge.motion.source import Image, Step
 from edge.motion.speckle_blocks import Floats
@@ -55,7 +55,7 @@ def fit_curve(seen: Sequence[Seen], steps: Floats, sweeps: Sequence[str]) -> Cur
     return Curve(
         bands=bands,
         weights=tuple(map(tuple, weights.tolist())),
-        spread=_six(left.std(0)),
+        spread=six(left.std(0)),
         steps=len(steps),
         sweeps=tuple(sweeps),
     )
@@ -78,8 +78,3 @@ def _fit_band(seen: Sequence[Seen], distance: Floats, index: int) -> Band:
         if error < best and peak > floor + 0.05 and floor > -0.2 and peak < 1.1:
             best, answer = error, Band(peak=float(peak), floor=float(floor), width_mm=float(width))
     return answer
-
-
-def _six(values: Floats) -> Six:
-    a, b, c, d, e, f = values.tolist()
-    return a, b, c, d, e, f

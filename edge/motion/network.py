@@ -48,6 +48,7 @@ class NetworkMotion:
 
     def __init__(self, name: str, backend: str, card: Card, stepper: Stepper) -> None:
         self.name, self.backend = f"network: {name}", backend
+        self.error_memory = card.motion.error_memory
         self._meaning, self._stepper = card.motion, stepper
         self._resample = Resampler(card.image.width, card.image.height, card.image.spacing_mm)
         self._scale = np.array(card.motion.scale)
