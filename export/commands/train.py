@@ -1,0 +1,156 @@
+"""``sonosweep export train``: train a motion network, or fit a trained one to a probe, and pack it as a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import torch
+from torch import nn
+
+from edge.commands.options import add_json
+from edge.console import result, say, table
+from export.networks import NETWORKS
+from export.training.adapt import Mixed, normalise_to
+from export.training.checkpoint import CheckpointUnfit, checkpoint_path, load_checkpoint
+from export.training.data import open_sweeps
+from export.training.recipes import PRESETS, BadRecipe, Recipe
+from export.training.sweeps import TrainingSweep
+from export.training.trainer import Batches, Trainer, averaged
+from export.training.trainer_batches import SweepBatches
+from export.training.trainer_bundle import Naming, write_bundle
+from export.training.trainer_measure import Measured, mean_motion, mean_of, measure, trust_errors
+from export.training.trainer_session import train
+from export.training.workers import Workers, gathered
+
+SUMMARY = "train a motion network on simulated or tracked sweeps, or fit one to a probe"
+EXAMPLES = """  sonosweep export train --preset cpu --minutes 240 --data train-sweeps -o small.zip
+  sonosweep export train --preset cpu --minutes 240 --data train-sweeps -o small.zip --resume
+  sonosweep export train --start small.zip --adapt leg/*.igs.mha --hold-out leg_0221_0317.igs.mha --minutes 5 -o small-leg.zip
+  torchrun --nproc-per-node 8 -m edge export train --preset gpu --data train-sweeps -o small.zip"""
+
+SIMULATED_ASIDE = 12  # sweeps of --data that are measured and never trained on
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sweeps in, bundle out, with its checkpoint and loss curves beside it."""
+    parser.add_argument("--preset", choices=PRESETS, default="cpu", help="recipe to start from (cpu)")
+    parser.add_argument("--minutes", type=float, metavar="N", help="time budget; the run always ends annealed")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change the recipe: seed=1, batch=8, network=small ..."
+    )
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="sweeps to train on: simulated (.npz) or tracked (.igs.mha)")
+    parser.add_argument(
+        "--hold-out", type=Path, nargs="+", default=[], metavar="SWEEP", help="tracked sweeps to measure and never to train on"
+    )
+    parser.add_argument("--adapt", type=Path, nargs="+", default=[], metavar="SWEEP", help="tracked sweeps of the probe to fit --start to")
+    parser.add_argument("--start", type=Path, metavar="BUNDLE", help="bundle with its checkpoint beside it, to begin from")
+    parser.add_argument("--mix", type=float, default=0.0, metavar="SHARE", help="share of --data in each batch of --adapt (0)")
+    parser.add_argument("--statistics-only", action="store_true", help="--adapt without labels: normalisation statistics and no training")
+    parser.add_argument("--resume", action="store_true", help="go on after a kill, from the checkpoint beside the bundle")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--name", help="name in the card (the bundle's)")
+    parser.add_argument("--trained-on", default="", metavar="TEXT", help="for the card, beside what this command knows")
+    parser.add_argument("--attribution", default="", metavar="TEXT", help="whom the data credits")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder, or .zip")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, measure, pack, tell."""
+    recipe = recipe_of(options)
+    with gathered(options.device) as workers:
+        trainer, training, aside, constant_of = _prepared(options, recipe, workers)
+        if not options.statistics_only:
+            train(trainer, options.output, resume=options.resume)
+        if workers.rank == 0:
+            _finish(options, trainer, training, aside, constant_of)
+    return 0
+
+
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """The preset, or the checkpoint's recipe where one is fitted, with --minutes and --set laid over it. ``BadRecipe``."""
+    base = PRESETS["adapt" if options.adapt else options.preset]
+    changes: dict[str, Any] = {} if options.minutes is None else {"minutes": options.minutes}
+    if options.start is not None:
+        began = msgspec.json.decode(load_checkpoint(checkpoint_path(options.start))["recipe"], type=Recipe)
+        changes |= {"network": began.network, "options": began.options}
+    for each in options.set:
+        name, equals, value = each.partition("=")
+        if not equals or name not in Recipe.__struct_fields__:
+            raise BadRecipe(f"--set {each}: give NAME=VALUE; names are {', '.join(Recipe.__struct_fields__)}")
+        changes[name] = msgspec.json.decode(value) if value[:1] == "{" else value
+    try:
+        recipe = msgspec.convert(msgspec.to_builtins(base) | changes, Recipe, strict=False)
+    except msgspec.ValidationError as wrong:
+        raise BadRecipe(f"--set: {wrong}") from wrong
+    if recipe.network not in NETWORKS:
+        raise BadRecipe(f"network={recipe.network} is not known; there are {', '.join(NETWORKS)}")
+    return recipe
+
+
+def _prepared(
+    options: argparse.Namespace, recipe: Recipe, workers: Workers
+) -> tuple[Trainer, list[TrainingSweep], list[TrainingSweep], list[TrainingSweep]]:
+    """The trainer; sweeps trained on; simulated sweeps kept aside; the sweeps whose mean motion is the baseline of real ones."""
+    if options.adapt and options.start is None:
+        raise CheckpointUnfit("--adapt fits a trained network to a probe: name its bundle with --start")
+    if options.data is None and not options.adapt:
+        raise BadRecipe("name a folder of sweeps with --data, or tracked sweeps with --adapt")
+    simulated = list(open_sweeps(options.data)) if options.data is not None else []
+    aside, simulated = simulated[:SIMULATED_ASIDE], simulated[SIMULATED_ASIDE:]
+    tracked = pieces(options.adapt, but=options.hold_out)
+    batches: Batches = SweepBatches(tracked or simulated)
+    if tracked and simulated and options.mix > 0:
+        batches = Mixed(batches, SweepBatches(simulated), options.mix)
+    torch.manual_seed(recipe.seed)
+    module = cast(nn.Module, NETWORKS[recipe.network](**recipe.options))
+    if options.start is not None:
+        module.load_state_dict(load_checkpoint(checkpoint_path(options.start))["average"])
+    if tracked:
+        say(f"statistics of {normalise_to(module, tracked)} images")
+    return Trainer(recipe, module, batches, workers), tracked + simulated, aside, tracked or simulated
+
+
+def pieces(paths: Sequence[Path], but: Sequence[Path] = ()) -> list[TrainingSweep]:
+    """The gap-free pieces of tracked sweep files, without those of the same name as one in ``but``."""
+    others = {path.name for path in but}
+    return [sweep for path in paths if path.name not in others for sweep in open_sweeps(path)]
+
+
+def _finish(
+    options: argparse.Namespace, trainer: Trainer, training: list[TrainingSweep], aside: list[TrainingSweep], like: list[TrainingSweep]
+) -> None:
+    module = averaged(trainer)
+    held_out = pieces(options.hold_out)
+    trust_errors(module, held_out or aside or training[:SIMULATED_ASIDE])
+    measured: list[Measured] = [measure(module, sweep, mean_motion(like)) for sweep in held_out]
+    if aside:
+        constant = mean_motion(training if not options.adapt else like)
+        measured.append(mean_of([measure(module, sweep, constant) for sweep in aside], f"{len(aside)} simulated sweeps kept aside"))
+    golden = (aside or held_out or training)[0].windows
+    naming = Naming(
+        name=options.name or options.output.name.removesuffix(".zip"),
+        version="1",
+        summary=f"{trainer.recipe.network} motion network: probe motion from B-mode images, canonical direction",
+        trained_on=options.trained_on or _trained_on(options, training),
+        attribution=options.attribution,
+    )
+    how = {"steps": trainer.step, "seconds": round(trainer.seconds, 1), "workers": trainer.workers.count, "frames": sum(map(len, training))}
+    packed = write_bundle(module, naming, trainer.recipe, how, measured, golden, options.output)
+    rows = [one.row() for one in measured]
+    answer = {"bundle": str(options.output), **dataclasses.asdict(packed), **how, "measured": [dataclasses.asdict(one) for one in measured]}
+    text = f"{table(rows, list(rows[0]))}\n\n" if rows else ""
+    result(answer, as_json=options.json, text=f"{text}{naming.name}: {packed.bytes / 1e6:.2f} MB in {options.output}, {trainer.step} steps")
+
+
+def _trained_on(options: argparse.Namespace, training: list[TrainingSweep]) -> str:
+    frames = sum(map(len, training))
+    if options.adapt:
+        names = ", ".join(sorted({sweep.name for sweep in training}))
+        return f"fitted from {options.start.name} on {names}"
+    return f"{len(training)} sweeps, {frames} frames, of {options.data.name}"
