@@ -52,10 +52,10 @@ def listen(path: Path) -> tuple[Watched, list[Seen]]:
 
 
 def decorrelation_curve(curve: Curve | None, adaptation: Sequence[tuple[Watched, list[Seen]]]) -> tuple[Curve, str]:
-    """The given curve, else one fitted to the adaptation sweeps, else the simulator's law; and where it comes from."""
+    """The given curve, else one fitted to the adaptation sweeps, else (none, or too few steps) the simulator's law; and which it is."""
     if curve is not None:
         return curve, "curve"
-    if not adaptation:
+    if sum(len(_direct_steps(sweep)) for sweep, _ in adaptation) < FEWEST_STEPS:
         return plain_curve(), "law of the simulator"
     return fitted_curve(adaptation), f"fitted to {len(adaptation)} adaptation sweeps"
 
