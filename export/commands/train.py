@@ -24,7 +24,7 @@ from export.training.trainer import Batches, Trainer, averaged
 from export.training.trainer_batches import SweepBatches
 from export.training.trainer_bundle import Naming, write_bundle
 from export.training.trainer_measure import Measured, mean_motion, mean_of, measure, trust_errors
-from export.training.trainer_session import train
+from export.training.trainer_session import keep, train
 from export.training.workers import Workers, gathered
 
 SUMMARY = "train a motion network on simulated or tracked sweeps, or fit one to a probe"
@@ -34,6 +34,7 @@ EXAMPLES = """  sonosweep export train --preset cpu --minutes 240 --data train-s
   torchrun --nproc-per-node 8 -m edge export train --preset gpu --data train-sweeps -o small.zip"""
 
 SIMULATED_ASIDE = 12  # sweeps of --data that are measured and never trained on
+STATISTICS_FROM = 64  # sweeps: the averaged weights' own normalisation, which no step of training had
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,7 +128,10 @@ def _finish(
 ) -> None:
     module = averaged(trainer)
     held_out = pieces(options.hold_out)
-    trust_errors(module, held_out or aside or training[:SIMULATED_ASIDE])
+    normalise_to(module, pieces(options.adapt, but=options.hold_out) or training[:: -(-len(training) // STATISTICS_FROM)])
+    memory = trust_errors(module, held_out or aside or training[:SIMULATED_ASIDE])
+    trainer.average = dict(module.state_dict())
+    keep(trainer, options.output, finished=True)
     measured: list[Measured] = [measure(module, sweep, mean_motion(like)) for sweep in held_out]
     if aside:
         constant = mean_motion(training if not options.adapt else like)
@@ -141,7 +145,7 @@ def _finish(
         attribution=options.attribution,
     )
     how = {"steps": trainer.step, "seconds": round(trainer.seconds, 1), "workers": trainer.workers.count, "frames": sum(map(len, training))}
-    packed = write_bundle(module, naming, trainer.recipe, how, measured, golden, options.output)
+    packed = write_bundle(module, naming, trainer.recipe, how, measured, memory, golden, options.output)
     rows = [one.row() for one in measured]
     answer = {"bundle": str(options.output), **dataclasses.asdict(packed), **how, "measured": [dataclasses.asdict(one) for one in measured]}
     text = f"{table(rows, list(rows[0]))}\n\n" if rows else ""

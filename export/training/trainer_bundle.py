@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from edge.motion.card import Card, Graph, Metric
+from edge.motion.card import Card, ErrorMemory, Graph, Metric
 from export.networks.step_graph import export_step
 from export.pack import REFERENCE, Packed, pack
 from export.training.recipes import Recipe
@@ -39,6 +39,7 @@ def write_bundle(
     recipe: Recipe,
     training: dict[str, Any],
     measured: Sequence[Measured],
+    memory: ErrorMemory,
     golden: NDArray[np.uint8],
     out: Path,
 ) -> Packed:
@@ -47,6 +48,7 @@ def write_bundle(
         graph = Path(folder) / FILE
         fields = export_step(module, graph)
         content = graph.read_bytes()
+    fields["motion"] = msgspec.structs.replace(fields["motion"], error_memory=memory)
     card = Card(
         kind="motion",
         **msgspec.structs.asdict(naming),

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edge.motion.accuracy import TooShort, accuracy, chain_of_steps, grid, piece_drift_rate_percent, repeated
+from edge.motion.card import ErrorMemory
+from edge.motion.uncertainty import fit_memory
 from export.training.sweeps import TrainingSweep
 
 NAMES = ("tx", "ty", "tz", "rx", "ry", "rz")
@@ -119,19 +121,19 @@ def mean_motion(sweeps: Sequence[TrainingSweep]) -> NDArray[np.float64]:
 
 
 @torch.no_grad()
-def trust_errors(module: nn.Module, sweeps: Sequence[TrainingSweep]) -> NDArray[np.float64]:
-    """Make the standard deviations hold 68 % of the errors on ``sweeps``, per value; the factors [6] that did it.
+def trust_errors(module: nn.Module, sweeps: Sequence[TrainingSweep]) -> ErrorMemory:
+    """Make the standard deviations hold 68 % of the errors on ``sweeps``, per value; how alike the errors of near steps are.
 
     A network is surer of what it was trained on than of what it meets; ``sweeps`` are best kept out of training.
     """
-    ratios = []
+    errors = []
     for sweep in sweeps:
         found, deviation = estimate(module, sweep.windows)
-        ratios.append(np.abs(found - sweep.motion) / deviation)
-    factors = np.asarray(np.quantile(np.concatenate(ratios), 0.68, axis=0) / WITHIN[0.68])
+        errors.append((found - sweep.motion) / deviation)
+    factors = np.quantile(np.abs(np.concatenate(errors)), 0.68, axis=0) / WITHIN[0.68]
     bias = module.get_parameter("head.bias")  # six motions, six log variances
     bias[6:] += torch.as_tensor(2 * np.log(factors), dtype=bias.dtype, device=bias.device)
-    return factors
+    return fit_memory([one / factors for one in errors])
 
 
 def _pieces(true: NDArray[np.float64], found: NDArray[np.float64]) -> float:
