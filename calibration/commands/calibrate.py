@@ -6,13 +6,20 @@ import argparse
 
 from edge.commands.actions import Action, add_actions, run_action
 
-SUMMARY = "fit the device to a probe: constant motion and speckle's decorrelation from tracked sweeps"
+SUMMARY = "fit the device to a probe: a network's normalisation, constant motion, speckle's decorrelation"
 EXAMPLES = """  sonosweep calibrate constant tracked/*.igs.mha -o preset.json
+  sonosweep calibrate domain scan.mcap --model small.zip
   sonosweep calibrate decorrelation tracked/*.igs.mha -o curve.json
   sonosweep calibrate constant --help"""
 
 ACTIONS = {
     "constant": Action("calibration.commands.constant", "the mean motion of tracked sweeps, as a preset"),
+    "domain": Action(
+        "calibration.commands.domain",
+        "a network's normalisation, from unlabelled scanning",
+        ("onnxruntime",),
+        "network",
+    ),
     "decorrelation": Action("calibration.commands.decorrelation", "how speckle changes with motion, from tracked sweeps"),
 }
 

@@ -13,7 +13,7 @@ import edge.motion.ort as ort
 from edge.messages import Frame
 from edge.motion.bundle import Bundle, open_bundle
 from edge.motion.card import BundleCorrupt, Card
-from edge.motion.golden import prove, read_golden
+from edge.motion.golden import Golden, prove, read_golden, run_golden
 from edge.motion.resample import Resampler
 from edge.motion.source import Image, MotionFailed, MotionUnavailable, Step
 from edge.motion.stepper import BundleMismatch, Runner, Stepper
@@ -32,13 +32,18 @@ MOTION_BACKENDS = {"ort": Backend(ort.missing, ort.Runner, ("fp32",))}
 
 
 class ProbeNormalisation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``BUNDLE.probe.json`` beside a bundle: normalisation values of the probe at hand, estimated on its own images."""
+    """``BUNDLE.probe.json`` beside a bundle: normalisation values of the probe at hand, estimated on its own images.
+
+    ``golden_motion`` [n - 1][6]: what the reference graph said to the golden images with these values (scaled outputs), for every
+    other graph and backend to be proved with them; empty where it was not kept.
+    """
 
     kind: Literal["probe-normalisation"] = "probe-normalisation"
     format: Literal[1] = 1
     bundle: str  # identity of the bundle that it belongs to
     probe: str
     values: dict[str, tuple[float, ...]]  # by graph input, in C order; inputs left out keep the card's
+    golden_motion: tuple[tuple[float, ...], ...] = ()
 
 
 class NetworkMotion:
@@ -107,11 +112,28 @@ def open_network(path: Path, backend: str = "auto", threads: int = 0) -> Network
         raise MotionUnavailable(f"{path}: {chosen} runs {MOTION_BACKENDS[chosen].variants}; there are {tuple(card.graphs)}")
     runner = MOTION_BACKENDS[chosen].load(bundle.graph(variant), threads)
     stepper = Stepper(card, runner)
-    prove(card, variant, stepper, read_golden(bundle.files[card.golden], card))
+    golden = read_golden(bundle.files[card.golden], card)
+    prove(card, variant, stepper, golden)
     probe = read_probe(bundle)
     if probe is None:
         return NetworkMotion(card.name, f"{chosen} {variant}", card, stepper)
-    return NetworkMotion(f"{card.name} for {probe.probe}", f"{chosen} {variant}", card, Stepper(card, runner, probe.values))
+    fitted = Stepper(card, runner, probe.values)
+    _prove_probe(card, variant, fitted, golden, probe)
+    return NetworkMotion(f"{card.name} for {probe.probe}", f"{chosen} {variant}", card, fitted)
+
+
+def _prove_probe(card: Card, variant: str, stepper: Stepper, golden: Golden, probe: ProbeNormalisation) -> None:
+    """The golden images once more with the probe's own values."""
+    if not probe.golden_motion:
+        return
+    found = run_golden(card, stepper, golden.frames).outputs[card.motion.output].reshape(-1, 6)
+    expected = np.array(probe.golden_motion)
+    allowed = card.graphs[variant].tolerance.get(card.motion.output, 0.0)
+    if expected.shape != found.shape or not np.abs(found - expected).max() <= allowed:
+        raise BundleMismatch(
+            f"{card.name} {card.version} ({variant}) with the values of {probe.probe}: the golden motion is not the one of its fit, within "
+            f"{allowed:.3g}; fit it again with `sonosweep calibrate domain`"
+        )
 
 
 def probe_path(bundle: Path) -> Path:
