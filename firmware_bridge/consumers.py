@@ -122,7 +122,8 @@ class Consumer:
         self.waiting.append(frame)
         self.hand_over()
         if not self.queue.taken:
-            self.waiting.pop()
+            if self.waiting and self.waiting[-1] is frame:  # else it took the frame and died with it
+                self.waiting.pop()
             return self._refuse(frame)
         self._patient = True
         return []

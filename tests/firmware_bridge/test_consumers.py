@@ -1,0 +1,64 @@
+"""One consumer's queue in the bridge, behind a stub socket: the moments that real sockets reach too seldom to be tested with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from bridge_bench import BridgeBench
+from wire_frames import linear_frame
+
+from edge.messages import Frame
+from edge.services import SERVICES
+from firmware_bridge.consumers import Consumer
+
+
+class StubQueue:
+    """Somebody is connected; ``takes`` says of each frame whether he takes it."""
+
+    def __init__(self, takes: Callable[[StubQueue], bool]) -> None:
+        self.taken = True
+        self.given: list[Frame] = []
+        self._takes = takes
+
+    def offer(self, frame: Frame) -> bool:
+        """True where it was taken."""
+        if takes := self._takes(self):
+            self.given.append(frame)
+        return takes
+
+    def wait_for_room(self, longest_ms: int) -> None:
+        """There will be none."""
+
+
+@pytest.fixture
+def consumer_of(bench: BridgeBench) -> Iterator[Callable[..., Consumer]]:
+    """Makes the consumer ``name`` with a stub for its socket."""
+    real = []
+
+    def make(name: str, takes: Callable[[StubQueue], bool]) -> Consumer:
+        consumer: Any = Consumer(bench.context, bench.folder, name, SERVICES[name]._replace(patience_ms=0))
+        real.append(consumer.queue)
+        consumer.queue = StubQueue(takes)
+        made: Consumer = consumer
+        return made
+
+    yield make
+    for queue in real:
+        queue.close(0)
+
+
+@pytest.mark.parametrize("name", ["run", "record"])
+@pytest.mark.parametrize("takes_it", [True, False])
+def test_a_consumer_that_dies_at_a_frame_is_named_and_the_frame_counted(
+    consumer_of: Callable[..., Consumer], name: str, takes_it: bool
+) -> None:
+    def take_and_die(queue: Any) -> bool:
+        queue.taken = False
+        return takes_it
+
+    consumer = consumer_of(name, take_and_die)
+    faults = consumer.take(linear_frame(0))
+    assert [fault.name for fault in faults] == [SERVICES[name].gone]
+    assert consumer.dropped == 1 and not consumer.waiting
