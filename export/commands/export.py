@@ -13,6 +13,7 @@ EXAMPLES = """  sonosweep export bundle step.onnx --card card.json --golden swee
 
 ACTIONS = {
     "bundle": Action("export.commands.bundle", "pack a step graph with its card and golden sequence", ("onnx", "onnxruntime"), "export"),
+    "source": Action("export.commands.source", "simulate sweeps to train on, or prove that the simulation behaves", ("torch",), "train"),
     "train": Action(
         "export.commands.train", "train a motion network, or fit one to a probe", ("torch", "onnx", "onnxscript", "onnxruntime"), "train"
     ),

@@ -14,7 +14,7 @@ from edge.messages import Frame, Geometry
 from edge.motion.accuracy import Matrices, chain_of_poses
 from edge.motion.resample import Resampler
 from edge.transform import Transform
-from export.training.sweeps import TrainingSweep, Window, Windows, canonical, load_training_sweep, steps_between
+from export.training.sweeps import TrainingSweep, Window, Windows, load_training_sweep
 
 SHORTEST = 3  # frames
 
@@ -46,8 +46,8 @@ def tracked_pieces(path: Path, window: Window | None = None) -> list[TrainingSwe
     def close() -> None:
         if before is not None and len(windows) >= SHORTEST:
             name = f"{path.name.partition('.')[0]}_{len(pieces)}"
-            motion = canonical(steps_between(_chain(poses, before.geometry, window)))
-            pieces.append(TrainingSweep(np.stack(windows), motion, window.spacing_mm, name, sweep.frames_per_s or 0.0))
+            chain = _chain(poses, before.geometry, window)
+            pieces.append(TrainingSweep.of_chain(np.stack(windows), chain, window, name, sweep.frames_per_s or 0.0))
         windows.clear()
         poses.clear()
 

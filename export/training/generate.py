@@ -9,15 +9,24 @@ from pathlib import Path
 
 import torch
 
+from edge.errors import SonosweepError
+from export.training.held_out import write_held_out_sweep
 from export.training.source import SWEEPS_PER_BANK, draw_bank, draw_sweep
-from export.training.sweeps import save_training_sweep
+from export.training.sweeps import HELD_OUT_SEED, save_training_sweep
+
+
+class SeedKept(SonosweepError):
+    """A training sweep was asked for with a seed that is kept for the sweeps that networks are judged by."""
 
 
 def generate(n_sweeps: int, frames: int, seed: int, out_folder: Path, *, processes: int = 2, device: str = "cpu") -> Iterator[Path]:
     """Write ``n_sweeps`` sweeps of ``frames`` windows into ``out_folder``; yields their files as they come.
 
     The same seed gives the same sweeps, whatever ``processes`` is. Consume the iterator: nothing happens before.
+    ``SeedKept`` for seeds of the held-out sweeps.
     """
+    if not 0 <= seed < HELD_OUT_SEED:
+        raise SeedKept(f"seed {seed}: seeds from 0 to {HELD_OUT_SEED - 1} are for training; the others belong to the held-out sweeps")
     folder = Path(out_folder)
     folder.mkdir(parents=True, exist_ok=True)
     chunks = [range(first, min(first + SWEEPS_PER_BANK, n_sweeps)) for first in range(0, n_sweeps, SWEEPS_PER_BANK)]
@@ -28,6 +37,13 @@ def generate(n_sweeps: int, frames: int, seed: int, out_folder: Path, *, process
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for done in as_completed([pool.submit(_write, chunk, frames, seed, folder, device) for chunk in chunks]):
             yield from done.result()
+
+
+def generate_held_out(n_sweeps: int, out_folder: Path) -> Iterator[Path]:
+    """Write the first ``n_sweeps`` held-out sweeps as `.igs.mha` with poses; those that are there already are kept."""
+    for index in range(n_sweeps):
+        there = sorted(Path(out_folder).glob(f"held_out_{index:02d}_*.igs.mha"))
+        yield there[0] if there else write_held_out_sweep(Path(out_folder), index)
 
 
 def sweep_path(folder: Path, seed: int, index: int) -> Path:

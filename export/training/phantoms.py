@@ -108,8 +108,8 @@ class Tissue:
         self._layers = _layers(random, depth_mm)
         u = random.uniform
         self._along = self._layers[int(random.integers(1, len(self._layers)))]  # streaks lie along this layer
-        self._streaks = Grain(random, (float(u(1.2, 4.5)), float(u(0.14, 0.4)), float(u(1.2, 6))), device)
-        self._mottle = Grain(random, (float(u(0.4, 1.5)), float(u(0.3, 1.2)), float(u(0.5, 2))), device)
+        self._streaks = Grain(random, (float(u(1.2, 4.5)), float(u(0.1, 0.3)), float(u(0.8, 4.5))), device)
+        self._mottle = Grain(random, (float(u(0.3, 1.2)), float(u(0.2, 0.7)), float(u(0.4, 1.6))), device)
         self._glint = Waves(random, (9, np.inf, 12))
         place = _Place(random, depth_mm, length_mm, width_mm)
         self._tubes = [place.tube() for _ in range(random.choice([0, 0, 1, 1, 2, 3]))]
@@ -157,17 +157,17 @@ def _layers(random: Random, depth_mm: float) -> list[Layer]:
                 depth_mm=float(depth),
                 echo_db=float(u(-20, -8) if i == 0 else u(-40, -16)),
                 interface_db=float(u(4, 20)),
-                thickness_mm=float(u(0.12, 0.4)),
+                thickness_mm=float(u(0.1, 0.3)),
                 bend_mm=float(u(0.05, 0.2) if i == 0 else u(0.2, 2.2)),
                 bend=Waves(random, flat),
                 cloud_db=float(u(0.5, 3.5)),
                 cloud=Waves(random, (float(u(8, 20)), float(u(6, 15)), float(u(8, 25))), 5),
                 texture="plain" if i == 0 else str(random.choice(["plain", "fibres", "fibres", "septa"])),
-                texture_db=float(u(3, 12)),
+                texture_db=float(u(2, 8)),
                 grain=(k * np.sin(angle), k * np.cos(angle), k * slant),
                 wobble=Waves(random, (float(u(9, 25)), float(u(9, 25)), float(u(15, 60)))),
-                streaks_db=float(u(0, 1.5) if i == 0 else u(0.5, 8)),
-                mottle_db=float(u(0.2, 2.5)),
+                streaks_db=float(u(0, 1) if i == 0 else u(0.3, 4.5)),
+                mottle_db=float(u(0.2, 1.8)),
             )
         )
     return layers
@@ -231,7 +231,8 @@ class Ball:
         across = ((x - cx) / rx).square_() + ((z - cz) / rz).square_()
         whole = (across + ((y - cy) / ry).square_()).sqrt_()
         part = echo[met]
-        part += self.behind_db * torch.sigmoid((y - cy - ry) * 2) * torch.exp((cy - y).clamp_(max=0) / 14) * torch.sigmoid((0.8 - across) * 8)
+        fading = torch.sigmoid((y - cy - ry) * 2) * torch.exp((cy - y).clamp_(max=0) / 14)
+        part += self.behind_db * fading * torch.sigmoid((0.8 - across) * 8)
         part += (self.echo_db - part) * torch.sigmoid((1 - whole) * (6 * min(self.radius_mm)))
         echo[met] = part
 
@@ -303,7 +304,7 @@ class _Place:
             relief=Waves(self.random, (float(u(8, 30)), np.inf, float(u(8, 40)))),
             relief_mm=u(0.1, 1.0),
             line_db=u(-12, 1),
-            line_mm=u(0.25, 0.7),
+            line_mm=u(0.2, 0.5),
             shadow_db=u(-70, -45),
             fade_mm=u(0.5, 6),
         )

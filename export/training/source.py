@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from edge.motion.accuracy import CANONICAL_SIGN, Matrices
 from export.training.paths import Hand, freehand_motion, placed
-from export.training.phantoms import Points, Tissue
+from export.training.phantoms import COARSE, Points, Tissue
 from export.training.speckle import SpeckleBank, Spread
 from export.training.sweeps import TrainingSweep, Window
 
@@ -34,6 +34,7 @@ class Look:
     floor_db_per_mm: float
     attenuation_db_per_mm: float
     persistence: float  # share of the frame before in each frame's grey values
+    averaged: int  # frames in a plain running mean, which some scanners have instead; 0: none
     gain_jitter_db: float
     curve: tuple[float, ...]  # dB along the depth that the time-gain leaves, at even knots
     edge_db: float  # loss at the lateral edges
@@ -55,6 +56,7 @@ class Look:
             floor_db_per_mm=u(0.0, 0.2),
             attenuation_db_per_mm=u(0.0, 0.4),
             persistence=u(0.1, 0.65) if random.random() < 0.85 else 0.0,
+            averaged=int(random.integers(2, WARM_UP + 2)) if random.random() < 0.15 else 0,
             gain_jitter_db=u(0.0, 0.5),
             curve=tuple(random.normal(0, 3, 6)),
             edge_db=u(0, 6),
@@ -69,20 +71,25 @@ def drawn_spread(random: Random) -> Spread:
     """A point spread function and a number of looks, as probes differ."""
     varied = random.lognormal(0, 0.2, 3)
     return Spread(
-        axial_mm=0.13 * varied[0],
-        lateral_mm=0.26 * varied[1],
-        elevational_mm=random.uniform(1.0, 1.9) * random.lognormal(0, 0.1),
+        axial_mm=0.12 * varied[0],
+        lateral_mm=0.245 * varied[1],
+        elevational_mm=random.uniform(0.9, 1.8) * random.lognormal(0, 0.1),
         focus_mm=random.uniform(10, 32),
         rayleigh_mm=random.uniform(18, 40),
         lateral_rayleigh_mm=random.uniform(30, 80),
-        looks=int(random.choice([1, 2, 3, 4, 4, 5])),
+        looks=int(random.choice([1, 2, 2, 3, 3, 4, 5])),
     )
 
 
-def render(chain: Matrices, tissue: Tissue, bank: SpeckleBank, look: Look, random: Random, window: Window) -> NDArray[np.uint8]:
-    """Windows uint8 [n, H, W] of all poses ``chain`` [n, 4, 4] of the window's centre but the first :data:`WARM_UP`."""
+def render(
+    chain: Matrices, tissue: Tissue, bank: SpeckleBank, look: Look, random: Random, window: Window, over: int = 2
+) -> NDArray[np.uint8]:
+    """Windows uint8 [n, H, W] of all poses ``chain`` [n, 4, 4] of the window's centre but the first :data:`WARM_UP`.
+
+    Height and width are multiples of 8; each pixel is the mean of ``over`` x ``over`` samples.
+    """
     device = bank.device
-    over, plain = _raster(window, 2, device), _raster(window, 1, device)
+    raster, plain = _raster(window, over, device), _raster(window, 1, device, COARSE)
     static_db = _static_db(look, window, device)
     offset_mm = random.uniform(0, 40, 2)
     lost = _lost_contact(look, len(chain), random)
@@ -97,34 +104,39 @@ def render(chain: Matrices, tissue: Tissue, bank: SpeckleBank, look: Look, rando
         if not first:
             gain += (look.brightness / 255 - 1) * look.dynamic_range_db - float(echo[0].flatten().quantile(0.75))
         echo = echo + _gain_db(look, gain[part], lost[part], window, device)
-        p = _points(poses, *over, window.center_below_edge_mm)
+        p = _points(poses, *raster, window.center_below_edge_mm)
         fresh = torch.as_tensor(random.integers(7, 1000, len(poses)), dtype=torch.int32, device=device)
         x = (-p.x if look.mirror else p.x) + float(offset_mm[0])
         power = bank.power(x, p.y, p.z + float(offset_mm[1]), fresh, look.noise_share)
-        fine_db = interpolate(echo[:, None], scale_factor=2, mode="bilinear")[:, 0]
-        power *= (fine_db * LN10_10).exp_()
-        depth = over[1].add(window.center_below_edge_mm)[:, None]
+        if over > 1:
+            echo = interpolate(echo[:, None], scale_factor=over, mode="bilinear")[:, 0]
+        power *= (echo * LN10_10).exp_()
+        depth = raster[1].add(window.center_below_edge_mm)[:, None]
         floor = ((look.floor_db + look.floor_db_per_mm * depth) * LN10_10).exp()
         power += floor * torch.empty_like(power).exponential_(generator=noise)
         shown = (power.log_() * (1 / LN10_10 / look.dynamic_range_db) + 1).clamp_(0, 1) * 255
-        grey += avg_pool2d(shown[:, None], 2)[:, 0]
-    return _persist(grey, look.persistence, _sector(look, window, device))
+        grey += avg_pool2d(shown[:, None], over)[:, 0]
+    return _persist(grey, look, _sector(look, window, device))
 
 
-def _persist(grey: list[Tensor], share: float, mask: Tensor) -> NDArray[np.uint8]:
-    held, out = grey[0], []
-    for frame in grey:
-        held = (1 - share) * frame + share * held
-        out.append((held * mask + 0.5).to(torch.uint8))
-    return np.asarray(torch.stack(out[WARM_UP:]).cpu().numpy())
+def _persist(grey: list[Tensor], look: Look, mask: Tensor) -> NDArray[np.uint8]:
+    """Grey values [H, W] of all frames after the scanner's memory of the frames before."""
+    shown, held = [], grey[0]
+    for i, frame in enumerate(grey):
+        if look.averaged:
+            held = torch.stack(grey[max(i - look.averaged + 1, 0) : i + 1]).mean(0)
+        else:
+            held = (1 - look.persistence) * frame + look.persistence * held
+        shown.append((held * mask + 0.5).to(torch.uint8))
+    return np.asarray(torch.stack(shown[WARM_UP:]).cpu().numpy())
 
 
-def _raster(window: Window, times: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Lateral [W] and axial [H] mm about the window's centre. A plain raster has the points more that coarse maps need."""
-    (lateral, axial), extra = window.spacing_mm, 1 if times == 1 else 0
-    width, height = window.width * times + extra, window.height * times + extra
-    x = (torch.arange(width, device=device) - (window.width * times - 1) / 2) * (lateral / times)
-    y = (torch.arange(height, device=device) - (window.height * times - 1) / 2) * (axial / times)
+def _raster(window: Window, over: int, device: torch.device, coarse: int = 0) -> tuple[Tensor, Tensor]:
+    """Lateral [W] and axial [H] mm about the window's centre; one point more where a ``coarse`` raster must reach the edge."""
+    (lateral, axial), more = window.spacing_mm, 1 if coarse else 0
+    width, height = window.width * over, window.height * over
+    x = (torch.arange(width + more, device=device) - (width - 1) / 2) * (lateral / over)
+    y = (torch.arange(height + more, device=device) - (height - 1) / 2) * (axial / over)
     return x, y
 
 
@@ -136,8 +148,8 @@ def _points(poses: Tensor, u: Tensor, v: Tensor, centre_mm: float) -> Points:
 
 def _static_db(look: Look, window: Window, device: torch.device) -> Tensor:
     """Gain that stays with the image, dB [H, W]."""
-    u, v = _raster(window, 2, device)
-    u, v = u[::2], v[::2] + window.center_below_edge_mm
+    u, v = _raster(window, 1, device)
+    v = v + window.center_below_edge_mm
     knots = torch.tensor(look.curve, dtype=torch.float32, device=device)[None, None]
     curve = interpolate(knots, window.height, mode="linear", align_corners=True)[0, 0] - look.attenuation_db_per_mm * v
     edge = look.edge_db * (u / u.abs().max()) ** 4
@@ -151,7 +163,7 @@ def _gain_db(look: Look, gain: NDArray[np.float64], lost: NDArray[np.float64], w
     total = torch.as_tensor(gain, dtype=torch.float32, device=device)[:, None, None]
     if not any(look.lost_contact):
         return total
-    u = _raster(window, 2, device)[0][::2]
+    u = _raster(window, 1, device)[0]
     half = window.width * window.spacing_mm[0] / 2
     left, right = torch.as_tensor(lost, dtype=torch.float32, device=device).T[:, :, None, None]
     dark = torch.sigmoid((left - (u + half)) * 3) + torch.sigmoid((right - (half - u)) * 3)
@@ -169,33 +181,44 @@ def _sector(look: Look, window: Window, device: torch.device) -> Tensor:
     """1 where a convex probe sees, [H, W]; a linear one sees all."""
     if not look.sector_mm:
         return torch.ones(1, 1, device=device)
-    u, v = _raster(window, 2, device)
-    u, v = u[::2], v[::2] + window.center_below_edge_mm
+    u, v = _raster(window, 1, device)
+    v = v + window.center_below_edge_mm
     radius = torch.hypot(u[None, :], v[:, None] + look.sector_mm * 0.85)
     angle = torch.atan2(u[None, :].abs(), v[:, None] + look.sector_mm * 0.85)
     widest = float(np.arctan2(18.0, look.sector_mm * 0.85))
     return torch.sigmoid((radius - look.sector_mm) * 8) * (angle < widest)
 
 
+def draw_hand(random: Random) -> Hand:
+    """A hand; one in four tilts by 0.3 degrees a frame."""
+    return Hand.drawn(random, tilting=bool(random.random() < 0.25))
+
+
 def draw_sweep(frames: int, seed: tuple[int, ...], bank: SpeckleBank, window: Window | None = None) -> TrainingSweep:
     """One sweep of ``frames`` frames; the same seed and bank give the same sweep."""
     window = window or Window()
     random = np.random.default_rng(seed)
-    hand = Hand.drawn(random, tilting=bool(random.random() < 0.25))
-    motion = freehand_motion(frames + WARM_UP, hand, random)
+    motion = freehand_motion(frames + WARM_UP, draw_hand(random), random)
     return sweep_along(motion, bank, Look.drawn(random), random, window, "sim_" + "_".join(map(str, seed)), float(random.uniform(20, 60)))
 
 
 def sweep_along(
-    motion: NDArray[np.float64], bank: SpeckleBank, look: Look, random: Random, window: Window, name: str, frames_per_s: float
+    motion: NDArray[np.float64],
+    bank: SpeckleBank,
+    look: Look,
+    random: Random,
+    window: Window,
+    name: str,
+    frames_per_s: float,
+    over: int = 2,
 ) -> TrainingSweep:
-    """Draw the tissue and the frames along ``motion``, whose first :data:`WARM_UP` steps are not shown."""
+    """Draw the tissue and the frames along ``motion`` [n, 6], whose first :data:`WARM_UP` steps are not shown."""
     if motion[WARM_UP:, 2].mean() < 0:
         motion = motion * CANONICAL_SIGN
     chain = placed(motion, random)
     length = float(np.ptp(chain[:, 2, 3])) + 10
     tissue = Tissue(random, 2 * window.center_below_edge_mm, length, window.width * window.spacing_mm[0], bank.device)
-    windows = render(chain, tissue, bank, look, random, window)
+    windows = render(chain, tissue, bank, look, random, window, over)
     return TrainingSweep(windows, motion[WARM_UP:].astype(np.float32), window.spacing_mm, name, frames_per_s)
 
 

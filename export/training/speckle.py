@@ -84,7 +84,9 @@ class SpeckleBank:
     def _tensor(self, values: NDArray[np.float64]) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self.device)
 
-    def power(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, fresh: torch.Tensor | None = None, share: float = 0.0) -> torch.Tensor:
+    def power(
+        self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, fresh: torch.Tensor | None = None, share: float = 0.0
+    ) -> torch.Tensor:
         """Intensity, mean 1, at points [frames, ...] in mm (y: depth below the probe's face).
 
         ``share`` of the power comes from speckle that is new in every frame, found ``fresh`` int [frames] cells along and across.

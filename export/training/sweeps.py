@@ -15,6 +15,7 @@ from edge.motion.accuracy import CANONICAL_SIGN, Matrices, chain_of_steps, steps
 
 Motion = NDArray[np.float32]
 Windows = NDArray[np.uint8]
+HELD_OUT_SEED = 9_000_000  # from here on seeds belong to the sweeps that networks are judged by
 
 
 class BadTrainingSweep(SonosweepError):
@@ -55,6 +56,11 @@ class TrainingSweep:
                 "together; n windows [n, H, W] of uint8 have n - 1 motions of 6 values"
             )
 
+    @classmethod
+    def of_chain(cls, windows: Windows, chain: Matrices, window: Window, name: str, frames_per_s: float) -> TrainingSweep:
+        """From poses [n, 4, 4] of the window's centre, in canonical direction."""
+        return cls(windows, canonical(steps_of(chain)), window.spacing_mm, name, frames_per_s)
+
     def __len__(self) -> int:
         return len(self.windows)
 
@@ -74,11 +80,6 @@ def reversed_motion(motion: NDArray[np.floating]) -> Motion:
 def skipped_motion(motion: NDArray[np.floating], kept: NDArray[np.integer]) -> Motion:
     """The motion [k - 1, 6] between the frames ``kept`` [k] (rising indices) of a sweep whose every step is ``motion`` [n - 1, 6]."""
     chain = chain_of_steps(np.asarray(motion, np.float64))[kept]
-    return steps_of(chain).astype(np.float32)
-
-
-def steps_between(chain: Matrices) -> Motion:
-    """Motion float32 [n - 1, 6] of a chain [n, 4, 4] of poses of the window's centre."""
     return steps_of(chain).astype(np.float32)
 
 
