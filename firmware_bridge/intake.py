@@ -8,14 +8,15 @@ ZeroMQ bound covers: hence the allow-list, and MemoryMax in the unit.
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-from edge.bus import remove_socket_file
 from edge.config import BridgeConfig, ConfigError
 from edge.errors import SonosweepError
 from edge.messages import Buffer
@@ -33,13 +34,18 @@ class EndpointUnusable(SonosweepError):
     """The bridge cannot listen where it was told to."""
 
 
+class EndpointTaken(EndpointUnusable):
+    """Another bridge listens there."""
+
+
 class Intake:
     """Where front ends push their messages. At most ``queue_frames`` wait for each of them; then it is held back."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: BridgeConfig, *, allow_plaintext: bool = False) -> None:
         check_endpoint(config, allow_plaintext=allow_plaintext)
         self._authenticator: ThreadAuthenticator | None = None
-        self._bound = ""
+        self._lock: TextIO | None = None
+        self._file: Path | None = None  # our socket's
         self.socket = context.socket(zmq.PULL)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.setsockopt(zmq.RCVHWM, config.queue_frames)
@@ -64,10 +70,14 @@ class Intake:
             return None
 
     def close(self) -> None:
-        """Close at once."""
+        """Close at once. Our socket's file goes too (libzmq leaves it), while nobody else can have put his in its place."""
         self.socket.close(0)
-        if self._bound:
-            remove_socket_file(self._bound)
+        if self._file:
+            self._file.unlink(missing_ok=True)
+            self._file = None
+        if self._lock:
+            self._lock.close()
+            self._lock = None
         if self._authenticator:
             self._authenticator.stop()
             self._authenticator = None
@@ -85,14 +95,17 @@ class Intake:
         self.socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
 
     def _bind(self, endpoint: str) -> None:
+        path = _file_of(endpoint)
         try:
+            if path:
+                self._lock = _lock(path)
             self.socket.bind(endpoint)
-        except zmq.ZMQError as wrong:
+        except (OSError, zmq.ZMQError) as wrong:
             raise EndpointUnusable(
                 f"bridge.endpoint {endpoint} cannot be used: {wrong.strerror}; is another bridge running, does the folder exist?"
             ) from wrong
-        self._bound = endpoint
-        if path := _file_of(endpoint):
+        if path:
+            self._file = path
             path.chmod(0o660)
 
 
@@ -113,6 +126,17 @@ def check_endpoint(config: BridgeConfig, *, allow_plaintext: bool = False) -> No
 def _file_of(endpoint: str) -> Path | None:
     transport, _, address = endpoint.partition("://")
     return Path(address) if transport == "ipc" and not address.startswith("@") else None
+
+
+def _lock(path: Path) -> TextIO:
+    """Hold ``path``.lock until it is closed: libzmq puts its socket in the place of one that is there, whoever listens on that."""
+    lock = path.with_name(f"{path.name}.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise EndpointTaken(f"another bridge listens on {path}; stop it first, or set another bridge.endpoint") from None
+    return lock
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,10 +10,8 @@ import pytest
 from bridge_bench import BridgeBench
 from wire_frames import linear_frame
 
-from edge.config import BridgeConfig, ConfigError
 from edge.messages import Frame
 from edge.services import SERVICES
-from firmware_bridge.intake import EndpointUnusable, Intake, UnprotectedEndpoint, check_endpoint
 from firmware_bridge.probe import FrontEnd
 from firmware_bridge.wire import encode_frame
 
@@ -269,30 +267,3 @@ def test_a_flood_of_noise_does_not_starve_the_status(bench: BridgeBench) -> None
         bench.bridge.take([parts[0], parts[1], bytes([i % 256]) * len(parts[2])], begun)
     bench.step_until(lambda: bool(bench.faults))
     assert bench.counts["malformed"] == 2000 and len(bench.faults) == 1
-
-
-@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5555", "tcp://[::1]:5555", "tcp://localhost:5555", "ipc:///tmp/x.ipc"])
-def test_a_local_door_needs_no_keys(endpoint: str) -> None:
-    check_endpoint(BridgeConfig(endpoint=endpoint))
-
-
-@pytest.mark.parametrize("endpoint", ["tcp://*:5555", "tcp://0.0.0.0:5555", "tcp://192.168.1.2:5555", "tcp://eth0:5555", "tcp://[::]:5555"])
-def test_an_open_door_on_the_network_is_refused(endpoint: str) -> None:
-    with pytest.raises(UnprotectedEndpoint, match="server_key"):
-        check_endpoint(BridgeConfig(endpoint=endpoint))
-    check_endpoint(BridgeConfig(endpoint=endpoint), allow_plaintext=True)
-
-
-@pytest.mark.parametrize("endpoint", ["udp://127.0.0.1:5555", "5555", "ipc://", "inproc://x"])
-def test_a_transport_without_front_ends_is_refused(endpoint: str) -> None:
-    with pytest.raises(ConfigError, match="endpoint"):
-        check_endpoint(BridgeConfig(endpoint=endpoint))
-
-
-def test_a_door_that_is_taken_is_named(bench: BridgeBench) -> None:
-    endpoint = bench.open_bridge(transport="tcp")
-    with pytest.raises(EndpointUnusable, match="another bridge"):
-        bench.open_bridge(transport="tcp")
-    with pytest.raises(EndpointUnusable, match="folder"):
-        Intake(bench.context, BridgeConfig(endpoint=f"ipc://{bench.folder}/none/probe.ipc"))
-    assert endpoint == bench.endpoint
