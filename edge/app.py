@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Protocol
 
-from edge.console import say
+from edge.console import say, write
 from edge.errors import SonosweepError
 
 GROUP = "sonosweep.commands"
@@ -37,10 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     known = commands()
     if not words or words[0] in ("-h", "--help", "help"):
-        sys.stdout.write(_overview(known))
+        write(_overview(known))
         return 0 if words else 2
     if words[0] == "--version":
-        sys.stdout.write(f"sonosweep {version('sonosweep')}\n")
+        write(f"sonosweep {version('sonosweep')}\n")
         return 0
     if words[0] not in known:
         say(f"sonosweep: {words[0]!r} is not a command; there are {', '.join(known)}")
@@ -57,6 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command.run(parser.parse_args(words[1:]))
     except SonosweepError as wrong:
         say(f"sonosweep: {wrong}")
+        return 1
+    except BrokenPipeError:  # the reader of our stdout has gone, as in `sonosweep info FILE | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as wrong:
+        say(f"sonosweep: {wrong.filename or 'input or output'}: {wrong.strerror or wrong}; check the path, its rights and the free space")
         return 1
     except KeyboardInterrupt:
         return 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,6 +18,7 @@ else:
 
 DEFAULT_PATH = Path("/etc/sonosweep/edge.toml")
 Direction = Literal["+", "-", ""]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class ConfigError(SonosweepError):
@@ -32,8 +33,8 @@ class BridgeConfig(Section, frozen=True, kw_only=True):
     """[bridge]: where front ends connect. With ``server_key`` the link is CURVE-encrypted and ``allowed_keys`` is the list."""
 
     endpoint: str = "tcp://127.0.0.1:5555"
-    queue_frames: int = 16
-    largest_message_mib: int = 32
+    queue_frames: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 16
+    largest_message_mib: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
     server_key: str = ""  # file with the bridge's secret CURVE key (*.key_secret)
     allowed_keys: str = ""  # folder with the public keys (*.key) of the front ends that may connect
 
@@ -44,7 +45,7 @@ class MotionConfig(Section, frozen=True, kw_only=True):
     source: Literal["recorded", "constant", "decorrelation", "network"] = "recorded"
     model: str = ""  # bundle (folder or .zip) for source = "network"
     preset: str = ""  # JSON from `sonosweep calibrate constant` or `sonosweep calibrate decorrelation`, for that source
-    speed_mm_s: float = 10.0  # constant motion without a preset: elevational speed
+    speed_mm_s: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 10.0  # constant motion without a preset: elevational speed
     direction: Direction = ""  # "" = not verified: taken as + and said so
     backend: Literal["auto", "ort"] = "auto"
 
@@ -52,23 +53,23 @@ class MotionConfig(Section, frozen=True, kw_only=True):
 class VolumeConfig(Section, frozen=True, kw_only=True):
     """[volume]: how frames become voxels."""
 
-    spacing_mm: float = 0.5
+    spacing_mm: Annotated[float, msgspec.Meta(ge=0.01, le=10)] = 0.5
     compounding: Literal["mean", "maximum", "latest"] = "mean"
-    max_gap_mm: float = 2.0
-    memory_limit_mib: int = 4096
+    max_gap_mm: Annotated[float, msgspec.Meta(ge=0, le=100)] = 2.0
+    memory_limit_mib: Annotated[int, msgspec.Meta(ge=1)] = 4096
     fill_holes: bool = False
     backend: Literal["auto", "host", "cuda"] = "auto"
-    threads: int = 0  # 0 = all cores
+    threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0  # 0 = all cores
     save: str = ""  # folder for the volume of each finished sweep; "" = none is written
-    silent_after_s: float = 5.0  # a sweep ends when the probe is silent for so long
+    silent_after_s: Positive = 5.0  # a sweep ends when the probe is silent for so long
 
 
 class RecordConfig(Section, frozen=True, kw_only=True):
     """[record]: where sweeps are kept."""
 
     folder: str = "/var/lib/sonosweep/sweeps"
-    sync_ms: int = 200  # chunk closed and data on the disk at least so often
-    keep_free_mib: int = 512  # the recording stops with DISK_FULL before less is free
+    sync_ms: Annotated[int, msgspec.Meta(ge=10, le=10_000)] = 200  # chunk closed and data on the disk at least so often
+    keep_free_mib: Annotated[int, msgspec.Meta(ge=0)] = 512  # the recording stops with DISK_FULL before less is free
 
 
 class Config(Section, frozen=True, kw_only=True):

@@ -17,10 +17,15 @@ def say(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
+def write(text: str) -> None:
+    """Text that was asked for (help, a version) on stdout."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def result(value: Any, *, as_json: bool, text: str) -> None:
     """The command's answer on stdout: ``value`` as one JSON document, or ``text``."""
-    sys.stdout.write((msgspec.json.format(msgspec.json.encode(value), indent=2).decode() if as_json else text) + "\n")
-    sys.stdout.flush()
+    write((msgspec.json.format(msgspec.json.encode(value), indent=2).decode() if as_json else text) + "\n")
 
 
 def progress(items: Iterable[T], *, total: int | None, label: str) -> Iterator[T]:

@@ -67,5 +67,5 @@ def sole(run_dir: Path, service: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyRunning(f"{service} is already running in {run_dir}; stop it first or use another run_dir") from None
+            raise AlreadyRunning(f"{service.lstrip('.')} is already running in {run_dir}; stop it first or use another folder") from None
         yield

@@ -5,13 +5,16 @@ The demo and the tests use it. On a device systemd does this work.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -41,6 +44,35 @@ def as_toml(config: Config) -> str:
     for name, table in tables.items():
         lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
+
+
+def die_with_parent() -> None:
+    """For a child process: SIGTERM comes when its parent is gone, however it went (prctl PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that what it opened is closed."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C must not keep the other processes from being stopped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class LocalDevice:
@@ -79,7 +111,9 @@ class LocalDevice:
         words = shlex.split(SERVICES[name].command)[1:]
         command = [sys.executable, "-m", "edge", *words, "--config", str(self.run_dir / "edge.toml")]
         with (self.run_dir / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+            self.processes[name] = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent
+            )
 
     def wait_for(self, names: set[str], timeout_s: float = START_S) -> None:
         """Until each of ``names`` has said its status; ``ServiceFailed`` where one does not."""
@@ -124,6 +158,10 @@ class LocalDevice:
 
     def stop(self) -> None:
         """SIGTERM to all in the order of the frames' way, so that each can finish what reached it; kill what hangs."""
+        with _undisturbed():
+            self._stop()
+
+    def _stop(self) -> None:
         for name in self._names:
             process = self.processes.get(name)
             if process is None or process.poll() is not None:

@@ -102,6 +102,9 @@ class Frame(Message, frozen=True, kw_only=True):
     and white. ``timestamp_ns`` is the probe's clock; ``received_ns`` is CLOCK_MONOTONIC at the bridge, and
     ``clock_offset_ns`` the bridge's estimate of received minus probe time without transport delay. ``image_to_reference`` is
     the tracked pose (row-major 4x4, pixel indices of the MF image to millimetres) where the probe has a tracker.
+
+    A pose that was estimated and not tracked says so: ``pose_source`` names what estimated it (``constant``, ``network: NAME``),
+    ``pose_direction`` and ``pose_direction_source`` the direction it was given; all three are empty for a tracker's pose.
     """
 
     topic: ClassVar[str] = "frame"
@@ -118,15 +121,36 @@ class Frame(Message, frozen=True, kw_only=True):
     sample_range: tuple[float, float] = (0.0, 255.0)
     pose_status: PoseStatus = "missing"
     image_to_reference: tuple[float, ...] | None = None
+    pose_source: str = ""
+    pose_direction: str = ""
+    pose_direction_source: str = ""
     extras: Extras = Extras()
     pixels: NDArray[Any]
 
     @property
     def pose(self) -> Transform | None:
-        """The tracked ImageToReference, or None where there is none that holds."""
+        """ImageToReference (estimated, where ``pose_source`` says so), or None where there is none that holds."""
         if self.pose_status != "ok" or self.image_to_reference is None:
             return None
         return Transform("Image", "Reference", np.reshape(self.image_to_reference, (4, 4)))
+
+    @property
+    def pose_origin(self) -> tuple[str, str, str]:
+        """(pose_source, pose_direction, pose_direction_source)."""
+        return self.pose_source, self.pose_direction, self.pose_direction_source
+
+    def check(self) -> None:
+        """``MalformedMessage`` (or ``BadGeometry``) where a frame from a file contradicts itself. The wire has stricter rules."""
+        self.geometry.check()
+        if self.pixels.shape != (self.geometry.height, self.geometry.width) or self.pixels.dtype.str not in SAMPLE_TYPES.values():
+            raise MalformedMessage(f"frame {self.sequence}: {self.pixels.dtype} {self.pixels.shape} are not the pixels of {self.geometry}")
+        black, white = self.sample_range
+        if not 0 <= black < white <= np.iinfo(self.pixels.dtype).max:
+            raise MalformedMessage(
+                f"frame {self.sequence}: black and white must rise within the range of {self.pixels.dtype}, got {self.sample_range}"
+            )
+        if self.image_to_reference is not None and len(self.image_to_reference) != 16:
+            raise MalformedMessage(f"frame {self.sequence}: a pose has 16 numbers, got {len(self.image_to_reference)}")
 
     @property
     def sweep_key(self) -> tuple[int, int]:
@@ -186,6 +210,9 @@ class SweepEnded(Message, frozen=True, kw_only=True):
     placed: int = 0
     lost: int = 0
     files: tuple[str, ...] = ()
+    motion: str = ""
+    direction: str = ""
+    direction_source: str = ""
 
 
 class FaultRaised(Message, frozen=True, kw_only=True):

@@ -9,14 +9,16 @@ from pathlib import Path
 import zmq
 
 from edge.bus import Subscriber, ipc
-from edge.messages import FaultRaised, Message, Status
+from edge.messages import FaultRaised, Frame, Message, Status
 from edge.services import GONE_AFTER_S, SERVICES
 
 
 class Peers:
-    """The other services of this device, seen from ``me``. A service is alive from its first status until it is silent too long.
+    """The other services of this device, seen from ``me``, which hears what the service table says.
 
-    >>> peers = Peers(context, run_dir, me="record", names=("bridge", "run"))      # doctest: +SKIP
+    A service is alive from its first status until it is silent too long.
+
+    >>> peers = Peers(context, run_dir, me="record")      # doctest: +SKIP
     """
 
     def __init__(
@@ -24,14 +26,14 @@ class Peers:
         context: zmq.Context[zmq.Socket[bytes]],
         run_dir: Path,
         me: str,
-        names: Iterable[str],
-        also: tuple[type[Message], ...] = (),
+        names: Iterable[str] = (),
     ) -> None:
         self._me = me
-        self._subscribers = {name: Subscriber(context, ipc(run_dir, name), (Status, *also)) for name in names}
+        heard = tuple(kind for kind in SERVICES[me].hears if kind is not Frame)  # frames have queues of their own
+        self._subscribers = {name: Subscriber(context, ipc(run_dir, name), heard) for name in names or SERVICES.keys() - {me}}
         self._heard: dict[str, float] = {}
         self._gone: set[str] = set()
-        self.said: list[Message] = []  # messages of the types in ``also``, oldest first; the owner takes them out
+        self.said: list[Message] = []  # what the table lets ``me`` hear beside status, oldest first; the owner takes it out
 
     def check(self) -> list[FaultRaised]:
         """Hear what waits; answer one fault for each service that has fallen silent since the last call."""

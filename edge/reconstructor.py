@@ -9,68 +9,43 @@ The live service, the offline command, replay and every test drive this class, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.compounding import CHANNELS as CHANNEL_NAMES
-from edge.compounding import MEASURED, BadPose, Compounder, VolumeFull
-from edge.compounding.scan_conversion import BadSector, ScanTable, Sector
+from edge.compounding import FILLED, MEASURED, BadPose, Compounder, VolumeFull
+from edge.compounding.scan_conversion import BadSector
 from edge.config import Direction
 from edge.faults import FAULTS, Effect
 from edge.files.volumes import Volume
-from edge.messages import Bricks, FaultRaised, Frame, Geometry, Message, Pose, SweepEnded
+from edge.messages import Bricks, FaultRaised, Frame, Message, Pose, SweepEnded
 from edge.motion import MotionFailed, MotionSource, Step
-from edge.transform import Transform, image_to_center, image_to_face, interpolated
+from edge.placement import between, impossible_jump, on_face, pose_of
+from edge.sweep_state import Counts, Stream, SweepState, scan_table
+from edge.transform import Transform
 
 MAX_BRIDGED_FRAMES = 3  # speckle is decorrelated by then, and a relative pose chain is broken for good
+MAX_WAITING_FRAMES = 64  # photoacoustic ones, for the next B-mode frame
+FILLED_BRICKS_PER_MESSAGE = 2048
 CHANNEL_OF = {"bmode": 0, "photoacoustic": 1}
-
-
-@dataclass
-class Counts:
-    """What became of the frames of one sweep."""
-
-    frames: int = 0
-    placed: int = 0
-    lost: int = 0
-    unplaced: int = 0  # no pose, or one that was refused
-    ignored: int = 0  # repeated, or after the sweep had ended
-
-
-@dataclass
-class _Stream:
-    """What must be remembered of one modality."""
-
-    geometry: Geometry
-    table: ScanTable | None
-    unbroken: bool = False  # the frame before this one was placed, and none was lost since
-
-
-@dataclass
-class _Sweep:
-    key: tuple[int, int]
-    epoch: int
-    last_sequence: int = -1
-    ended: bool = False
-    counts: Counts = field(default_factory=Counts)
-    streams: dict[str, _Stream] = field(default_factory=dict)
-    pose: Transform | None = None  # ImageToReference of the last B-mode frame that has one
-    pose_ns: int = 0
-    lost_since_pose: int = 0
-    waiting: list[tuple[Frame, NDArray[np.uint8]]] = field(default_factory=list)  # photoacoustic, until the next B-mode pose
-    posed: bool = True  # the last B-mode frame had a pose: the fault is told once per gap
 
 
 class Reconstructor:
     """Frames of one sweep after another in, messages out. Owns neither ``motion`` nor ``compounder``; one thread.
 
-    ``say_bricks`` False leaves the changed bricks unsaid: nobody watches an offline reconstruction.
+    ``say_bricks`` False leaves the changed bricks unsaid: nobody watches an offline reconstruction. ``epoch`` is that of the
+    volume before the first: a process that starts again must not repeat one that clients have heard.
     """
 
     def __init__(
-        self, motion: MotionSource, compounder: Compounder, *, direction: Direction = "", fill_holes: bool = False, say_bricks: bool = True
+        self,
+        motion: MotionSource,
+        compounder: Compounder,
+        *,
+        direction: Direction = "",
+        fill_holes: bool = False,
+        say_bricks: bool = True,
+        epoch: int = 0,
     ) -> None:
         self.motion = motion
         self.compounder = compounder
@@ -78,8 +53,8 @@ class Reconstructor:
         self.direction_source = ("preset" if direction else "unverified") if motion.relative else "tracked"
         self._fill_holes = fill_holes
         self._say_bricks = say_bricks
-        self._sweep: _Sweep | None = None
-        self._epoch = 0
+        self._sweep: SweepState | None = None
+        self._epoch = epoch
 
     @property
     def counts(self) -> Counts:
@@ -90,6 +65,11 @@ class Reconstructor:
     def sweeping(self) -> bool:
         """A sweep is open."""
         return self._sweep is not None and not self._sweep.ended
+
+    @property
+    def ended(self) -> str:
+        """Why the last sweep ended: ``last``, ``stopped`` or a fault's name; ``not yet`` while it runs."""
+        return self._sweep.reason if self._sweep and self._sweep.ended else "not yet"
 
     def feed(self, frame: Frame) -> list[Message]:
         """Take one frame; answer with what there is to say about it, in order."""
@@ -125,9 +105,8 @@ class Reconstructor:
             said += self._without_pose(sweep, frame)
         sweep.waiting.clear()
         if self._fill_holes:
-            for channel in range(len(CHANNEL_NAMES)):
-                self.compounder.fill_holes(channel)
-        sweep.ended = True
+            said += self._fill(sweep)
+        sweep.ended, sweep.reason = True, reason
         counts = sweep.counts
         ended = SweepEnded(
             service="run",
@@ -137,6 +116,9 @@ class Reconstructor:
             frames=counts.frames,
             placed=counts.placed,
             lost=counts.lost,
+            motion=self.motion.name,
+            direction=self.direction,
+            direction_source=self.direction_source,
         )
         return [*said, ended]
 
@@ -150,6 +132,7 @@ class Reconstructor:
             "frames_placed": str(self.counts.placed),
             "frames_lost": str(self.counts.lost),
             "compounding": self.compounder.settings.compounding,
+            "ended": self.ended,
         }
         found = {}
         for channel, name in enumerate(CHANNEL_NAMES):
@@ -168,7 +151,7 @@ class Reconstructor:
             said += self.finish("PROBE_RESTARTED" if frame.boot_id != self._sweep.key[0] else "next")
         self._epoch += 1
         self.compounder.reset()
-        self._sweep = _Sweep(frame.sweep_key, self._epoch)
+        self._sweep = SweepState(frame.sweep_key, self._epoch)
         if frame.sequence > 0:
             self._sweep.last_sequence = frame.sequence - 1
             self._sweep.counts.lost = frame.sequence
@@ -177,10 +160,10 @@ class Reconstructor:
             said.append(self._fault(frame, "DIRECTION_UNVERIFIED", f"taken as {self.direction}"))
         return said
 
-    def _account(self, sweep: _Sweep, frame: Frame, lost: int) -> list[Message]:
+    def _account(self, sweep: SweepState, frame: Frame, lost: int) -> list[Message]:
         """Continuity and geometry; answers the faults."""
         said: list[Message] = []
-        sweep.last_sequence = frame.sequence
+        sweep.last_sequence, sweep.last_frame = frame.sequence, frame
         sweep.counts.lost += lost
         sweep.lost_since_pose += lost
         if lost:
@@ -192,39 +175,39 @@ class Reconstructor:
         stream_before = sweep.streams.get(frame.modality)
         if stream_before is None:
             try:
-                sweep.streams[frame.modality] = _Stream(frame.geometry, scan_table(frame.geometry))
+                sweep.streams[frame.modality] = Stream(frame.geometry, scan_table(frame.geometry))
             except BadSector as wrong:
                 return [*said, *self._break(frame, "GEOMETRY_REFUSED", str(wrong))]
         elif stream_before.geometry != frame.geometry:
             return [*said, *self._break(frame, "GEOMETRY_CHANGED", f"at frame {frame.sequence}")]
         return said
 
-    def _place(self, sweep: _Sweep, frame: Frame) -> list[Message]:
+    def _place(self, sweep: SweepState, frame: Frame) -> list[Message]:
         image = self._image(sweep, frame)
         if frame.modality == "photoacoustic" and self.motion.relative:
             sweep.waiting.append((frame, image))
-            return []
+            return self._without_pose(sweep, sweep.waiting.popleft()[0]) if len(sweep.waiting) > MAX_WAITING_FRAMES else []
         first = frame.modality == "bmode" and sweep.pose is None
         try:
             step = self.motion.start(frame, image) if first else self.motion.step(frame, image, 1 + sweep.lost_since_pose)
         except MotionFailed as wrong:
             return self._break(frame, "NETWORK_FAILED", str(wrong))
-        pose = self._pose(sweep, frame, image, step)
+        pose = pose_of(sweep, frame, image, step)
         if pose is None:
             return self._without_pose(sweep, frame)
         said: list[Message] = []
         if frame.modality == "bmode":
             for waiting, pixels in sweep.waiting:
-                at = self._between(sweep, waiting.timestamp_ns, pose, frame.timestamp_ns)
-                said += self._put(sweep, waiting, pixels, self._on_face(at, waiting, pixels, frame.geometry, image), Step())
+                at = between(sweep, waiting.timestamp_ns, pose, frame.timestamp_ns)
+                said += self._put(sweep, waiting, pixels, on_face(at, waiting, pixels, frame.geometry, image), Step())
             sweep.waiting.clear()
             said += self._put(sweep, frame, image, pose, step, sweep.lost_since_pose)
-            sweep.pose, sweep.pose_ns, sweep.posed = pose, frame.timestamp_ns, True
+            sweep.pose, sweep.pose_ns = pose, frame.timestamp_ns
             sweep.lost_since_pose = 0
             return said
         return self._put(sweep, frame, image, pose, step)
 
-    def _image(self, sweep: _Sweep, frame: Frame) -> NDArray[np.uint8]:
+    def _image(self, sweep: SweepState, frame: Frame) -> NDArray[np.uint8]:
         """8-bit grey of the frame, scan-converted where it is convex."""
         pixels = frame.pixels
         black, white = frame.sample_range
@@ -234,52 +217,31 @@ class Reconstructor:
         table = sweep.streams[frame.modality].table
         return pixels if table is None else self.compounder.remap(pixels, table.index, table.fraction_lateral, table.fraction_axial)
 
-    def _pose(self, sweep: _Sweep, frame: Frame, image: NDArray[np.uint8], step: Step) -> Transform | None:
-        if step.image_to_reference is not None or step.center_to_previous is None:
-            return step.image_to_reference
-        if sweep.pose is None:
-            return None
-        to_center = image_to_center(image.shape[1], image.shape[0], frame.geometry.spacing_mm)
-        previous = sweep.pose @ to_center.inverse()  # CenterToReference of the frame before
-        return Transform("PreviousCenter", "Reference", previous.matrix) @ step.center_to_previous @ to_center
-
-    @staticmethod
-    def _between(sweep: _Sweep, at_ns: int, pose: Transform, pose_ns: int) -> Transform:
-        """ImageToReference of a B-mode image at ``at_ns``, between the last one's pose and ``pose``."""
-        span = pose_ns - sweep.pose_ns
-        if sweep.pose is None or span <= 0:
-            return pose
-        return interpolated(sweep.pose, pose, min(max((at_ns - sweep.pose_ns) / span, 0.0), 1.0))
-
-    @staticmethod
-    def _on_face(at: Transform, frame: Frame, image: NDArray[np.uint8], bmode: Geometry, bmode_image: NDArray[np.uint8]) -> Transform:
-        """``at`` of the B-mode image as the pose of another image from the same transducer face."""
-        if frame.geometry == bmode:
-            return at
-        face_to_bmode = image_to_face(bmode_image.shape[1], bmode.spacing_mm).inverse()
-        return at @ face_to_bmode @ image_to_face(image.shape[1], frame.geometry.spacing_mm)
-
-    def _without_pose(self, sweep: _Sweep, frame: Frame) -> list[Message]:
+    def _without_pose(self, sweep: SweepState, frame: Frame, name: str = "POSE_MISSING", detail: str = "") -> list[Message]:
+        """A frame that is not placed is counted; the fault is told once until the next one that is."""
         sweep.counts.unplaced += 1
         sweep.streams[frame.modality].unbroken = False
         if not sweep.posed:
             return []
         sweep.posed = False
-        return [self._fault(frame, "POSE_MISSING", f"frame {frame.sequence}: pose {frame.pose_status}")]
+        return [self._fault(frame, name, detail or f"frame {frame.sequence}: pose {frame.pose_status}")]
 
-    def _put(self, sweep: _Sweep, frame: Frame, image: NDArray[np.uint8], pose: Transform, step: Step, bridged: int = 0) -> list[Message]:
+    def _put(
+        self, sweep: SweepState, frame: Frame, image: NDArray[np.uint8], pose: Transform, step: Step, bridged: int = 0
+    ) -> list[Message]:
         stream, channel = sweep.streams[frame.modality], CHANNEL_OF[frame.modality]
         valid = stream.table.valid if stream.table else None
+        if jump := impossible_jump(sweep, frame, pose):
+            return self._without_pose(sweep, frame, "POSE_REFUSED", jump)
         try:
             slots = self.compounder.place(image, pose.matrix, channel=channel, valid=valid, bridge=stream.unbroken)
         except BadPose as wrong:
-            sweep.counts.unplaced += 1
-            stream.unbroken = False
-            return [self._fault(frame, "POSE_REFUSED", str(wrong))]
+            return self._without_pose(sweep, frame, "POSE_REFUSED", str(wrong))
         except VolumeFull as wrong:
             return self._break(frame, "VOLUME_FULL", str(wrong))
         stream.unbroken = True
         sweep.counts.placed += 1
+        sweep.placed_at_mm, sweep.placed_ns, sweep.posed = pose.matrix[:3, 3], frame.timestamp_ns, True
         at = Pose(
             boot_id=frame.boot_id,
             sweep=frame.sweep,
@@ -291,10 +253,11 @@ class Reconstructor:
             uncertainty=step.uncertainty,
             bridged=bridged,
         )
-        if not self._say_bricks:
-            return [at]
+        return [at, self._bricks(sweep, frame, slots, channel)] if self._say_bricks else [at]
+
+    def _bricks(self, sweep: SweepState, frame: Frame, slots: NDArray[np.int32], channel: int) -> Bricks:
         coords, intensity, state = self.compounder.bricks(slots, channel)
-        bricks = Bricks(
+        return Bricks(
             boot_id=frame.boot_id,
             sweep=frame.sweep,
             sequence=frame.sequence,
@@ -307,7 +270,19 @@ class Reconstructor:
             intensity=intensity,
             state=state,
         )
-        return [at, bricks]
+
+    def _fill(self, sweep: SweepState) -> list[Message]:
+        """Fill holes in all channels; clients hear of every brick that holds a filled voxel."""
+        said: list[Message] = []
+        for channel in range(len(CHANNEL_NAMES)):
+            filled = self.compounder.fill_holes(channel)
+            slots = self.compounder.slots(channel) if filled and self._say_bricks and sweep.last_frame else np.zeros(0, np.int32)
+            for first in range(0, len(slots), FILLED_BRICKS_PER_MESSAGE):
+                some = slots[first : first + FILLED_BRICKS_PER_MESSAGE]
+                changed = some[(self.compounder.bricks(some, channel).state == FILLED).any(axis=(1, 2, 3))]
+                if len(changed) and sweep.last_frame:
+                    said.append(self._bricks(sweep, sweep.last_frame, changed, channel))
+        return said
 
     def _break(self, frame: Frame, name: str, detail: str) -> list[Message]:
         """Raise a fault; where the table says that it breaks the sweep, end it."""
@@ -319,24 +294,3 @@ class Reconstructor:
     @staticmethod
     def _fault(frame: Frame, name: str, detail: str) -> FaultRaised:
         return FaultRaised(service="run", name=name, detail=detail, boot_id=frame.boot_id, sweep=frame.sweep, sequence=frame.sequence)
-
-
-def scan_table(geometry: Geometry) -> ScanTable | None:
-    """The look-up of a convex geometry's scan conversion; None for a linear one. Raises BadSector."""
-    if geometry.kind == "linear":
-        return None
-    sector = Sector(
-        beams=geometry.width,
-        samples=geometry.height,
-        radius_start_mm=geometry.radius_start_mm,
-        radius_stop_mm=geometry.radius_stop_mm,
-        angle_start_deg=geometry.angle_start_deg,
-        angle_stop_deg=geometry.angle_stop_deg,
-    )
-    return ScanTable(sector, geometry.spacing_mm[0])
-
-
-def placed_size(geometry: Geometry) -> tuple[int, int]:
-    """(columns, rows) of the image that is placed: a convex one after scan conversion. Raises BadSector."""
-    table = scan_table(geometry)
-    return (geometry.width, geometry.height) if table is None else (table.valid.shape[1], table.valid.shape[0])

@@ -54,7 +54,7 @@ class RecordService:
         self._recovering: Future[tuple[list[Recovered], list[str]]] | None = self._recoverer.submit(recover_all, cut) if cut else None
         self._intake = FrameIntake(context, ipc(run_dir, "frames.record"))
         self._publisher = Publisher(context, ipc(run_dir, "record"))
-        self._peers = Peers(context, run_dir, "record", ("bridge", "run"), also=(FaultRaised,))
+        self._peers = Peers(context, run_dir, "record")
         self._latencies = Latencies()
         self._recording: _Recording | None = None
         self._refused: tuple[int, int] | None = None  # the sweep whose recording the storage stopped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ import zmq
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.config import Config
 from edge.console import say
+from edge.errors import SonosweepError
 from edge.faults import FAULTS
 from edge.latency import Latencies
 from edge.messages import FaultRaised, Frame, MalformedMessage, Message, Status, SweepEnded
@@ -32,10 +34,10 @@ class RunService:
         self._reconstructor = reconstructor
         self._intake = FrameIntake(context, ipc(run_dir, "frames.run"))
         self._publisher = Publisher(context, ipc(run_dir, "run"))
-        self._peers = Peers(context, run_dir, "run", ("bridge", "record"))
+        self._peers = Peers(context, run_dir, "run")
         self._latencies = Latencies()
         self._saver = ThreadPoolExecutor(1, "save")
-        self._saving: list[tuple[SweepEnded, Future[tuple[str, ...]]]] = []
+        self._saving: list[tuple[Path, SweepEnded, Future[tuple[str, ...]]]] = []
         self._told = 0.0
         self._heard = time.monotonic()
 
@@ -112,16 +114,26 @@ class RunService:
 
     def _save(self, ended: SweepEnded) -> None:
         """Write the volumes in the background: their voxels are copied now, so that the next sweep may begin."""
-        path = Path(self._config.volume.save) / f"sweep_{ended.boot_id:016x}_{ended.sweep:04d}.nrrd"
-        self._saving.append((ended, self._saver.submit(save_volumes, path, self._reconstructor.volumes())))
+        try:
+            volumes = self._reconstructor.volumes()
+        except (SonosweepError, MemoryError) as wrong:
+            self._not_saved(ended, wrong)
+            return
+        folder, stem = Path(self._config.volume.save), f"sweep_{ended.boot_id:016x}_{ended.sweep:04d}"
+        taken = {item[0] for item in self._saving}
+        path = next(p for n in count() if not (p := folder / f"{stem}_{n}.nrrd").exists() and p not in taken)  # a part after a restart
+        self._saving.append((path, ended, self._saver.submit(save_volumes, path, volumes)))
 
     def _finish_saving(self) -> None:
-        for item in [item for item in self._saving if item[1].done()]:
+        for item in [item for item in self._saving if item[2].done()]:
             self._saving.remove(item)
-            ended, work = item
+            _, ended, work = item
             try:
                 self._publish(msgspec.structs.replace(ended, files=work.result()))
-            except OSError as wrong:
-                fault = FaultRaised(service="run", name="VOLUME_NOT_SAVED", detail=str(wrong), boot_id=ended.boot_id, sweep=ended.sweep)
-                self._publish(fault)
-                self._publish(ended)
+            except (SonosweepError, OSError, MemoryError) as wrong:
+                self._not_saved(ended, wrong)
+
+    def _not_saved(self, ended: SweepEnded, wrong: Exception) -> None:
+        detail = str(wrong) or type(wrong).__name__
+        self._publish(FaultRaised(service="run", name="VOLUME_NOT_SAVED", detail=detail, boot_id=ended.boot_id, sweep=ended.sweep))
+        self._publish(ended)

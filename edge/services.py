@@ -19,9 +19,9 @@ class Service(NamedTuple):
 
 
 SERVICES = {
-    "bridge": Service("sonosweep bridge", (Status, FaultRaised), (Frame, Status, FaultRaised), "BRIDGE_GONE"),
+    "bridge": Service("sonosweep bridge", (Status,), (Frame, Status, FaultRaised), "BRIDGE_GONE"),
     "run": Service("sonosweep run", (Frame, Status), (Pose, Bricks, SweepEnded, Status, FaultRaised), "RECONSTRUCTOR_GONE", 32, 250),
-    "record": Service("sonosweep record", (Frame, Status), (SweepEnded, Status, FaultRaised), "RECORDER_GONE", 256, 0),
+    "record": Service("sonosweep record", (Frame, Status, FaultRaised), (SweepEnded, Status, FaultRaised), "RECORDER_GONE", 256, 0),
 }
 CLIENTS_HEAR = (Pose, Bricks, SweepEnded, Status, FaultRaised)  # the demo, and the tablet gateway when it comes
 STATUS_PERIOD_S = 0.2

@@ -158,7 +158,7 @@ def test_sigterm_in_the_middle_of_a_sweep_keeps_what_was_done(sweep, config):
         assert {process.returncode for process in device.processes.values()} == {0}
     assert list((Path(config.volume.save)).glob("*.nrrd"))
     assert len(frames_in(config.record.folder)) > 20
-    assert not list(Path(config.run_dir).glob("*.sock"))
+    assert not list(Path(config.run_dir).glob("*.ipc"))
 
 
 def run_demo(arguments, **options):

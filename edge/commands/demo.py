@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from tqdm import tqdm
 
 from edge.commands.options import add_json
-from edge.compounding import VolumeSettings, open_compounder
 from edge.config import BridgeConfig, Config, Direction, MotionConfig, RecordConfig, VolumeConfig
 from edge.console import progress, result, say
+from edge.daemon import sole
 from edge.errors import SonosweepError
 from edge.faults import FAULTS
-from edge.files import SweepFile, open_sweep, write_sweep
+from edge.files import open_sweep, write_sweep
 from edge.files.volumes import read_volume
 from edge.latency import Latencies
-from edge.local_device import LocalDevice
-from edge.messages import Bricks, FaultRaised, Frame, Geometry, Pose, Status, SweepEnded
+from edge.local_device import LocalDevice, die_with_parent, ended_by_sigterm
+from edge.messages import Bricks, FaultRaised, Pose, Status, SweepEnded
+from edge.motion import SOURCES
 from edge.picture import draw
-from edge.reconstructor import placed_size, scan_table
+from edge.placed_images import as_images
 from edge.services import SERVICES
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
+from edge.sweep_state import placed_size
 from edge.transform import Transform
 
 SUMMARY = "probe, bridge, reconstruction and recording on this machine; ends with files for 3D Slicer"
@@ -65,8 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
     parser.add_argument("--out", type=Path, default=Path("demo-out"), metavar="DIR", help="folder for the files (%(default)s)")
     parser.add_argument("--rate", default="1", help="1 = the sweep's own rate, 2 = twice as fast ..., max (%(default)s)")
-    parser.add_argument("--motion", choices=("recorded", "constant", "network"), default="recorded")
+    parser.add_argument("--motion", choices=tuple(SOURCES), default="recorded", help="where poses come from (%(default)s)")
     parser.add_argument("--model", default="", metavar="BUNDLE", help="model bundle for --motion network")
+    parser.add_argument("--preset", default="", metavar="JSON", help="from `sonosweep calibrate`: of constant, or of decorrelation")
+    parser.add_argument("--speed-mm-s", type=float, default=MotionConfig().speed_mm_s, help="for --motion constant (%(default)s)")
+    parser.add_argument("--compounding", choices=("mean", "maximum", "latest"), default=VolumeConfig().compounding)
+    parser.add_argument("--fill-holes", action="store_true", help="fill small holes at the end; filled voxels are flagged")
     parser.add_argument("--direction", choices=("+", "-"), default="", help="sweep direction, for constant and network")
     parser.add_argument("--spacing-mm", type=float, default=VolumeConfig().spacing_mm, help="voxel size (%(default)s)")
     parser.add_argument("--backend", choices=("auto", "host", "cuda"), default="auto")
@@ -74,9 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Play, watch, write, report."""
+    """Play, watch, write, report. 0 only where the sweep came to its end, was recorded whole, and left a volume."""
     out: Path = options.out
-    out.mkdir(parents=True, exist_ok=True)
+    with sole(out, ".demo"), ended_by_sigterm():
+        return _run(options, out)
+
+
+def _run(options: argparse.Namespace, out: Path) -> int:
     sweep = options.sweep or _simulated(out, options.photoacoustic)
     total = open_sweep(sweep, plus_config=options.plus_config).frame_count
     run_dir = Path(tempfile.mkdtemp(prefix="sonosweep-"))
@@ -86,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
         with LocalDevice(config) as device:
             say(f"backend: {device.status['run'].backend}")
             trace = run_dir / "trace.json"
-            with subprocess.Popen(_probe(options, sweep, config, trace), stdin=subprocess.DEVNULL) as probe:
+            with subprocess.Popen(_probe(options, sweep, config, trace), stdin=subprocess.DEVNULL, preexec_fn=die_with_parent) as probe:
                 try:
                     heard = _watch(device, probe, total)
                 finally:
@@ -100,7 +109,8 @@ def run(options: argparse.Namespace) -> int:
     report.write_text(json.dumps(answer, indent=2) + "\n")
     answer["files"].append(str(report))
     result(answer, as_json=options.json, text=_text(answer))
-    return 0
+    complete = heard.ended["run"].reason == heard.ended["record"].reason == "last" and heard.ended["run"].files
+    return 0 if complete else 1
 
 
 def _simulated(out: Path, photoacoustic: bool) -> Path:
@@ -116,8 +126,20 @@ def _config(options: argparse.Namespace, run_dir: Path, out: Path) -> Config:
     return Config(
         run_dir=str(run_dir),
         bridge=BridgeConfig(endpoint=f"ipc://{run_dir}/probe.ipc"),
-        motion=MotionConfig(source=options.motion, model=str(Path(options.model).absolute()) if options.model else "", direction=direction),
-        volume=VolumeConfig(spacing_mm=options.spacing_mm, backend=options.backend, save=str((out / "volumes").absolute())),
+        motion=MotionConfig(
+            source=options.motion,
+            model=str(Path(options.model).absolute()) if options.model else "",
+            preset=str(Path(options.preset).absolute()) if options.preset else "",
+            speed_mm_s=options.speed_mm_s,
+            direction=direction,
+        ),
+        volume=VolumeConfig(
+            spacing_mm=options.spacing_mm,
+            compounding=options.compounding,
+            fill_holes=options.fill_holes,
+            backend=options.backend,
+            save=str(run_dir / "volumes"),
+        ),
         record=RecordConfig(folder=str((out / "recordings").absolute())),
     )
 
@@ -175,6 +197,9 @@ def _report(heard: Heard, device: LocalDevice, sent_ns: dict[str, int]) -> dict[
             "recorded": heard.ended["record"].frames,
         },
         "sweep_ended": ended.reason,
+        "motion": ended.motion,
+        "direction": ended.direction,
+        "direction_source": ended.direction_source,
         "backend": run_status.backend,
         "latency_ms": latency,
         "faults": dict(sum((Counter(status.faults) for status in device.status.values()), Counter())),
@@ -185,51 +210,40 @@ def _report(heard: Heard, device: LocalDevice, sent_ns: dict[str, int]) -> dict[
 
 def _files(options: argparse.Namespace, sweep: Path, heard: Heard, out: Path) -> list[str]:
     """Name the volumes, export the recording as a PLUS sequence with the poses as placed, draw the picture."""
-    stem = sweep.name.split(".")[0]
-    written = []
-    for path in map(Path, heard.ended["run"].files):
-        target = out / path.name.replace(_key(heard.ended["run"]), stem)
-        os.replace(path, target)
-        written.append(target)
-    shutil.rmtree(out / "volumes", ignore_errors=True)
+    stem, ended = sweep.name.split(".")[0], heard.ended["run"]
+    written = [Path(shutil.move(path, out / re.sub(r"^sweep_[0-9a-f]+_\d+_\d+", stem, Path(path).name))) for path in ended.files]
     volumes = {volume.metadata["channel"]: volume for volume in (read_volume(path) for path in written if "-state" not in path.name)}
     size = (0, 0)
     for path in map(Path, heard.ended["record"].files):
+        written.append(path)
         recording = open_sweep(path)
         size = placed_size(recording.geometry)
-        exported = out / f"{stem}-recorded.igs.mha"
-        write_sweep(exported, as_placed(recording), poses=heard.poses)
-        written += [path, exported]
+        images = (frame for frame in as_images(recording.frames()) if frame.modality == "bmode")
+        if first := next(images, None):
+            written.append(out / f"{stem}-recorded.igs.mha")
+            write_sweep(
+                written[-1],
+                chain([first], images),
+                poses=heard.poses,
+                pose_source="" if ended.direction_source == "tracked" else ended.motion,
+            )
     if volumes:
-        picture = out / f"{stem}.png"
+        written.append(out / f"{stem}.png")
         poses = [heard.poses[sequence] for sequence in sorted(heard.poses)]
-        draw(picture, volumes, poses, size, f"{sweep.name}   motion: {options.motion}   live")
-        written.append(picture)
+        draw(
+            written[-1],
+            volumes,
+            poses,
+            size,
+            f"{sweep.name}   motion: {ended.motion}, direction: {ended.direction} ({ended.direction_source})",
+        )
     return [str(path) for path in written]
-
-
-def as_placed(recording: SweepFile) -> Iterator[Frame]:
-    """The B-mode images of a recording as they were placed: convex ones scan-converted, which is what PLUS sequences hold."""
-    table = scan_table(recording.geometry)
-    with open_compounder("host", VolumeSettings(), 1) as compounder:
-        for frame in recording.frames():
-            if frame.modality != "bmode":
-                continue
-            if table is None:
-                yield frame
-                continue
-            pixels = compounder.remap(frame.pixels, table.index, table.fraction_lateral, table.fraction_axial)
-            geometry = Geometry(width=pixels.shape[1], height=pixels.shape[0], spacing_mm=frame.geometry.spacing_mm)
-            yield msgspec.structs.replace(frame, pixels=pixels, geometry=geometry)
-
-
-def _key(ended: SweepEnded) -> str:
-    return f"sweep_{ended.boot_id:016x}_{ended.sweep:04d}"
 
 
 def _text(answer: dict[str, Any]) -> str:
     frames, latency = answer["frames"], answer["latency_ms"]
     lines = [f"frames     {', '.join(f'{count} {what}' for what, count in frames.items())}", f"backend    {answer['backend']}"]
+    lines.append(f"direction  {answer['direction']} ({answer['direction_source']}), motion {answer['motion']}")
     lines += [f"latency    {stage}: p50 {ms['p50']:.1f}, p99 {ms['p99']:.1f}, max {ms['max']:.1f} ms" for stage, ms in latency.items()]
     lines += [f"fault      {name} x {count}" for name, count in answer["faults"].items()]
     lines += [f"wrote      {path}" for path in answer["files"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,22 +12,29 @@ from typing import Any, get_args
 
 import numpy as np
 
-from edge.commands.options import add_json
+from edge.commands.options import add_json, check_outputs
 from edge.commands.run import open_reconstructor
-from edge.compounding import MEASURED
+from edge.compounding import CHANNELS, MEASURED, VoxelCounts
 from edge.config import Config, Direction, MotionConfig, VolumeConfig
 from edge.console import progress, result, say, table
+from edge.errors import SonosweepError
 from edge.evaluation.comparison import COLUMNS, compare
-from edge.faults import FAULTS
+from edge.faults import FAULTS, Effect
 from edge.files import CannotWrite, SweepFile, check_sweep_path, open_sweep, write_sweep
 from edge.files.volumes import check_volume_path
 from edge.messages import FaultRaised, Frame, Geometry, Message, Pose
 from edge.motion import SOURCES
 from edge.picture import draw
 from edge.placed_images import as_images
-from edge.reconstructor import Reconstructor, placed_size
+from edge.reconstructor import Reconstructor
 from edge.saving import save_volumes
+from edge.sweep_state import placed_size
 from edge.transform import Transform
+
+
+class UnusedOption(SonosweepError):
+    """An option was given that the chosen source of motion would ignore."""
+
 
 SUMMARY = "place the frames of a recorded sweep into a volume"
 EXAMPLES = """  sonosweep reconstruct sweep.igs.mha -o volume.nrrd
@@ -62,11 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Reconstruct and answer with the counts."""
-    check_volume_path(options.output)
-    if options.sweep_out:
-        check_sweep_path(options.sweep_out)
-        if options.sweep_out.resolve() == options.sweep.resolve():
-            raise CannotWrite(f"{options.sweep_out}: is the sweep that is read; give --sweep-out another name")
+    _check(options)
     sweep = open_sweep(options.sweep, plus_config=options.plus_config)
     reconstructor = open_reconstructor(_config(options), say_bricks=False)
     with reconstructor.compounder:
@@ -83,11 +87,30 @@ def run(options: argparse.Namespace) -> int:
     if options.sweep_out and placed.poses:
         _write_sweep(options.sweep_out, sweep, placed, reconstructor.motion.name)
         files.append(str(options.sweep_out))
-    answer |= {"volume": str(options.output) if volumes else None, "files": files, "accuracy": _accuracy(options, reconstructor, placed)}
+    answer |= {"volume": files[0] if volumes else None, "files": files, "accuracy": _accuracy(options, reconstructor, placed)}
+    answer["faults"] = dict(placed.faults)
     if not volumes:
         say("no frame was placed, so there is no volume; see the faults above")
     result(answer, as_json=options.json, text=_text(answer))
-    return 0 if volumes else 1
+    return 0 if volumes and not placed.broken else 1
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Everything that can be refused before the work is."""
+    check_volume_path(options.output)
+    if options.output.name.lower().endswith((".igs.mha", ".igs.nrrd")):
+        raise CannotWrite(f"{options.output}: is the name of a sweep; a volume's ends with .nrrd, .mha or .nii.gz")
+    if options.sweep_out:
+        check_sweep_path(options.sweep_out)
+    if options.picture and options.picture.suffix.lower() != ".png":
+        raise CannotWrite(f"{options.picture}: a picture's name ends with .png")
+    check_outputs((options.output, options.sweep_out, options.picture), (options.sweep, options.plus_config))
+    idle = {"model": "network", "preset": "constant decorrelation", "direction": "constant decorrelation network"}
+    for option, sources in idle.items():
+        if getattr(options, option) and options.motion not in sources.split():
+            raise UnusedOption(
+                f"--{option} says nothing to --motion {options.motion}; leave it out, or choose {sources.replace(' ', ', ')}"
+            )
 
 
 def _config(options: argparse.Namespace) -> Config:
@@ -117,6 +140,8 @@ class _Placed:
     tracked: dict[int, Transform] = field(default_factory=dict)
     geometry: Geometry | None = None
     size: tuple[int, int] = (0, 0)
+    faults: Counter[str] = field(default_factory=Counter)
+    broken: bool = False  # a fault ended the sweep before its last frame
     key: tuple[int, int] | None = None  # of the sweep: a file may hold several, and the last one is the volume
 
 
@@ -136,6 +161,8 @@ def _feed(reconstructor: Reconstructor, frames: Iterable[Frame]) -> _Placed:
 def _note(messages: list[Message], placed: _Placed) -> None:
     for message in messages:
         if isinstance(message, FaultRaised):
+            placed.faults[message.name] += 1
+            placed.broken |= FAULTS[message.name].effect is Effect.BREAK
             say(f"{message.name}: {FAULTS[message.name].operator} ({message.detail})")
         elif isinstance(message, Pose):
             placed.poses[message.sequence] = Transform("Image", "Reference", np.reshape(message.image_to_reference, (4, 4)))
@@ -165,15 +192,17 @@ def _text(answer: dict[str, Any]) -> str:
 
 def _answer(reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
     counts, compounder = reconstructor.counts, reconstructor.compounder
-    voxels = compounder.voxel_counts(0)
+    states = np.sum([compounder.voxel_counts(channel) for channel in range(len(CHANNELS))], axis=0).tolist()
     return {
         "frames": counts.frames,
         "placed": counts.placed,
         "lost": counts.lost,
         "unplaced": counts.unplaced,
-        "bricks": compounder.brick_count(),
-        "voxels": sum(voxels[MEASURED:]),
-        **{f"voxels_{state}": count for state, count in voxels._asdict().items() if state != "empty"},
+        "ignored": counts.ignored,
+        "ended": reconstructor.ended,
+        "bricks": sum(compounder.brick_count(channel) for channel in range(len(CHANNELS))),
+        "voxels": sum(states[MEASURED:]),
+        **{f"voxels_{state}": count for state, count in zip(VoxelCounts._fields, states, strict=True) if state != "empty"},
         "seconds": round(seconds, 3),
         "frames_per_s": round(counts.frames / max(seconds, 1e-9), 1),
         "direction": reconstructor.direction,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 from pathlib import Path
 
 import zmq
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
 
 
-def open_reconstructor(config: Config, *, say_bricks: bool = True) -> Reconstructor:
+def open_reconstructor(config: Config, *, say_bricks: bool = True, epoch: int = 0) -> Reconstructor:
     """The reconstructor that ``config`` asks for; the caller closes its compounder."""
     volume = config.volume
     settings = VolumeSettings(
@@ -41,6 +42,7 @@ def open_reconstructor(config: Config, *, say_bricks: bool = True) -> Reconstruc
         direction=config.motion.direction,
         fill_holes=volume.fill_holes,
         say_bricks=say_bricks,
+        epoch=epoch,
     )
 
 
@@ -48,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
     config = read_config(options)
     with sole(Path(config.run_dir), "run"), zmq.Context() as context:
-        reconstructor = open_reconstructor(config)
+        reconstructor = open_reconstructor(config, epoch=secrets.randbits(31) << 20)  # never one that clients have heard before
         service = RunService(context, config, reconstructor)
         say(f"run: {service.status().backend}; voxels of {config.volume.spacing_mm} mm")
         try:

@@ -15,8 +15,10 @@ from edge.files import open_sweep
 from edge.messages import Frame, Geometry
 from edge.motion import MotionSource, Step
 from edge.motion.accuracy import CANONICAL_SIGN, Matrices, chain_of_poses, chain_of_steps, steps_of
+from edge.motion.recorded import check_tracked
 from edge.placed_images import placed_images
-from edge.reconstructor import MAX_BRIDGED_FRAMES, placed_size
+from edge.reconstructor import MAX_BRIDGED_FRAMES
+from edge.sweep_state import placed_size
 from edge.transform import motion_parameters
 
 Floats = NDArray[np.float64]
@@ -81,6 +83,7 @@ def watch(path: Path, sources: Mapping[str, MotionSource]) -> Watched:
     said: dict[str, list[Step]] = {name: [] for name in sources}
     ended = ""
     for frame, image in placed_images(frame for frame in open_sweep(path).frames() if frame.modality == "bmode"):
+        check_tracked(path, frame)
         elapsed = frame.sequence - seen[-1].sequence if seen else 0
         if seen and frame.sweep_key != seen[0].sweep_key:
             ended = f"frame {frame.sequence} begins another sweep; only the first is compared"

@@ -1,0 +1,73 @@
+"""What the reconstructor remembers of the sweep that runs, and how its images lie."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.compounding.scan_conversion import ScanTable, Sector
+from edge.messages import Frame, Geometry
+from edge.transform import Transform
+
+
+@dataclass
+class Counts:
+    """What became of the frames of one sweep."""
+
+    frames: int = 0
+    placed: int = 0
+    lost: int = 0
+    unplaced: int = 0  # no pose, or one that was refused
+    ignored: int = 0  # repeated, or after the sweep had ended
+
+
+@dataclass
+class Stream:
+    """What must be remembered of one modality."""
+
+    geometry: Geometry
+    table: ScanTable | None
+    unbroken: bool = False  # the frame before this one was placed, and none was lost since
+
+
+@dataclass
+class SweepState:
+    key: tuple[int, int]
+    epoch: int
+    last_sequence: int = -1
+    last_frame: Frame | None = None
+    ended: bool = False
+    counts: Counts = field(default_factory=Counts)
+    streams: dict[str, Stream] = field(default_factory=dict)
+    pose: Transform | None = None  # ImageToReference of the last B-mode frame that has one
+    pose_ns: int = 0
+    placed_at_mm: NDArray[np.float64] | None = None  # the origin of the last pose that was placed, and when
+    placed_ns: int = 0
+    reason: str = ""  # why it ended
+    lost_since_pose: int = 0
+    waiting: deque[tuple[Frame, NDArray[np.uint8]]] = field(default_factory=deque)  # photoacoustic, until the next B-mode pose
+    posed: bool = True  # the last frame was placed: a fault is told once per gap
+
+
+def scan_table(geometry: Geometry) -> ScanTable | None:
+    """The look-up of a convex geometry's scan conversion; None for a linear one. Raises BadSector."""
+    if geometry.kind == "linear":
+        return None
+    sector = Sector(
+        beams=geometry.width,
+        samples=geometry.height,
+        radius_start_mm=geometry.radius_start_mm,
+        radius_stop_mm=geometry.radius_stop_mm,
+        angle_start_deg=geometry.angle_start_deg,
+        angle_stop_deg=geometry.angle_stop_deg,
+    )
+    return ScanTable(sector, geometry.spacing_mm[0])
+
+
+def placed_size(geometry: Geometry) -> tuple[int, int]:
+    """(columns, rows) of the image that is placed: a convex one after scan conversion. Raises BadSector."""
+    table = scan_table(geometry)
+    return (geometry.width, geometry.height) if table is None else (table.valid.shape[1], table.valid.shape[0])
