@@ -84,7 +84,7 @@ def challenge(tforms, frame, to, pixels):
 def test_true_motion_gives_the_displacements_of_the_challenges_formula(scan):
     path, frames, tforms = scan
     chain = estimate(Known(STEPS), frames, read_calibration(path))
-    global_all, global_marks, local_all, local_marks = displacements(chain, frames.shape, LANDMARKS, path)
+    global_all, global_marks, local_all, local_marks = displacements(chain, frames.shape, LANDMARKS, read_calibration(path))
     assert global_all.shape == local_all.shape == (N - 1, 3, HEIGHT * WIDTH) and global_all.dtype == np.float32
     assert global_marks.shape == local_marks.shape == (3, len(LANDMARKS))
     for frame in range(1, N):
@@ -102,7 +102,7 @@ def test_the_challenges_errors_are_the_measures_of_evaluate(scan):
     path, frames, tforms = scan
     calibration = read_calibration(path)
     chains = chain_of_tforms(tforms, calibration, WIDTH, HEIGHT), chain_of_steps(STEPS * 0.8)
-    fields = [displacements(chain, frames.shape, LANDMARKS, path) for chain in chains]
+    fields = [displacements(chain, frames.shape, LANDMARKS, calibration) for chain in chains]
     gpe, gle, lpe, lle = (np.linalg.norm(a - b, axis=-2) for a, b in zip(*fields, strict=True))
     marks = LANDMARKS[:, 0], np.zeros((len(LANDMARKS), 3))
     marks[1][:, :2] = (LANDMARKS[:, 1:] - np.array([WIDTH + 1, HEIGHT + 1]) / 2) * calibration.spacing_mm
@@ -138,7 +138,7 @@ def test_a_direction_mirrors_the_scan(scan):
 def test_landmarks_outside_of_the_scan_are_refused(scan, marks):
     path, frames, _ = scan
     with pytest.raises(BadScan, match="column from 1"):
-        displacements(chain_of_steps(STEPS), frames.shape, np.array(marks), path)
+        displacements(chain_of_steps(STEPS), frames.shape, np.array(marks), read_calibration(path))
 
 
 def test_images_of_another_form_are_refused():
@@ -146,9 +146,11 @@ def test_images_of_another_form_are_refused():
         estimate(Known(STEPS), np.zeros((N, 4, 4), np.float32), CALIBRATION)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "head\n1,2,3,4\n", "a\n" + "1,0,0,x\n" * 4 + "b\n" + "1,0,0,0\n" * 4, "a\n" + "0,0,0,0\n" * 4 + "b\n" + "1,0,0,0\n" * 4]
-)
+def rows(*values: str) -> str:
+    return "".join(f"head\n{4 * value}" for value in values)
+
+
+@pytest.mark.parametrize("text", ["", "head\n1,2,3,4\n", rows("1,0,0,x\n", "1,0,0,0\n"), rows("0,0,0,0\n", "1,0,0,0\n")])
 def test_a_file_that_is_no_calibration_is_refused_by_its_name(tmp_path, text):
     (tmp_path / "calib_matrix.csv").write_text(text)
     with pytest.raises(BadCalibration, match=r"calib_matrix\.csv"):
