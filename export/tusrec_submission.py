@@ -43,10 +43,9 @@ def predict_ddfs(
     ``device`` is the challenge's argument: networks run where their backend runs. ``model``: the bundle; bind it, and the direction
     of the scan (speckle cannot tell it), with ``functools.partial``. ``BadScan``, ``BadCalibration``, and what opening a bundle raises.
     """
+    calibration = read_calibration(Path(data_path_calib))
     source = open_motion(MotionConfig(source="network", model=str(model)))
-    return displacements(
-        estimate(source, frames, read_calibration(Path(data_path_calib)), direction), frames.shape, landmark, data_path_calib
-    )
+    return displacements(estimate(source, frames, calibration, direction), frames.shape, landmark, calibration)
 
 
 def estimate(source: MotionSource, frames: NDArray[np.uint8], calibration: Calibration, direction: Direction = "+") -> Matrices:
