@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import ipaddress
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
@@ -110,10 +111,10 @@ class Intake:
 
 
 def check_endpoint(config: BridgeConfig, *, allow_plaintext: bool = False) -> None:
-    """``ConfigError`` for a transport that no front end uses; ``UnprotectedEndpoint`` for an open door on the network."""
+    """``ConfigError`` for an endpoint that no front end can name; ``UnprotectedEndpoint`` for an open door on the network."""
+    if wrong := wrong_with(config.endpoint):
+        raise ConfigError(f"bridge.endpoint is {config.endpoint!r}: {wrong}")
     transport, _, address = config.endpoint.partition("://")
-    if transport not in ("ipc", "tcp") or not address:
-        raise ConfigError(f"bridge.endpoint is {config.endpoint!r}; it reads like tcp://127.0.0.1:5555 or ipc:///run/sonosweep/probe.ipc")
     if config.queue_frames < 1 or not 1 <= config.largest_message_mib <= 1024:
         raise ConfigError("bridge.queue_frames is at least 1 and bridge.largest_message_mib 1 to 1024")
     if transport == "tcp" and not config.server_key and not allow_plaintext and not _is_loopback(address.rpartition(":")[0]):
@@ -123,6 +124,17 @@ def check_endpoint(config: BridgeConfig, *, allow_plaintext: bool = False) -> No
         )
 
 
+def wrong_with(endpoint: str) -> str:
+    """Why no front end can be met at ``endpoint``, or nothing. libzmq takes any number for a port and listens on another one."""
+    transport, _, address = endpoint.partition("://")
+    if transport not in ("ipc", "tcp") or address in ("", "*"):
+        return "it reads like tcp://127.0.0.1:5555 or ipc:///run/sonosweep/probe.ipc"
+    port = address.rpartition(":")[2]
+    if transport == "tcp" and not (re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= 65535):
+        return "it ends in a port from 1 to 65535, as in tcp://127.0.0.1:5555"
+    return ""
+
+
 def _file_of(endpoint: str) -> Path | None:
     transport, _, address = endpoint.partition("://")
     return Path(address) if transport == "ipc" and not address.startswith("@") else None
@@ -130,7 +142,7 @@ def _file_of(endpoint: str) -> Path | None:
 
 def _lock(path: Path) -> TextIO:
     """Hold ``path``.lock until it is closed: libzmq puts its socket in the place of one that is there, whoever listens on that."""
-    lock = path.with_name(f"{path.name}.lock").open("w")
+    lock = Path(f"{path}.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -13,6 +13,7 @@ import zmq
 from edge.console import say
 from edge.errors import SonosweepError
 from edge.messages import Frame, Orientation
+from firmware_bridge.intake import wrong_with
 from firmware_bridge.keys import read_key_pair, read_public_key
 from firmware_bridge.wire import encode_frame
 
@@ -43,6 +44,8 @@ class FrontEnd:
         stamp: bool = False,
         queue_frames: int = QUEUE_FRAMES,
     ) -> None:
+        if reason := wrong_with(endpoint):
+            raise NoBridge(f"{endpoint} cannot be connected to: {reason}")
         self.endpoint = endpoint
         self.sent = 0
         self.held_back_s = 0.0
@@ -158,7 +161,11 @@ def _as_played(frame: Frame, how: Playing, sweep: int, last: bool, shift_ns: int
     frame = msgspec.structs.replace(
         frame, boot_id=how.boot_id, sweep=sweep, last=last, timestamp_ns=frame.timestamp_ns + shift_ns, received_ns=0, clock_offset_ns=0
     )
-    return frame if how.with_poses else msgspec.structs.replace(frame, pose_status="missing", image_to_reference=None)
+    if how.with_poses:
+        return frame
+    return msgspec.structs.replace(
+        frame, pose_status="missing", image_to_reference=None, pose_source="", pose_direction="", pose_direction_source=""
+    )
 
 
 def _with_last(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:

@@ -10,7 +10,7 @@ from wire_frames import linear_frame
 
 from edge.config import BridgeConfig, ConfigError
 from firmware_bridge.intake import EndpointTaken, EndpointUnusable, Intake, UnprotectedEndpoint, check_endpoint
-from firmware_bridge.probe import FrontEnd
+from firmware_bridge.probe import FrontEnd, NoBridge
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5555", "tcp://[::1]:5555", "tcp://localhost:5555", "ipc:///tmp/x.ipc"])
@@ -25,10 +25,19 @@ def test_an_open_door_on_the_network_is_refused(endpoint: str) -> None:
     check_endpoint(BridgeConfig(endpoint=endpoint), allow_plaintext=True)
 
 
-@pytest.mark.parametrize("endpoint", ["udp://127.0.0.1:5555", "5555", "ipc://", "inproc://x"])
+@pytest.mark.parametrize("endpoint", ["udp://127.0.0.1:5555", "5555", "ipc://", "ipc://*", "inproc://x"])
 def test_a_transport_without_front_ends_is_refused(endpoint: str) -> None:
-    with pytest.raises(ConfigError, match="endpoint"):
+    with pytest.raises(ConfigError, match=r"bridge\.endpoint .* reads like"):
         check_endpoint(BridgeConfig(endpoint=endpoint))
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "0", "-1", "*", "55x", "+5555", " 5555", ""])
+def test_a_port_that_libzmq_would_take_for_another_is_refused(port: str) -> None:
+    endpoint = f"tcp://127.0.0.1:{port}"
+    with pytest.raises(ConfigError, match=r"bridge\.endpoint .* 1 to 65535"):
+        check_endpoint(BridgeConfig(endpoint=endpoint))
+    with pytest.raises(NoBridge, match="1 to 65535"):
+        FrontEnd(endpoint)
 
 
 def test_a_door_that_is_taken_is_named(bench: BridgeBench) -> None:
