@@ -24,6 +24,7 @@ from edge.services import SERVICES, Service
 
 FULL = {"record": "RECORDER_OVERFLOW", "run": "RECONSTRUCTOR_BEHIND"}  # in the order in which they are served
 FULL_EFFECT = {name: FAULTS[fault].effect for name, fault in FULL.items()}
+QUEUE_BYTES = 512 << 20  # of pixels in one queue, whatever its bound in frames: 256 frames of 1920 x 1080 fit, 16 of the largest
 TELL_EVERY_S = 1.0
 _UNSEEN = -1  # a consumer that connected before we looked
 
@@ -102,7 +103,7 @@ class Consumer:
         self.name = name
         self.service = service
         self.dropped = 0
-        self.waiting: deque[Frame] = deque()  # at most service.queue_frames
+        self.waiting: deque[Frame] = deque()  # at most service.queue_frames and QUEUE_BYTES
         self.queue = WatchedQueue(context, ipc(run_dir, f"frames.{name}"), SOCKET_FRAMES)
         self.told_gone = False
         self._patient = True
@@ -116,8 +117,8 @@ class Consumer:
             return []
         if not self.queue.taken:
             self._forget()
-        self._wait_for_room()
-        if self._full:
+        self._wait_for_room(frame)
+        if self._full(frame):
             return self._refuse(frame)
         self.waiting.append(frame)
         self.hand_over()
@@ -139,14 +140,16 @@ class Consumer:
             else:
                 break
 
-    @property
-    def _full(self) -> bool:
-        return len(self.waiting) >= self.service.queue_frames
+    def _full(self, frame: Frame) -> bool:
+        """No room for ``frame``. An empty queue has room for one of any size."""
+        if len(self.waiting) >= self.service.queue_frames:
+            return True
+        return bool(self.waiting) and sum(f.pixels.nbytes for f in self.waiting) + frame.pixels.nbytes > QUEUE_BYTES
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self, frame: Frame) -> None:
         deadline = time.monotonic() + (self.service.patience_ms / 1000 if self._patient else 0)
         self.hand_over()
-        while self._full and self.queue.taken and (left_s := deadline - time.monotonic()) > 0:
+        while self._full(frame) and self.queue.taken and (left_s := deadline - time.monotonic()) > 0:
             self.queue.wait_for_room(int(1000 * left_s) + 1)
             self.hand_over()
 

@@ -11,6 +11,7 @@ from wire_frames import linear_frame
 
 from edge.messages import Frame
 from edge.services import SERVICES
+from firmware_bridge import consumers
 from firmware_bridge.consumers import Consumer
 
 
@@ -62,3 +63,23 @@ def test_a_consumer_that_dies_at_a_frame_is_named_and_the_frame_counted(
     faults = consumer.take(linear_frame(0))
     assert [fault.name for fault in faults] == [SERVICES[name].gone]
     assert consumer.dropped == 1 and not consumer.waiting
+
+
+@pytest.mark.parametrize(("name", "fault"), [("run", "RECONSTRUCTOR_BEHIND"), ("record", "RECORDER_OVERFLOW")])
+def test_a_queue_of_large_frames_is_full_by_its_bytes(
+    consumer_of: Callable[..., Consumer], monkeypatch: pytest.MonkeyPatch, name: str, fault: str
+) -> None:
+    monkeypatch.setattr(consumers, "QUEUE_BYTES", 3 * 120)  # of the bench's 12 x 10 pixels
+    consumer = consumer_of(name, lambda queue: False)
+    assert [consumer.take(linear_frame(i)) for i in range(3)] == [[], [], []]
+    assert [raised.name for raised in consumer.take(linear_frame(3))] == [fault]
+    assert [frame.sequence for frame in consumer.waiting] == [0, 1, 2] and consumer.dropped == 1
+
+
+def test_a_frame_larger_than_the_whole_queue_gets_through_when_it_is_empty(
+    consumer_of: Callable[..., Consumer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "QUEUE_BYTES", 100)
+    consumer = consumer_of("record", lambda queue: True)
+    assert consumer.take(linear_frame(0)) == consumer.take(linear_frame(1)) == []
+    assert consumer.dropped == 0 and not consumer.waiting
