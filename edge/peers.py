@@ -29,8 +29,8 @@ class Peers:
         names: Iterable[str] = (),
     ) -> None:
         self._me = me
-        heard = tuple(kind for kind in SERVICES[me].hears if kind is not Frame)  # frames have queues of their own
-        self._subscribers = {name: Subscriber(context, ipc(run_dir, name), heard) for name in names or SERVICES.keys() - {me}}
+        self.hears = tuple(kind for kind in SERVICES[me].hears if kind is not Frame)  # frames have queues of their own
+        self._subscribers = {name: Subscriber(context, ipc(run_dir, name), self.hears) for name in names or SERVICES.keys() - {me}}
         self._heard: dict[str, float] = {}
         self._gone: set[str] = set()
         self.said: list[Message] = []  # what the table lets ``me`` hear beside status, oldest first; the owner takes it out

@@ -17,7 +17,7 @@ from edge.app import main
 from edge.config import BridgeConfig, Config, RecordConfig, VolumeConfig
 from edge.files import open_sweep
 from edge.local_device import LocalDevice
-from edge.messages import FaultRaised, Status, SweepEnded
+from edge.messages import Bricks, FaultRaised, Status, SweepEnded
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -50,7 +50,7 @@ class Listener:
     """Remembers all that a device says."""
 
     def __init__(self, device):
-        self.device, self.faults, self.ended, self.status = device, set(), [], {}
+        self.device, self.faults, self.ended, self.status, self.epochs = device, set(), [], {}, set()
 
     def until(self, done, timeout_s=30.0):
         deadline = time.monotonic() + timeout_s
@@ -61,6 +61,8 @@ class Listener:
                     self.faults.add((service, message.name))
                 elif isinstance(message, SweepEnded):
                     self.ended.append(message)
+                elif isinstance(message, Bricks):
+                    self.epochs.add(message.epoch)
                 elif isinstance(message, Status):
                     self.status[service] = message
                     self.faults |= {(service, name) for name in message.faults}
@@ -107,6 +109,7 @@ def test_a_killed_reconstructor_is_named_and_the_recording_misses_nothing(sweep,
         heard.until(both_ended)
         assert probe.wait() == 0
     assert ("run", "SWEEP_JOINED_LATE") in heard.faults
+    assert len(heard.epochs) == 2, "a client must not merge what two processes have built"
     assert [ended.reason for ended in heard.ended if ended.service == "run"] == ["last"]
     assert frames_in(config.record.folder) == list(range(FRAMES))
 
@@ -193,6 +196,40 @@ def test_the_demo_ends_by_itself_with_its_files_and_leaves_nothing_behind(sweep,
     for ours, theirs in zip(exported, open_sweep(sweep).frames(), strict=True):
         assert (ours.pixels == theirs.pixels).all() and ours.image_to_reference == theirs.image_to_reference
     assert left_behind(before) == (set(), [])
+
+
+def test_the_demo_touches_nothing_that_it_did_not_make(sweep, tmp_path):
+    (tmp_path / "volumes").mkdir()
+    (tmp_path / "volumes" / "mine.nrrd").write_text("mine")
+    demo = run_demo(["--sweep", sweep, "--out", tmp_path, "--rate", "max", "--motion", "constant", "--json"])
+    report = json.loads(demo.communicate(timeout=120)[0])
+    assert (tmp_path / "volumes" / "mine.nrrd").read_text() == "mine"
+    assert (report["motion"], report["direction"], report["direction_source"]) == ("constant", "+", "unverified")
+    assert report["faults"]["DIRECTION_UNVERIFIED"] >= 1
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT, signal.SIGINT], [signal.SIGKILL]], ids=str)
+def test_however_the_demo_is_ended_no_process_stays(sweep, tmp_path, signals):
+    before = set(Path(tempfile.gettempdir()).glob("sonosweep-*"))
+    demo = run_demo(["--sweep", sweep, "--out", tmp_path], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 20
+    while len(left_behind(before)[1]) < 4 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for number in signals:
+        demo.send_signal(number)
+        time.sleep(0.2)
+    demo.communicate(timeout=60)
+    assert demo.returncode not in (0, None)
+    deadline = time.monotonic() + 20
+    while left_behind(before)[1] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    folders, processes = left_behind(before)
+    assert not processes
+    if signals == [signal.SIGKILL]:  # nobody is left to remove the folder
+        for folder in folders:
+            shutil.rmtree(folder)
+    else:
+        assert not folders
 
 
 def test_ctrl_c_stops_the_demo_and_leaves_nothing_behind(sweep, tmp_path):

@@ -6,6 +6,15 @@ import pytest
 
 import edge
 from edge.app import commands, main
+from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """12 small frames."""
+    path = tmp_path_factory.mktemp("sweep") / "small.igs.mha"
+    write_simulated_sweep(path, simulate_sweep(SimulationSettings(frames=12, image_size=(48, 40), spacing_mm=(0.6, 0.6), speckle=False)))
+    return path
 
 
 def test_without_a_command_all_are_listed(capsys):
@@ -55,3 +64,49 @@ def test_a_volume_with_an_unknown_ending_is_refused_before_the_work(tmp_path, ca
 
 def test_the_python_interface_is_what_it_says():
     assert all(hasattr(edge, name) for name in edge.__all__)
+
+
+def test_an_output_never_replaces_an_input(sweep, capsys):
+    before = sweep.read_bytes()
+    for words in (["-o", str(sweep)], ["-o", str(sweep.with_suffix(".nrrd")), "--sweep-out", str(sweep)]):
+        assert main(["reconstruct", str(sweep), *words]) == 1
+    assert sweep.read_bytes() == before
+    assert main(["reconstruct", str(sweep), "-o", str(sweep.with_name("other.igs.mha"))]) == 1
+    assert "name of a sweep" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["-o", "{0}/none/../file/v.nrrd"], ["-o", "{0}/v.nrrd", "--picture", "{0}/p.txt"], ["-o", "{0}/folder.nrrd"]]
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(sweep, tmp_path, capsys, words):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.nrrd").mkdir()
+    assert main(["reconstruct", str(sweep), *(word.format(tmp_path) for word in words)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.startswith("sonosweep: ")
+
+
+def test_an_option_that_would_be_ignored_is_refused(sweep, tmp_path, capsys):
+    for words in (["--direction", "-"], ["--preset", "x.json"], ["--motion", "constant", "--model", "x.zip"]):
+        assert main(["reconstruct", str(sweep), "-o", str(tmp_path / "v.nrrd"), *words]) == 1
+        assert "says nothing to" in capsys.readouterr().err
+
+
+def test_an_operating_system_error_is_a_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["run", "--run-dir", str(tmp_path / "file" / "run")]) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and str(tmp_path) in said
+
+
+def test_a_sweep_that_broke_off_is_not_called_done(sweep, tmp_path, capsys):
+    assert main(["reconstruct", str(sweep), "-o", str(tmp_path / "v.nrrd"), "--json", "--spacing-mm", "0.5"]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert (whole["ended"], whole["ignored"], whole["faults"]) == ("last", 0, {})
+    frames = [frame for frame in edge.open_sweep(sweep).frames() if frame.sequence not in (3, 4, 5, 6, 7)]
+    edge.write_sweep(tmp_path / "torn.igs.mha", frames)
+    words = ["reconstruct", str(tmp_path / "torn.igs.mha"), "-o", str(tmp_path / "t.nrrd"), "--json", "--motion", "constant"]
+    assert main([*words, "--direction", "+"]) == 1
+    torn = json.loads(capsys.readouterr().out)
+    assert torn["ended"] == "FRAMES_LOST" and torn["faults"] == {"FRAMES_LOST": 1} and torn["ignored"] > 0
+    assert edge.read_volume(tmp_path / "t.nrrd").metadata["ended"] == "FRAMES_LOST"

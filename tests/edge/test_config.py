@@ -16,7 +16,19 @@ def test_an_unknown_section_is_refused():
         parse("[zzzz]\nx = 1", "edge.toml")
 
 
-@pytest.mark.parametrize("text", ['[volume]\nspacing_mm = "wide"', '[motion]\ndirection = "up"', "run_dir = 5", "= ="])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[volume]\nspacing_mm = "wide"',
+        '[motion]\ndirection = "up"',
+        "run_dir = 5",
+        "= =",
+        "[record]\nsync_ms = -5",
+        "[volume]\nspacing_mm = -0.3",
+        "[volume]\nsilent_after_s = 0",
+        "[bridge]\nqueue_frames = 0",
+    ],
+)
 def test_a_wrong_value_is_refused_by_file_name(text):
     with pytest.raises(ConfigError, match=r"^edge\.toml: "):
         parse(text, "edge.toml")

@@ -10,7 +10,7 @@ from edge.config import MotionConfig
 from edge.faults import FAULTS, Effect
 from edge.messages import Bricks, FaultRaised, Frame, Geometry, Pose, SweepEnded
 from edge.motion import open_motion
-from edge.reconstructor import MAX_BRIDGED_FRAMES, Reconstructor
+from edge.reconstructor import MAX_BRIDGED_FRAMES, MAX_WAITING_FRAMES, Reconstructor
 from edge.transform import Transform
 
 GEOMETRY = Geometry(width=60, height=50, spacing_mm=(0.2, 0.2))
@@ -173,6 +173,45 @@ def test_an_impossible_pose_is_refused_and_the_sweep_goes_on(make):
     far[0, 3] = 1e12
     said = feed(make(), a_frame(0), a_frame(1, image_to_reference=tuple(far.ravel().tolist())), a_frame(2))
     assert names(said) == ["POSE_REFUSED"] and sorted(poses(said)) == [0, 2]
+
+
+def test_one_outlier_of_the_tracker_does_not_tear_the_volume_open(make):
+    reconstructor = make()
+    said = feed(reconstructor, a_frame(0), a_frame(1, z_mm=3000.0), a_frame(2), a_frame(3))
+    assert names(said) == ["POSE_REFUSED"] and sorted(poses(said)) == [0, 2, 3]
+    assert reconstructor.volumes()["ultrasound"].intensity.shape[0] < 20
+
+
+def test_photoacoustic_frames_without_ultrasound_are_counted_and_do_not_pile_up(make):
+    reconstructor = make("constant", direction="+")
+    said = feed(reconstructor, *(a_frame(n, modality="photoacoustic") for n in range(3 * MAX_WAITING_FRAMES)))
+    assert names(said) == ["POSE_MISSING"] and reconstructor.counts.unplaced == 2 * MAX_WAITING_FRAMES
+    reconstructor.finish("stopped")
+    assert reconstructor.counts.unplaced == 3 * MAX_WAITING_FRAMES and reconstructor.volumes() == {}
+
+
+def test_a_restarted_process_does_not_repeat_an_epoch(make):
+    first = make()
+    second = Reconstructor(first.motion, first.compounder, epoch=1 << 40)
+    assert {m.epoch for m in feed(first, a_frame(0)) if isinstance(m, Pose)} == {1}
+    assert {m.epoch for m in feed(second, a_frame(1)) if isinstance(m, Pose)} == {(1 << 40) + 1}
+
+
+def test_the_volume_says_how_its_sweep_ended(make):
+    whole, torn = make(), make()
+    feed(whole, a_frame(0), a_frame(1, last=True)), feed(torn, a_frame(0), a_frame(1))
+    torn.finish("PROBE_SILENT")
+    assert [r.volumes()["ultrasound"].metadata["ended"] for r in (whole, torn)] == ["last", "PROBE_SILENT"]
+
+
+def test_clients_hear_of_filled_holes(make):
+    reconstructor = make(fill_holes=True)
+    frames = [a_frame(n, z_mm=z) for n, z in ((0, 0.0), (2, 1.6), (4, 3.2))]
+    held = {}
+    for message in [*feed(reconstructor, *frames), *reconstructor.finish("stopped")]:
+        if isinstance(message, Bricks):
+            held |= {tuple(c): s for c, s in zip(message.coords.tolist(), message.state, strict=True)}
+    assert sum(int((state == 3).sum()) for state in held.values()) == reconstructor.compounder.voxel_counts(0).filled > 0
 
 
 def test_a_full_volume_ends_the_sweep_and_keeps_what_was_placed(make):

@@ -94,7 +94,7 @@ def test_every_measure_stands_beside_the_three_baselines(bundle, sweeps, capsys,
     assert first["uncertainty"]["step"].keys() == {"68", "95"} and told["error_memory"]
     assert told["constant_from"] == "mean of the other sweeps"
     assert told["mean"]["lpe_mm"] == pytest.approx((first["lpe_mm"] + second["lpe_mm"]) / 2)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"evaluation.json", "sweep0.png", "sweep1.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"evaluation.json", "01-sweep0.png", "02-sweep1.png"}
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == told
 
 
