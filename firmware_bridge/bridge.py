@@ -32,8 +32,9 @@ DRAIN_S = 1.0
 class Bridge:
     """The service behind ``sonosweep bridge``. Drive :meth:`step`, which returns within half a second; then :meth:`close`.
 
-    What it holds is bounded: ``queue_frames`` messages for each connected front end, the queues of the service table, and a
-    window of clock differences. ``EndpointUnusable``, ``UnprotectedEndpoint``, ``ConfigError`` or ``BadKey`` at the start.
+    What it holds is bounded: ``queue_frames`` messages for each connected front end, the queues of the service table, also in
+    bytes (``QUEUE_BYTES``), and a window of clock differences. ``EndpointUnusable``, ``UnprotectedEndpoint``, ``ConfigError``
+    or ``BadKey`` at the start.
     """
 
     def __init__(

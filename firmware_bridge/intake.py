@@ -3,7 +3,7 @@
 No ZeroMQ heartbeats on either side: while the front end is held back its messages wait unread, the answers to heartbeats
 among them, and both ends would take the link for dead (tried: each false alarm lost a frame and opened a second queue). TCP
 keepalive finds a dead peer instead. A hostile peer can still grow this process with one message of endless parts, which no
-ZeroMQ bound covers: hence the allow-list, and MemoryMax in the unit.
+ZeroMQ bound covers: hence the allow-list, and MemoryMax in systemd/sonosweep-bridge.service.
 """
 
 from __future__ import annotations

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bridge_bench import BridgeBench
 from wire_frames import linear_frame
 
+from edge.config import BridgeConfig
 from edge.messages import Frame
 from edge.services import SERVICES
 from firmware_bridge import consumers
@@ -83,3 +86,10 @@ def test_a_frame_larger_than_the_whole_queue_gets_through_when_it_is_empty(
     consumer = consumer_of("record", lambda queue: True)
     assert consumer.take(linear_frame(0)) == consumer.take(linear_frame(1)) == []
     assert consumer.dropped == 0 and not consumer.waiting
+
+
+def test_the_units_memory_limit_lies_above_what_the_bounds_allow() -> None:
+    unit = (Path(__file__).parents[2] / "systemd" / "sonosweep-bridge.service").read_text()
+    limit = re.search(r"^MemoryMax=(\d+)G$", unit, re.MULTILINE)
+    door = BridgeConfig().queue_frames * BridgeConfig().largest_message_mib << 20
+    assert limit and int(limit[1]) << 30 > len(consumers.FULL) * consumers.QUEUE_BYTES + door
