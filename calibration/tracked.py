@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import SonosweepError
 from edge.files import open_sweep
 from edge.messages import Geometry
 from edge.motion.accuracy import CANONICAL_SIGN, Matrices, chain_of_poses, steps_of
+from edge.motion.recorded import NotTracked, check_tracked
 from edge.transform import Transform
 
-
-class NotTracked(SonosweepError):
-    """A sweep has no poses, or too few of them, to calibrate with."""
+__all__ = ["NotTracked", "TrackedSweep", "read_tracked"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +44,16 @@ class TrackedSweep:
         return steps * CANONICAL_SIGN if steps[:, 2].mean() < 0 else steps
 
 
-def read_tracked(path: Path) -> TrackedSweep:
-    """The B-mode poses of a sweep file; ``NotTracked`` where no two frames with a pose follow each other."""
+def read_tracked(path: Path, plus_config: Path | None = None) -> TrackedSweep:
+    """The B-mode poses of a sweep file; ``NotTracked`` where no two frames with a tracked pose follow each other.
+
+    ``plus_config``: the PLUS configuration with ImageToProbe, for sweeps with tracker transforms only.
+    """
     poses: list[Transform] = []
     geometries: list[Geometry] = []
     order: list[tuple[int, int]] = []  # sequence, timestamp_ns
-    for frame in open_sweep(path).frames():
+    for frame in open_sweep(path, plus_config=plus_config).frames():
+        check_tracked(path, frame)
         if frame.modality == "bmode" and (pose := frame.pose) is not None:
             poses.append(pose)
             geometries.append(frame.geometry)

@@ -14,7 +14,7 @@ import numpy as np
 from edge.messages import Buffer, Extras, ImuSample
 from firmware_bridge.errors import BadExtension
 
-IMU, MECHANICAL_INDEX, THERMAL_INDEX, FOCUS, LASER_ENERGY = 1, 2, 3, 4, 5
+IMU, MECHANICAL_INDEX, THERMAL_INDEX, FOCUS, LASER_ENERGY, POSE_ORIGIN = 1, 2, 3, 4, 5, 6
 BLOCK = struct.Struct("<HHI")
 IMU_SAMPLE = np.dtype(
     [
@@ -30,6 +30,8 @@ LARGEST_BYTES = 1 << 20  # all blocks of one frame
 MOST_BLOCKS = 256
 MOST_IMU_SAMPLES = 1024
 MOST_FOCI = 64
+LONGEST_ORIGIN = 1000  # bytes
+TRACKED = ("", "", "")
 LATEST_NS = 2**63 - 1
 
 SCALARS = {  # field of Extras and its largest value
@@ -39,8 +41,12 @@ SCALARS = {  # field of Extras and its largest value
 }
 
 
-def decode_extensions(data: Buffer) -> Extras:
-    """The blocks in ``data`` (at most LARGEST_BYTES); ``BadExtension`` for anything that is not a row of whole blocks."""
+def decode_extensions(data: Buffer) -> tuple[Extras, tuple[str, str, str]]:
+    """The blocks in ``data`` (at most LARGEST_BYTES), and the pose's origin (``Frame.pose_origin``).
+
+    ``BadExtension`` for anything that is not a row of whole blocks.
+    """
+    origin = TRACKED
     known: dict[str, object] = {}
     unknown: list[tuple[int, bytes]] = []
     seen: set[int] = set()
@@ -52,18 +58,25 @@ def decode_extensions(data: Buffer) -> Extras:
             known["focus_mm"] = _numbers(kind, block, MOST_FOCI, 1000.0)
         elif kind == IMU:
             known["imu"] = _imu_samples(block)
+        elif kind == POSE_ORIGIN:
+            origin = _origin(block)
         else:
             unknown.append((kind, block))
             continue
         if kind in seen:
             raise BadExtension(f"extension type {kind} comes twice; send one block of it in a frame")
         seen.add(kind)
-    return Extras(unknown=tuple(unknown), **known)  # type: ignore[arg-type]
+    return Extras(unknown=tuple(unknown), **known), origin  # type: ignore[arg-type]
 
 
-def encode_extensions(extras: Extras) -> bytes:
-    """The blocks of ``extras``; IMU values are rounded to float32. ``BadExtension`` where they could not be decoded."""
+def encode_extensions(extras: Extras, origin: tuple[str, str, str] = TRACKED) -> bytes:
+    """The blocks of ``extras`` and of the pose's origin; IMU values are rounded to float32.
+
+    ``BadExtension`` where they could not be decoded.
+    """
     blocks: list[tuple[int, bytes]] = []
+    if origin != TRACKED:
+        blocks.append((POSE_ORIGIN, "\n".join(origin).encode()))
     if extras.imu:
         blocks.append((IMU, _imu_bytes(extras.imu)))
     if extras.focus_mm:
@@ -110,6 +123,20 @@ def _numbers(kind: int, block: bytes, most: int, largest: float) -> tuple[float,
     if not all(0 <= value <= largest for value in values):  # false for NaN too
         raise BadExtension(f"extension type {kind} must lie between 0 and {largest:g}, got {values}")
     return values
+
+
+def _origin(block: bytes) -> tuple[str, str, str]:
+    try:
+        lines = block.decode().split("\n")
+    except UnicodeDecodeError:
+        lines = []
+    if len(block) > LONGEST_ORIGIN or len(lines) != 3 or not lines[0] or not all(line.isprintable() for line in lines):
+        raise BadExtension(
+            f"extension type {POSE_ORIGIN} holds three lines of text, at most {LONGEST_ORIGIN} bytes, got {block[:60]!r}; "
+            "leave it out where a tracker measured the pose"
+        )
+    source, direction, direction_source = lines
+    return source, direction, direction_source
 
 
 def _imu_samples(block: bytes) -> tuple[ImuSample, ...]:

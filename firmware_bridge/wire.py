@@ -90,6 +90,7 @@ def decode_frame(parts: Sequence[Buffer]) -> Frame:
     if not payload or width * height * dtype.itemsize != len(payload):
         raise BadSize(f"{width} x {height} {words['sample_type']} are {width * height * dtype.itemsize} bytes, not {len(payload)}")
     radius, angle, matrix = fields["radius_mm"], fields["angle_deg"], tuple(fields["image_to_reference"])
+    extras, (pose_source, direction, direction_source) = decode_extensions(extensions)
     frame = Frame(
         boot_id=fields["boot_id"],
         sweep=fields["sweep"],
@@ -112,7 +113,10 @@ def decode_frame(parts: Sequence[Buffer]) -> Frame:
         sample_range=tuple(fields["sample_range"]),
         pose_status=words["pose_status"],
         image_to_reference=matrix if any(matrix) else None,
-        extras=decode_extensions(extensions),
+        pose_source=pose_source,
+        pose_direction=direction,
+        pose_direction_source=direction_source,
+        extras=extras,
         pixels=_to_mf(np.frombuffer(payload, dtype).reshape(height, width), words["orientation"]),
     )
     check_frame(frame)
@@ -126,7 +130,7 @@ def encode_frame(frame: Frame, orientation: Orientation = "MF") -> list[Buffer]:
     """
     check_frame(frame)
     pixels, geometry = np.ascontiguousarray(_to_mf(frame.pixels, orientation)), frame.geometry
-    extensions, payload = encode_extensions(frame.extras), pixels.data.cast("B")
+    extensions, payload = encode_extensions(frame.extras, frame.pose_origin), pixels.data.cast("B")
     header = np.zeros(1, HEADER)
     row = header[0]
     row["magic"], row["version"], row["header_size"] = MAGIC, VERSION, HEADER.itemsize

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from edge.commands.options import add_json
 from edge.console import progress, result
-from edge.files import FORMATS, NoPhysicalSpacing, SweepFile, UnknownFile, UnsupportedFile, open_sweep
+from edge.files import FORMATS, NoFrames, NoPhysicalSpacing, SweepFile, UnknownFile, UnsupportedFile, open_sweep
 from edge.files.volumes import StoredVolume, check_volume_path, read_stored
 from edge.messages import Frame, Geometry
+from edge.motion.recorded import TRACKED
 from edge.transform import Transform
 
 SUMMARY = "describe a sweep, a recording or a volume"
@@ -75,7 +76,7 @@ def sweep_description(sweep: SweepFile) -> dict[str, Any]:
     }
     try:
         geometry = sweep.geometry
-    except NoPhysicalSpacing as wrong:
+    except (NoPhysicalSpacing, NoFrames) as wrong:
         counts: dict[str, Any] = {"frames": sweep.frame_count, "frames_per_s": sweep.frames_per_s, "spacing_mm": None, "cure": str(wrong)}
         return {**said, **counts, **sweep.description}
     size_mm = [geometry.width * geometry.spacing_mm[0], geometry.height * geometry.spacing_mm[1]]
@@ -87,7 +88,16 @@ def sweep_description(sweep: SweepFile) -> dict[str, Any]:
         "image_size_mm": size_mm if linear else [None, geometry.radius_stop_mm - geometry.radius_start_mm],
     }
     frames = progress(sweep.frames(), total=sweep.frame_count, label="reading")
-    return {**said, **_walk(frames), **image, **sweep.description}
+    return {**said, **_walk(frames), **_origin(sweep), **image, **sweep.description}
+
+
+def _origin(sweep: SweepFile) -> dict[str, str]:
+    """What the poses are worth: measured by a tracker, or estimated, by what and in which direction."""
+    if not sweep.has_poses:
+        return {"pose_source": "", "direction": "", "direction_source": ""}
+    if not sweep.pose_source:
+        return {"pose_source": TRACKED, "direction": TRACKED, "direction_source": TRACKED}
+    return {"pose_source": sweep.pose_source, "direction": sweep.direction, "direction_source": sweep.direction_source}
 
 
 def _walk(frames: Iterable[Frame]) -> dict[str, Any]:

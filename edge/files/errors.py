@@ -9,6 +9,10 @@ class MalformedFile(SonosweepError):
     """The file is damaged, cut, or contradicts itself."""
 
 
+class NoFrames(MalformedFile):
+    """The sweep is well formed as far as it goes, but no frame is in it."""
+
+
 class UnknownFile(SonosweepError):
     """The file is of no format that can be read or written here."""
 

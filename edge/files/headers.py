@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -184,6 +185,16 @@ def numbers(text: str, name: str, what: str) -> tuple[float, ...]:
         return tuple(float(word) for word in text.replace(",", " ").split())
     except ValueError:
         raise MalformedFile(f"{name}: {what} is not a list of numbers: {text[:60]!r}") from None
+
+
+def stated_range(fields: Mapping[str, str], largest: float) -> tuple[float, float] | None:
+    """The lowest and the highest sample as the header states them; None where it does not, or not as values up to ``largest``."""
+    low, high = fields.get("ElementMin", fields.get("min", "0")), fields.get("ElementMax", fields.get("max", ""))
+    try:
+        found = float(low), float(high)
+    except ValueError:
+        return None
+    return found if 0 <= found[0] < found[1] <= largest else None
 
 
 def _whole(text: str, name: str, what: str) -> tuple[int, ...]:

@@ -10,24 +10,54 @@ from typing import Literal
 
 import msgspec
 
-from edge.messages import Extras, Frame, Geometry
+from edge.files.errors import MalformedFile
+from edge.messages import BadGeometry, Extras, Frame, Geometry
 
 FIELD = "Sonosweep"
 _PIECE = 800
 
 
 class SweepKept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Of the whole sweep. ``pose_source``: where exported poses come from when no tracker measured them."""
+    """Of the whole sweep. ``pose_source``, ``direction``, ``direction_source``: where the poses come from when no tracker measured them."""
 
     boot_id: int
     sweep: int
     geometry: Geometry
     sample_range: tuple[float, float]
     pose_source: str = ""
+    direction: str = ""
+    direction_source: str = ""
+
+    def check(self, name: str, size: tuple[int, int], spacing_mm: tuple[float, ...], largest: float) -> None:
+        """``MalformedFile`` unless this fits images of ``size`` (columns, rows), the header's spacing and samples up to ``largest``."""
+        cure = f"the {FIELD} fields are of another sweep; remove them from the header"
+        geometry, (black, white) = self.geometry, self.sample_range
+        if (geometry.kind, geometry.width, geometry.height) != ("linear", *size):
+            said = f"{geometry.kind} images of {geometry.width} x {geometry.height}"
+            raise MalformedFile(f"{name}: the {FIELD} fields tell of {said} where there are images of {size[0]} x {size[1]}; {cure}")
+        try:
+            geometry.check()
+        except BadGeometry as wrong:
+            raise MalformedFile(f"{name}: {wrong}; {cure}") from wrong
+        if spacing_mm and geometry.spacing_mm != spacing_mm:
+            raise MalformedFile(f"{name}: the {FIELD} fields tell of {geometry.spacing_mm} mm pixels, the header of {spacing_mm}; {cure}")
+        if not 0 <= black < white <= largest:
+            raise MalformedFile(f"{name}: black {black:g} and white {white:g} must rise within 0 to {largest:g}; {cure}")
+        if not (0 <= self.boot_id < 2**64 and 0 <= self.sweep < 2**32):
+            raise MalformedFile(f"{name}: boot identifier {self.boot_id} or sweep {self.sweep} is out of range; {cure}")
 
     def restore(self, frame: Frame, sequence: int) -> Frame:
         """``frame`` with its number and what is common to the sweep."""
-        return msgspec.structs.replace(frame, boot_id=self.boot_id, sweep=self.sweep, sequence=sequence, sample_range=self.sample_range)
+        return msgspec.structs.replace(
+            frame,
+            boot_id=self.boot_id,
+            sweep=self.sweep,
+            sequence=sequence,
+            sample_range=self.sample_range,
+            pose_source=self.pose_source,
+            pose_direction=self.direction,
+            pose_direction_source=self.direction_source,
+        )
 
 
 class FrameKept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.files.errors import MalformedFile
+from edge.files.errors import MalformedFile, NoFrames
 from edge.files.recording import unpack_parts
 from edge.files.recovery import Scan, chunks, survey
 from edge.files.sweep import SweepFile
-from edge.messages import Frame, Geometry, MalformedMessage, decode
+from edge.messages import BadGeometry, Frame, Geometry, MalformedMessage, decode
 
 
 class RecordedSweep(SweepFile):
@@ -27,6 +27,8 @@ class RecordedSweep(SweepFile):
         span_s = (self.scan.last_ns - self.scan.first_ns) / 1e9
         self.frames_per_s = (self.scan.frames - 1) / span_s if span_s > 0 and self.scan.frames > 1 else None
         self.has_poses = self._first is not None and self._first.pose_status != "missing"
+        if self._first is not None:
+            self.pose_source, self.direction, self.direction_source = self._first.pose_origin
         self.description = {
             "finished": self.scan.finished,
             "bytes_after_last_whole_record": self.scan.size - self.scan.whole_until,
@@ -41,7 +43,7 @@ class RecordedSweep(SweepFile):
     def geometry(self) -> Geometry:
         """Of the first frame."""
         if self._first is None:
-            raise MalformedFile(f"{self.path}: holds no whole frame; the recording was cut before its first sync")
+            raise NoFrames(f"{self.path}: holds no whole frame; the sweep ended or was cut before one was on the disk")
         return self._first.geometry
 
     def frames(self) -> Iterator[Frame]:
@@ -53,4 +55,8 @@ class RecordedSweep(SweepFile):
                 except (MalformedMessage, ValueError) as wrong:
                     raise MalformedFile(f"{self.path}: was recorded by another version of sonosweep ({wrong})") from wrong
                 if isinstance(message, Frame):
+                    try:
+                        message.check()
+                    except (BadGeometry, MalformedMessage) as wrong:
+                        raise MalformedFile(f"{self.path}: {wrong}; the recording was not made by sonosweep or is damaged") from wrong
                     yield message

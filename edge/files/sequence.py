@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge.files import plus
 from edge.files.errors import MalformedFile, NoPhysicalSpacing, UnsupportedFile
-from edge.files.headers import ORIENTATION_FIELDS, Header, read_header
+from edge.files.headers import ORIENTATION_FIELDS, Header, read_header, stated_range
 from edge.files.kept import FIELD, FrameKept, SweepKept, unsplit
 from edge.files.payload import Payload
 from edge.files.sweep import SweepFile
@@ -22,7 +22,7 @@ from edge.transform import Transform
 
 ASSUMED_FRAMES_PER_S = 20.0  # of a sequence without timestamps; said in the description
 SPACING_AGREES = 0.05  # relative; a header that is further from the calibration than this is not believed
-_SAMPLE_RANGES = {"u1": (0.0, 255.0), "u2": (0.0, 65535.0)}
+_LARGEST = {"u1": 255.0, "u2": 65535.0}
 _FLIPS = {"MF": (False, False), "UF": (False, True), "MN": (True, False), "UN": (True, True)}  # rows, columns
 
 
@@ -41,6 +41,10 @@ class SequenceFile(SweepFile):
         if header.frames and max(header.frames) >= self._count:
             raise MalformedFile(f"{path}: describes frame {max(header.frames)} but holds {self._count} images")
         self._kept: SweepKept | None = _parse(SweepKept, header.fields, path)
+        if self._kept is not None:
+            self._kept.check(str(path), (self._width, self._height), header.spacing[:2], _LARGEST[header.dtype[1:]])
+            self.pose_source, self.direction = self._kept.pose_source, self._kept.direction
+            self.direction_source = self._kept.direction_source
         self._orientation = next((header.fields[o] for o in ORIENTATION_FIELDS if o in header.fields), "MF").upper()
         if self._orientation[:2] not in _FLIPS or self._orientation[2:] not in ("", "A", "N", "D"):
             raise UnsupportedFile(f"{path}: image orientation {self._orientation} is not read here; save the sweep as MF, MN, UF or UN")
@@ -48,6 +52,7 @@ class SequenceFile(SweepFile):
         self.frame_count = len(self._valid)
         self._place(plus_config)
         self._times = self._timestamps()
+        self._sample_range, self._range_from = self._grey_range()
         span_s = (self._times[self._valid[-1]] - self._times[self._valid[0]]) / 1e9 if len(self._valid) > 1 else 0.0
         self.frames_per_s = (len(self._valid) - 1) / span_s if span_s > 0 else None
         self.description = self._describe()
@@ -72,14 +77,32 @@ class SequenceFile(SweepFile):
         """See :class:`SweepFile`. A pixel array is [rows, columns], MF, read-only."""
         geometry = self.geometry
         geometry.check()
+        valid = set(self._valid)
+        for index, pixels in enumerate(self._images()):
+            if index in valid:
+                yield self._frame(index, geometry, pixels)
+
+    def _grey_range(self) -> tuple[tuple[float, float], str]:
+        """Which sample values mean black and white, and how that is known. Reads 16-bit images through where the header is silent."""
+        largest = _LARGEST[self._header.dtype[1:]]
+        if self._kept is not None:
+            return self._kept.sample_range, "header"
+        if largest == 255:
+            return (0.0, largest), "type"
+        stated = stated_range(self._header.fields, largest)
+        if stated is not None:
+            return stated, "header"
+        valid = set(self._valid)
+        most = max((int(pixels.max()) for index, pixels in enumerate(self._images()) if index in valid), default=0)
+        return (0.0, float(2 ** max(8, most.bit_length()) - 1)), f"smallest power of two that holds {most}"
+
+    def _images(self) -> Iterator[NDArray[Any]]:
+        """All images of the file, invalid ones too."""
         with self.path.open("rb") as file:
             file.seek(self._header.data_at)
             payload = Payload(file, self._header.encoding, str(self.path))
-            valid = set(self._valid)
             for index in range(self._count):
-                pixels = self._pixels(payload, index)
-                if index in valid:
-                    yield self._frame(index, geometry, pixels)
+                yield self._pixels(payload, index)
 
     def _pixels(self, payload: Payload, index: int) -> NDArray[Any]:
         stored = np.dtype(self._header.dtype)
@@ -100,7 +123,7 @@ class SequenceFile(SweepFile):
             timestamp_ns=self._times[index],
             last=index == self._valid[-1],
             geometry=geometry,
-            sample_range=_SAMPLE_RANGES[self._header.dtype[1:]],
+            sample_range=self._sample_range,
             pose_status=status,
             image_to_reference=None if pose is None else tuple(pose.matrix.ravel().tolist()),
             pixels=pixels,
@@ -171,6 +194,8 @@ class SequenceFile(SweepFile):
         found: dict[str, Any] = {
             "orientation_in_file": self._orientation,
             "samples": {"u1": "uint8", "u2": "uint16"}[self._header.dtype[1:]],
+            "black_white": list(self._sample_range),
+            "black_white_from": self._range_from,
             "compressed": self._header.encoding != "raw",
             "spacing_from": self._spacing_from,
             "poses_from": self._route if self.has_poses else "",
@@ -185,8 +210,11 @@ class SequenceFile(SweepFile):
             notes.append("tracked, but ImageToProbe is not known: name the PLUS configuration file with --plus-config")
         if not self._timed:
             notes.append(f"not every frame has a timestamp: {ASSUMED_FRAMES_PER_S:g} frames/s are assumed")
-        if self._kept is not None and self._kept.pose_source:
-            found["poses_from"] = self._kept.pose_source
+        if self._range_from not in ("header", "type"):
+            notes.append(f"the header does not say which sample value is white: {self._sample_range[1]:g}, the {self._range_from}")
+        if self.pose_source:
+            found["poses_from"] = self.pose_source
+            notes.append(f"the poses are estimated ({self.pose_source}) and not tracked")
         return {**found, "notes": notes}
 
 
@@ -194,7 +222,7 @@ def _shape(header: Header, path: Path) -> tuple[int, int, int]:
     """Columns, rows, images."""
     if not header.is_sequence:
         raise UnsupportedFile(f"{path}: is one volume and not a sweep; see it with `sonosweep info`")
-    if header.dtype[1:] not in _SAMPLE_RANGES:
+    if header.dtype[1:] not in _LARGEST:
         raise UnsupportedFile(f"{path}: samples of type {header.dtype} are not read here; save the sweep as 8 or 16 bit without sign")
     spatial = [n for n, kind in zip(header.sizes, header.kinds, strict=True) if kind == "domain"]
     listed = [n for n, kind in zip(header.sizes, header.kinds, strict=True) if kind in ("list", "time")]

@@ -17,6 +17,7 @@ from edge.files.kept import FrameKept, SweepKept, split
 from edge.messages import Frame
 from edge.transform import Transform
 
+RECORDED = "recorded"  # as edge/motion/recorded.py calls itself: the poses are those of the frames
 ZLIB_LEVEL = 1  # on the leg sweep level 6 takes twice as long and saves nothing
 _ELEMENT_TYPES = {"|u1": "MET_UCHAR", "<u2": "MET_USHORT"}
 
@@ -27,11 +28,21 @@ def check_sweep_path(path: Path) -> None:
         raise CannotWrite(f"{path}: a sweep is written as .igs.mha; choose such a name")
 
 
-def write_sweep(path: Path, frames: Iterable[Frame], *, poses: Mapping[int, Transform] | None = None, pose_source: str = "") -> int:
+def write_sweep(
+    path: Path,
+    frames: Iterable[Frame],
+    *,
+    poses: Mapping[int, Transform] | None = None,
+    pose_source: str = "",
+    direction: str = "",
+    direction_source: str = "",
+) -> int:
     """Write ``frames`` (of one sweep and one geometry, linear) to ``path``, whole or not at all; answers how many.
 
     ``poses`` (frame sequence to ImageToReference) replaces the poses of the frames, for a sweep that was placed without a
-    tracker; ``pose_source`` says where they come from. Numbers are written so that every bit of them is read back.
+    tracker; then ``pose_source`` must name what estimated them (a motion source's name), and ``direction`` and
+    ``direction_source`` what it was told, so that nobody takes them for a tracker's. Without it, or with ``recorded``, the
+    poses count as the frames' own. Numbers are written so that every bit of them is read back.
     ``CannotWrite`` for frames that one sequence cannot hold.
     """
     check_sweep_path(path)
@@ -49,7 +60,7 @@ def write_sweep(path: Path, frames: Iterable[Frame], *, poses: Mapping[int, Tran
             raise CannotWrite(f"{path}: there is no frame to write")
         payload.write(deflate.flush())
         count = sum(line.partition("_")[2].partition("_")[2].startswith("FrameNumber ") for line in lines)
-        header = {**_file_fields(first, count, payload.tell()), **split(_sweep_kept(first, pose_source))}
+        header = {**_file_fields(first, count, payload.tell()), **split(_sweep_kept(first, (pose_source, direction, direction_source)))}
         text = [*(f"{key} = {value}" for key, value in header.items()), *lines, "ElementDataFile = LOCAL", ""]
         payload.seek(0)
         with replacing(path) as out:
@@ -60,9 +71,11 @@ def write_sweep(path: Path, frames: Iterable[Frame], *, poses: Mapping[int, Tran
 
 def _check(path: Path, first: Frame, frame: Frame) -> None:
     if frame.geometry.kind != "linear":
-        raise CannotWrite(f"{path}: frames of a convex probe must be scan-converted before they are written as images")
+        raise CannotWrite(f"{path}: frames of a convex probe are no images before they are scan-converted; a recording (.mcap) holds them")
     if frame.sweep_key != first.sweep_key:
         raise CannotWrite(f"{path}: frame {frame.sequence} belongs to another sweep; write each sweep to its own file")
+    if frame.pose_origin != first.pose_origin:
+        raise CannotWrite(f"{path}: the pose of frame {frame.sequence} comes from elsewhere than that of frame {first.sequence}")
     if (frame.geometry, frame.pixels.shape, frame.pixels.dtype, frame.sample_range) != (
         first.geometry,
         first.pixels.shape,
@@ -74,9 +87,17 @@ def _check(path: Path, first: Frame, frame: Frame) -> None:
         raise CannotWrite(f"{path}: frame {frame.sequence} has pixels {frame.pixels.shape} {frame.pixels.dtype}, which its geometry denies")
 
 
-def _sweep_kept(first: Frame, pose_source: str) -> SweepKept:
+def _sweep_kept(first: Frame, origin: tuple[str, str, str]) -> SweepKept:
+    own = origin[0].partition(" (")[0] in ("", RECORDED)
+    source, direction, direction_source = first.pose_origin if own else origin
     return SweepKept(
-        boot_id=first.boot_id, sweep=first.sweep, geometry=first.geometry, sample_range=first.sample_range, pose_source=pose_source
+        boot_id=first.boot_id,
+        sweep=first.sweep,
+        geometry=first.geometry,
+        sample_range=first.sample_range,
+        pose_source=source,
+        direction=direction,
+        direction_source=direction_source,
     )
 
 

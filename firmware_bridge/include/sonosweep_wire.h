@@ -98,6 +98,9 @@ enum sonosweep_extension_type {
     SONOSWEEP_EXT_THERMAL_INDEX = 3,    /* double */
     SONOSWEEP_EXT_FOCUS = 4,            /* double [1 to 64], depths in mm */
     SONOSWEEP_EXT_LASER_ENERGY = 5,     /* double, mJ */
+    /* UTF-8 text of three lines, two newlines and no end: what estimated the pose, the direction it was given (+, -, or empty)
+     * and who gave it. For players of recordings; never send it where a tracker measured the pose. At most 1000 bytes. */
+    SONOSWEEP_EXT_POSE_ORIGIN = 6,
     SONOSWEEP_EXT_VENDOR = 0x8000
 };
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from wire_frames import convex_frame, frames, linear_frame, photoacoustic_frame, same
+from wire_frames import ESTIMATED, convex_frame, frames, linear_frame, photoacoustic_frame, same
 
 from edge.messages import Extras, Frame, Geometry
 from firmware_bridge.errors import (
@@ -72,6 +72,13 @@ def test_photoacoustic_samples_travel_little_endian() -> None:
         encode_frame(linear_frame(pixels=big))
 
 
+def test_an_estimated_pose_does_not_arrive_as_a_tracked_one() -> None:
+    assert decode_frame(encode_frame(linear_frame(**ESTIMATED))).pose_origin == ("network: klein-ä", "-", "preset")
+    assert decode_frame(encode_frame(linear_frame())).pose_origin == ("", "", "")
+    with pytest.raises(BadExtension, match="three lines"):
+        encode_frame(linear_frame(pose_source="two\nlines"))
+
+
 def test_an_unknown_extension_is_kept() -> None:
     extras = Extras(unknown=((0x9000, b"0123456789"), (0x9000, b"")))
     assert decode_frame(encode_frame(linear_frame(extras=extras))).extras == extras
@@ -130,6 +137,9 @@ BLOCKS = {
     "padding that is not zero": struct.pack("<HHI", 9, 0, 7) + b"1234567x",
     "a reserved field": struct.pack("<HHI", 9, 1, 0),
     "type 0": struct.pack("<HHI", 0, 0, 0),
+    "a pose's origin of two lines": struct.pack("<HHI", 6, 0, 8) + b"network\n",
+    "a pose's origin that says nothing": struct.pack("<HHI", 6, 0, 2) + b"\n\n" + bytes(6),
+    "a pose's origin that is no text": struct.pack("<HHI", 6, 0, 3) + b"\xff\n\n" + bytes(5),
     "two mechanical indices": 2 * (struct.pack("<HHI", 2, 0, 8) + struct.pack("<d", 0.5)),
     "an index that is no number": struct.pack("<HHI", 2, 0, 8) + struct.pack("<d", float("nan")),
     "no focus": struct.pack("<HHI", 4, 0, 0),

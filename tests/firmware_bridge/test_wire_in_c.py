@@ -75,6 +75,7 @@ def test_constants_and_checksum_are_the_same_in_c(tmp_path: Path) -> None:
         "SONOSWEEP_EXT_THERMAL_INDEX": extensions.THERMAL_INDEX,
         "SONOSWEEP_EXT_FOCUS": extensions.FOCUS,
         "SONOSWEEP_EXT_LASER_ENERGY": extensions.LASER_ENERGY,
+        "SONOSWEEP_EXT_POSE_ORIGIN": extensions.POSE_ORIGIN,
         "SONOSWEEP_IMU_MAGNETIC": extensions.MAGNETIC_FIELD_MEASURED,
     }
     for field, prefix in (("sample_type", ""), ("orientation", ""), ("geometry", ""), ("pose_status", "POSE_")):

@@ -25,6 +25,9 @@ CONVEX = Geometry(
 )
 
 
+ESTIMATED = {"pose_source": "network: klein-ä", "pose_direction": "-", "pose_direction_source": "preset"}
+
+
 def linear_frame(sequence: int = 0, *, width: int = 12, height: int = 10, sweep: int = 0, boot_id: int = 1, **changes: Any) -> Frame:
     """A tracked B-mode frame whose pixels are numbered, ``sequence`` included."""
     pixels = (np.arange(width * height, dtype=np.uint32) + 7 * sequence).astype(np.uint8).reshape(height, width)
@@ -121,6 +124,7 @@ def frames(draw: st.DrawFn) -> Frame:
         sample_range=draw(st.tuples(st.floats(0, 100), st.floats(101, 255))),
         pixels=np.random.default_rng(draw(_whole)).integers(0, 256 ** int(dtype[-1]), (height, width)).astype(dtype),
         extras=draw(_extras()),
+        **draw(st.sampled_from(({}, ESTIMATED))),
         **draw(_poses(spacing)),
     )
 
@@ -152,5 +156,5 @@ def _extras(draw: st.DrawFn) -> Extras:
         thermal_index=draw(_index),
         laser_energy_mj=draw(_index),
         focus_mm=tuple(draw(st.lists(st.floats(0, 1000), max_size=3))),
-        unknown=tuple(draw(st.lists(st.tuples(st.integers(6, 65535), st.binary(max_size=20)), max_size=3))),
+        unknown=tuple(draw(st.lists(st.tuples(st.integers(7, 65535), st.binary(max_size=20)), max_size=3))),
     )
