@@ -33,10 +33,13 @@ EXAMPLES = """  sonosweep evaluate tracked/*.igs.mha --model small.zip
 BASELINES = ("constant", "decorrelation")
 COLUMNS = {
     "final_drift_rate_percent": "FDR %",
+    "final_drift_rate_end_to_end_percent": "of ends %",
     "piece_drift_rate_percent": "pieces %",
-    "final_drift_mm": "drift mm",
+    "average_drift_mm": "mean drift mm",
     "lpe_mm": "LPE mm",
     "gpe_mm": "GPE mm",
+    "lle_mm": "LLE mm",
+    "gle_mm": "GLE mm",
     "hausdorff_mm": "Hausdorff mm",
     "volume_ncc": "volume NCC",
 }
@@ -91,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         reports.append(one)
         if options.output:
             drawn = {other: baselines[other].turned(one["direction"]) for other in BASELINES if other != name}
-            picture = options.output / f"{sweep.path.name.partition('.')[0]}.png"
+            picture = options.output / f"{len(reports):02d}-{sweep.path.name.partition('.')[0]}.png"
             draw_sweep(picture, sweep, name, turned, drawn, _head(one))
     known = [one[np.isfinite(one).all(1)] for one in errors]
     answer = {
@@ -130,9 +133,9 @@ def _head(one: dict[str, Any]) -> str:
 def _text(answer: dict[str, Any]) -> str:
     parts = []
     for one in answer["sweeps"]:
-        parts += [_head(one), _table(one, answer["motion"]), *_covered(one), ""]
+        parts += [_head(one), _tables(one, answer["motion"]), *_covered(one), ""]
     if len(answer["sweeps"]) > 1:
-        parts += [f"mean of {len(answer['sweeps'])} sweeps", _table(answer["mean"], answer["motion"]), *_covered(answer["mean"]), ""]
+        parts += [f"mean of {len(answer['sweeps'])} sweeps", _tables(answer["mean"], answer["motion"]), *_covered(answer["mean"]), ""]
     return "\n".join([*parts, f"constant motion: {answer['constant_from']}; decorrelation: {answer['decorrelation_from']}"])
 
 
@@ -145,12 +148,15 @@ def _covered(one: dict[str, Any]) -> list[str]:
     return [f"errors of steps within the stated intervals of {held}{far}"]
 
 
-def _table(one: dict[str, Any], name: str) -> str:
-    rows = []
+def _tables(one: dict[str, Any], name: str) -> str:
+    """How far from the truth, and the motion from frame to frame: its correlation and its mean absolute error (mm, degrees)."""
+    far, steps = [], []
     for motion, values in {name: one, **one["baselines"]}.items():
-        row: dict[str, Any] = {"motion": motion} | {title: _shown(values[key]) for key, title in COLUMNS.items()}
-        rows.append(row | {f"r {axis}": _shown(r) for axis, r in values["correlation"].items()})
-    return table(rows, list(rows[0]))
+        measured = {title: _shown(values[key]) for key, title in COLUMNS.items() if one[key] is not None}
+        far.append({"motion": motion} | measured)
+        together = {f"r {axis}": _shown(r) for axis, r in values["correlation"].items()}
+        steps.append({"motion": motion} | together | {f"|{axis}|": _shown(error) for axis, error in values["relative_error"].items()})
+    return "\n".join(table(rows, list(rows[0])) for rows in (far, steps))
 
 
 def _shown(value: float | None) -> float | str:

@@ -39,14 +39,17 @@ def report(
         further = {"volume_ncc": alike, "volume_overlap": overlap, "uncertainty": coverage(watched.true, one.turned(turned), memory)}
         return asdict(measure(watched.true, chain, points, landmarks)) | further
 
+    ours = measured(estimate)
+    beside = {other: measured(one) for other, one in baselines.items()}
     return {
         "sweep": watched.path.name,
         "motion": name,
         "direction": turned,
         "direction_source": "given" if direction else "tracked",
         "ended": watched.ended,
-        **measured(estimate),
-        "baselines": {name: measured(one) for name, one in baselines.items()},
+        **ours,
+        "lpe_of_constant": ours["lpe_mm"] / beside["constant"]["lpe_mm"] if beside["constant"]["lpe_mm"] else None,
+        "baselines": beside,
     }
 
 

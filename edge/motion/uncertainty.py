@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from edge.motion.card import ErrorMemory, six
 
 Floats = NDArray[np.float64]
-USUAL = ErrorMemory(lasting=six([0.2] * 6), fading=six([0.8] * 6))  # about what classical motion does on tracked sweeps of a leg
+# What classical motion does on 13 tracked pieces of a leg, each measured with a curve of the 12 others: its 68 % and 95 % intervals of
+# places then hold 68 % and 90 % of the errors.
+USUAL = ErrorMemory(lasting=(0.12, 0.03, 0.10, 0.05, 0.03, 0.0), fading=(0.35, 0.0, 0.6, 0.45, 0.45, 0.65))
 LONGEST_LAG = 40
 _LASTING, _FADING = np.linspace(0, 0.95, 39), np.linspace(0, 0.97, 49)
 FEWEST_PAIRS = 30  # of errors so many steps apart, for a lag to count
@@ -64,8 +66,8 @@ def place_deviations(chain: Floats, deviations: Floats, memory: ErrorMemory = US
 
 def fit_memory(errors: Sequence[Floats]) -> ErrorMemory:
     """From errors of steps divided by their stated deviations, one array [n, 6] per sweep that the network never saw."""
-    scale = sum(len(one) for one in errors)
-    power = sum((one**2).sum(0) for one in errors) / max(scale, 1)
+    steps = sum(len(one) for one in errors)
+    power = np.maximum(sum((one**2).sum(0) for one in errors) / max(steps, 1), 1e-12)
     lags, found, weight = [], [], []
     for lag in range(1, LONGEST_LAG + 1):
         pairs = sum(max(len(one) - lag, 0) for one in errors)
