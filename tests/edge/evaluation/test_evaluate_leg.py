@@ -35,7 +35,7 @@ def test_a_curve_is_calibrated_and_used_to_reconstruct(capsys, tmp_path):
     curve, volume = tmp_path / "curve.json", tmp_path / "leg.nrrd"
     assert main(["calibrate", "decorrelation", *map(str, FITTED[:2]), "-o", str(curve)]) == 0
     assert "from 75 steps of 2 sweeps" in capsys.readouterr().out
-    words = ["reconstruct", str(LEG / "leg_1014_1026.igs.mha"), "-o", str(volume), "--motion", "decorrelation", "--preset", str(curve)]
+    words = ["reconstruct", str(FITTED[2]), "-o", str(volume), "--motion", "decorrelation", "--preset", str(curve)]
     assert main([*words, "--direction", "-", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     rates = {row["motion"]: row["final_drift_rate_percent"] for row in told["accuracy"]}
