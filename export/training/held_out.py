@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.files import write_sweep
 from edge.messages import Frame, Geometry
@@ -19,7 +20,7 @@ from edge.transform import image_to_center
 from export.training.paths import Hand, freehand_motion
 from export.training.source import WARM_UP, Look, Random, sweep_along
 from export.training.speckle import SpeckleBank, Spread
-from export.training.sweeps import HELD_OUT_SEED, TrainingSweep, Window, Windows
+from export.training.sweeps import HELD_OUT_SEED, Motion, TrainingSweep, Window, Windows
 
 PERSISTENCE = (0.3, 0.4, 0.5, 0.6)  # of sweep i: number i modulo 4
 PATH_MM = (80.0, 200.0)
@@ -40,7 +41,7 @@ class HeldOutSweep:
     name: str
     images: Windows
     spacing_mm: tuple[float, float]
-    motion: np.ndarray
+    motion: Motion
     frames_per_s: float
     persistence: float
     tilting: bool
@@ -51,11 +52,23 @@ class HeldOutSweep:
         return chain_of_steps(self.motion.astype(np.float64))
 
 
-def held_out_sweep(index: int, frames: int = 0) -> HeldOutSweep:
-    """Sweep ``index`` of the frozen set; ``frames`` above 0 cuts it short. Every third sweep tilts by 0.3 degrees a frame."""
+@dataclass(frozen=True)
+class Plan:
+    """What sweep ``index`` will be: its motion [n - 1, 6] is known before an image is drawn. ``random`` draws the rest."""
+
+    index: int
+    motion: NDArray[np.float64]  # with the WARM_UP steps before the first image
+    look: Look
+    spread: Spread
+    window: Window
+    tilting: bool
+    random: Random
+
+
+def planned(index: int) -> Plan:
+    """The plan of sweep ``index``. Every third sweep tilts by 0.3 degrees a frame."""
     random = np.random.default_rng((HELD_OUT_SEED, index))
     width, height, spacing, sector = PROBES[index % len(PROBES)]
-    window = Window(width, height, (spacing, spacing))
     tilting = index % 3 == 0
     hand = replace(Hand.drawn(random, tilting), step_mm=random.uniform(0.3, 1.2), pauses=0.0)
     motion = freehand_motion(1500, hand, random)
@@ -64,10 +77,17 @@ def held_out_sweep(index: int, frames: int = 0) -> HeldOutSweep:
     look = replace(look, noise_share=random.uniform(0.08, 0.25), floor_db=random.uniform(-80, -68))
     along = np.cumsum(np.linalg.norm(motion[WARM_UP:, :3], axis=1))
     steps = int(np.searchsorted(along, random.uniform(*PATH_MM))) + 1
-    bank = SpeckleBank(_spread(random), height * spacing, int(random.integers(2**62)))
-    steps = min(steps, frames - 1) if frames else steps
-    sweep = sweep_along(motion[: steps + WARM_UP], bank, look, random, window, f"held_out_{index:02d}", random.uniform(20, 60), over=1)
-    return HeldOutSweep(sweep.name, sweep.windows, (spacing, spacing), sweep.motion, sweep.frames_per_s, look.persistence, tilting)
+    return Plan(index, motion[: steps + WARM_UP], look, _spread(random), Window(width, height, (spacing, spacing)), tilting, random)
+
+
+def held_out_sweep(index: int, frames: int = 0) -> HeldOutSweep:
+    """Sweep ``index`` of the frozen set; ``frames`` above 0 cuts it short."""
+    plan = planned(index)
+    motion = plan.motion[: frames - 1 + WARM_UP] if frames else plan.motion
+    window, random, look = plan.window, plan.random, plan.look
+    bank = SpeckleBank(plan.spread, window.height * window.spacing_mm[1], int(random.integers(2**62)))
+    sweep = sweep_along(motion, bank, look, random, window, f"held_out_{index:02d}", random.uniform(20, 60), over=1)
+    return HeldOutSweep(sweep.name, sweep.windows, window.spacing_mm, sweep.motion, sweep.frames_per_s, look.persistence, plan.tilting)
 
 
 def _spread(random: Random) -> Spread:
