@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.files.volumes import Volume, write_volume
+from edge.compounding import CHANNELS
+from edge.files.volumes import Volume, companion_path, is_volume, state_path, write_volume
 
 
 def save_volumes(path: Path, volumes: dict[str, Volume]) -> tuple[str, ...]:
     """Write ``path`` for ultrasound and ``<stem>-photoacoustic`` beside it; answers the names of all files, ``path`` first.
 
-    Each has ``<stem>-state`` beside it: 0 empty, 1 measured, 2 interpolated, 3 filled.
+    Each has ``<stem>-state`` beside it: 0 empty, 1 measured, 2 interpolated, 3 filled. Volumes under these names from an earlier
+    reconstruction go first, so that what lies together belongs together.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if volumes:
+        _remove_earlier(path, volumes)
     written: list[str] = []
     for channel, volume in volumes.items():
         written += map(str, write_volume(channel_path(path, channel), volume))
@@ -21,5 +25,14 @@ def save_volumes(path: Path, volumes: dict[str, Volume]) -> tuple[str, ...]:
 
 def channel_path(path: Path, channel: str) -> Path:
     """``leg.nii.gz`` and ``photoacoustic`` to ``leg-photoacoustic.nii.gz``; the ultrasound volume has the plain name."""
-    stem, dot, suffix = path.name.partition(".")
-    return path if channel == "ultrasound" else path.with_name(f"{stem}-{channel}{dot}{suffix}")
+    return path if channel == CHANNELS[0] else companion_path(path, channel)
+
+
+def _remove_earlier(path: Path, volumes: dict[str, Volume]) -> None:
+    """All companions, and the volumes of channels that are not written now. What is written is replaced whole, and not before."""
+    for channel in CHANNELS:
+        volume = channel_path(path, channel)
+        stale = [state_path(volume)] if channel in volumes else [state_path(volume), volume]
+        for one in stale:
+            if is_volume(one):
+                one.unlink()

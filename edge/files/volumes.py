@@ -94,8 +94,26 @@ def read_volume(path: Path) -> Volume:
 
 def state_path(path: Path) -> Path:
     """``leg.nii.gz`` to ``leg-state.nii.gz``."""
+    return companion_path(path, "state")
+
+
+def companion_path(path: Path, what: str) -> Path:
+    """The file of the same volume that lies beside ``path``: ``leg.0318.nii.gz`` and ``state`` to ``leg.0318-state.nii.gz``."""
     stem, ending = _split_name(path)
-    return path.with_name(f"{stem}-state{ending}")
+    return path.with_name(f"{stem}-{what}{ending}")
+
+
+def is_volume(path: Path) -> bool:
+    """Whether ``path`` is a file of one volume, as far as its header goes: not a sweep, nor anything else of that name."""
+    if not path.is_file():
+        return False
+    if _split_name(path)[1] in (".nii.gz", ".nii"):
+        return True
+    try:
+        with path.open("rb") as file:
+            return not read_header(file, str(path)).is_sequence
+    except (MalformedFile, UnsupportedFile):
+        return False
 
 
 def read_stored(path: Path) -> StoredVolume:

@@ -12,12 +12,17 @@ from calibration.constant import mean_motion
 from calibration.tracked import NotTracked, TrackedSweep, read_tracked
 from edge.app import main
 from edge.config import MotionConfig
+from edge.evaluation.watch import watch
+from edge.files import write_sweep
 from edge.messages import Frame, Geometry
 from edge.motion import open_motion
 from edge.motion.accuracy import accuracy, chain_of_steps, grid, piece_drift_rate_percent, repeated
 from edge.motion.constant import read_preset
+from edge.simulation import SimulationSettings, as_frames, simulate_sweep
 
 LEG = Path(__file__).parents[3] / "shared" / "data" / "leg"
+SPINE = LEG.parent / "plus" / "SpinePhantomFreehand.igs.mha"
+SPINE_CONFIG = LEG.parent / "plus" / "PlusDeviceSet_SpinePhantomFreehandReconstructionOnly.xml"
 TEST_SWEEP = LEG / "leg_0318_0509.igs.mha"
 ADAPTATION = sorted(path for path in LEG.glob("leg_*.igs.mha") if path != TEST_SWEEP)
 needs_leg = pytest.mark.skipif(not TEST_SWEEP.exists(), reason=f"{LEG} is not there")
@@ -92,6 +97,29 @@ def test_the_command_answers_in_json(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["motion"][2] > 0 and told["steps"] == 12
     assert told["motion"] == json.loads((tmp_path / "p.json").read_text())["motion"]
+
+
+def test_estimated_poses_are_no_ground_truth(tmp_path, capsys):
+    sweep = simulate_sweep(SimulationSettings(frames=4, image_size=(20, 24), spacing_mm=(0.5, 0.5), speckle=False))
+    poses = dict(enumerate(sweep.poses))
+    write_sweep(tmp_path / "true.igs.mha", as_frames(sweep))
+    write_sweep(tmp_path / "made-up.igs.mha", as_frames(sweep), poses=poses, pose_source="network: small")
+    assert len(read_tracked(tmp_path / "true.igs.mha").steps) == 3
+    with pytest.raises(NotTracked, match=r"estimated \(network: small\)"):
+        read_tracked(tmp_path / "made-up.igs.mha")
+    assert main(["calibrate", "constant", str(tmp_path / "made-up.igs.mha"), "-o", str(tmp_path / "p.json")]) == 1
+    assert "not tracked" in capsys.readouterr().err
+    with pytest.raises(NotTracked, match="estimated"):
+        watch(tmp_path / "made-up.igs.mha", {})
+
+
+@pytest.mark.skipif(not SPINE.exists(), reason=f"{SPINE} is not there")
+def test_a_sweep_with_tracker_transforms_only_is_calibrated_with_its_plus_configuration(tmp_path, capsys):
+    preset = tmp_path / "p.json"
+    assert main(["calibrate", "constant", str(SPINE), "-o", str(preset)]) == 1
+    assert "--plus-config" in capsys.readouterr().err
+    assert main(["calibrate", "constant", str(SPINE), "--plus-config", str(SPINE_CONFIG), "-o", str(preset)]) == 0
+    assert read_preset(preset).steps == 20
 
 
 @needs_leg

@@ -46,6 +46,23 @@ def test_a_cut_recording_says_that_it_was_cut_and_which_sweeps_are_in_it(tmp_pat
     assert [s["frames"] for s in said["sweeps"]] == [2, 1] and said["format"] == "recording of sonosweep"
 
 
+def test_an_empty_recording_is_described_and_not_an_error(tmp_path):
+    RecordingWriter(tmp_path / "a.mcap", {"sweep": "3"}).finish("stopped")
+    said = info.describe(tmp_path / "a.mcap")
+    assert (said["frames"], said["finished"], said["spacing_mm"]) == (0, True, None) and "no whole frame" in said["cure"]
+
+
+def test_it_says_whether_poses_were_tracked(tmp_path):
+    write_sweep(tmp_path / "a.igs.mha", [frame(0), frame(1)])
+    write_sweep(
+        tmp_path / "b.igs.mha", [frame(0)], poses={0: frame(1).pose}, pose_source="constant", direction="-", direction_source="preset"
+    )
+    said = [info.describe(tmp_path / name) for name in ("a.igs.mha", "b.igs.mha")]
+    keys = ("pose_source", "direction", "direction_source")
+    assert [[one[key] for key in keys] for one in said] == [["tracked"] * 3, ["constant", "-", "preset"]]
+    assert "estimated" in said[1]["notes"][0]
+
+
 @pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii.gz"])
 def test_a_volume(tmp_path, ending):
     made = Volume(np.arange(24, dtype=np.uint8).reshape(2, 3, 4), (1.0, 2.0, 3.0), 0.5, {"motion": "recorded"})

@@ -149,6 +149,24 @@ def test_a_recording_with_any_byte_changed_is_read_or_refused_by_name(tmp_path):
         assert all(same(FRAMES[f.sequence], f) for f in read), f"byte {at} changed a frame without notice"
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sample_range": (5.0, 5.0)}, "must rise"),
+        ({"sample_range": (0.0, 256.0)}, "must rise"),
+        ({"geometry": Geometry(width=4000, height=16, spacing_mm=(0.1, 0.2))}, "not the pixels"),
+        ({"geometry": Geometry(width=24, height=16, spacing_mm=(0.0, 0.2))}, "spacing"),
+        ({"image_to_reference": (1.0, 2.0)}, "16 numbers"),
+    ],
+)
+def test_a_recorded_frame_that_contradicts_itself_is_refused_by_name(tmp_path, change, message):
+    writer = RecordingWriter(tmp_path / "a.mcap", {})
+    writer.append(frame(0, **{"pixels": frame(0).pixels, **change}))
+    writer.finish("last")
+    with pytest.raises(MalformedFile, match=message):
+        open_sweep(tmp_path / "a.mcap")
+
+
 def test_an_mcap_file_of_somebody_else_is_refused_by_name(tmp_path):
     from mcap.writer import Writer
 

@@ -305,6 +305,48 @@ def test_sixteen_bit_samples_and_their_range_survive(tmp_path):
     assert all(same(a, b, but=("last",)) for a, b in zip(frames, open_sweep(tmp_path / "a.igs.mha").frames(), strict=True))
 
 
+@pytest.mark.parametrize(
+    ("most", "fields", "white"),
+    [(4000, {}, 4095), (4096, {}, 8191), (40, {}, 255), (65535, {}, 65535), (4000, {"ElementMin": "0", "ElementMax": "4000"}, 4000)],
+)
+def test_sixteen_bit_images_are_as_bright_as_they_were_meant(tmp_path, most, fields, white):
+    images = np.full((3, 4, 5), most // 2, "<u2")
+    images[2, 1, 1] = most
+    sweep = open_sweep(meta(tmp_path / "a.igs.mha", images, fields=fields))
+    assert [f.sample_range for f in sweep.frames()] == [(0.0, white)] * 3 and sweep.description["black_white"] == [0, white]
+    assert bool(sweep.description["black_white_from"] == "header") == bool(fields)
+    assert any(f"{white:g}, the smallest power of two" in note for note in sweep.description["notes"]) == (not fields)
+
+
+@pytest.mark.parametrize("stated", ["0 0", "5 4", "0 70000", "nan 9", "x 9"])
+def test_an_impossible_grey_range_in_the_header_is_not_believed(tmp_path, stated):
+    images = np.full((1, 4, 5), 1000, "<u2")
+    fields = dict(zip(("ElementMin", "ElementMax"), stated.split(), strict=True))
+    assert next(open_sweep(meta(tmp_path / "a.igs.mha", images, fields=fields)).frames()).sample_range == (0.0, 1023.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"width":24', '"width":4000', "of another sweep"),
+        ('"kind":"linear"', '"kind":"convex"', "convex images"),
+        ('"spacing_mm":[0.1,0.2]', '"spacing_mm":[0.3,0.2]', r"0\.3"),
+        ('"depth_mm":40.0', '"depth_mm":-40.0', "depth must lie"),
+        ('"sample_range":[0.0,255.0]', '"sample_range":[5.0,5.0]', "must rise"),
+        ('"sample_range":[0.0,255.0]', '"sample_range":[0.0,4095.0]', "must rise"),
+        ('"sweep":3', '"sweep":-3', "out of range"),
+    ],
+)
+def test_our_own_fields_are_checked_against_the_images(tmp_path, old, new, message):
+    path = tmp_path / "a.igs.mha"
+    write_sweep(path, [frame(0)])
+    content = path.read_bytes()
+    assert content.count(old.encode()) == 1
+    path.write_bytes(content.replace(old.encode(), new.encode()))
+    with pytest.raises(MalformedFile, match=message):
+        open_sweep(path)
+
+
 def test_simpleitk_reads_what_we_write(tmp_path):
     frames = [frame(i) for i in range(4)]
     write_sweep(tmp_path / "a.igs.mha", frames)
@@ -325,10 +367,26 @@ def test_estimated_poses_replace_those_of_the_frames(tmp_path):
     np.testing.assert_array_equal(read[2].pose.matrix, poses[2].matrix)
 
 
+def test_estimated_poses_are_never_read_as_tracked_ones(tmp_path):
+    poses = {i: frame(i).pose for i in range(2)}
+    told = {"pose_source": "network: small", "direction": "-", "direction_source": "preset"}
+    write_sweep(tmp_path / "a.igs.mha", [frame(0), frame(1)], poses=poses, **told)
+    write_sweep(tmp_path / "b.igs.mha", open_sweep(tmp_path / "a.igs.mha").frames())  # written on without saying it again
+    placed = open_sweep(tmp_path / "a.igs.mha").frames()
+    write_sweep(tmp_path / "c.igs.mha", placed, poses=poses, pose_source="recorded (network: small)", direction="-")
+    for name in "abc":
+        sweep = open_sweep(tmp_path / f"{name}.igs.mha")
+        assert (sweep.pose_source, sweep.direction, sweep.direction_source) == tuple(told.values())
+        assert {f.pose_origin for f in sweep.frames()} == {tuple(told.values())}
+    write_sweep(tmp_path / "d.igs.mha", [frame(0)], poses=poses, pose_source="recorded", direction="tracked")
+    assert next(open_sweep(tmp_path / "d.igs.mha").frames()).pose_origin == ("", "", "")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"sweep": 4}, "another sweep"),
+        ({"pose_source": "constant"}, "comes from elsewhere"),
         ({"geometry": Geometry(width=25, height=16, spacing_mm=(0.1, 0.2))}, "another size"),
         ({"pixels": np.zeros((16, 24), "<u2")}, "another size, spacing or sample type"),
     ],

@@ -13,6 +13,7 @@ from edge.config import MotionConfig
 from edge.messages import Frame, Geometry
 from edge.motion import SOURCES, open_motion
 from edge.motion.constant import BadPreset, ConstantMotion, Preset, read_preset
+from edge.motion.recorded import provenance
 from edge.motion.source import MotionFailed, MotionUnavailable
 from edge.transform import motion, motion_parameters
 
@@ -41,6 +42,19 @@ def test_recorded_poses_are_absolute_and_a_frame_without_one_says_why():
     assert not source.relative
     assert source.step(frame(1), IMAGE, 1).reason == "the frame carries no pose"
     assert source.step(frame(2, pose_status="invalid"), IMAGE, 1).reason == "the tracker did not see the probe"
+
+
+def test_estimated_poses_are_recorded_ones_that_say_so():
+    source = open_motion(MotionConfig(source="recorded"))
+    pose = {"pose_status": "ok", "image_to_reference": tuple(np.diag([0.2, 0.3, 1.0, 1.0]).ravel().tolist())}
+    estimated = {"pose_source": "network: small", "pose_direction": "-", "pose_direction_source": "preset"}
+    assert source.start(frame(0, **pose, **estimated), IMAGE).image_to_reference is not None
+    assert source.name == "recorded (network: small)"
+    source.start(frame(0, **pose), IMAGE)
+    assert source.name == "recorded", "the next sweep is tracked again"
+    assert provenance(frame(0, **pose)) == ("recorded", "tracked", "tracked")
+    assert provenance(frame(0, **pose, **estimated)) == ("recorded (network: small)", "-", "preset")
+    assert provenance(frame(0, **pose, pose_source="constant")) == ("recorded (constant)", "unknown", "unknown")
 
 
 def test_a_pose_that_is_no_transform_is_a_reason_and_not_a_crash():
@@ -79,6 +93,37 @@ def test_lost_frames_repeat_the_preset_motion_and_widen_its_uncertainty():
     assert step.center_to_previous is not None
     assert np.allclose(step.center_to_previous.matrix, one @ one @ one)
     assert step.uncertainty == pytest.approx((0.3,) * 6)
+
+
+def steps(intervals_ms: list[float], elapsed: list[int] | None = None) -> ConstantMotion:
+    """A preset's motion along frames so far apart."""
+    source, at_ns = ConstantMotion(0, PRESET), 0
+    source.start(frame(0), IMAGE)
+    for interval_ms, frames in zip(intervals_ms, elapsed or [1] * len(intervals_ms), strict=True):
+        at_ns += round(interval_ms * 1e6)
+        source.step(msgspec.structs.replace(frame(0), timestamp_ns=at_ns), IMAGE, frames)
+    return source
+
+
+@pytest.mark.parametrize("interval_ms", [33.3, 56.0, 100.0, 0.0])
+def test_a_preset_of_another_frame_rate_is_refused_with_the_cure(interval_ms):
+    steps([interval_ms] * 9)
+    with pytest.raises(MotionFailed, match=r"50\.0 ms.*sonosweep calibrate constant"):
+        steps([interval_ms] * 10)
+
+
+def test_dropped_frames_and_jitter_do_not_look_like_another_frame_rate():
+    steps([54, 53, 49, 48, 54, 45, 51, 50, 48, 49])
+    steps([110, 98, 48, 99, 53, 97, 140, 47, 50, 51])  # dropped on the way, and numbered as if they had not been
+    steps([50, 150, 50, 100] * 5, [1, 3, 1, 2] * 5)
+
+
+def test_every_sweep_is_judged_anew():
+    source = steps([50.0] * 12)
+    source.start(frame(0), IMAGE)
+    with pytest.raises(MotionFailed):
+        for number in range(1, 11):
+            source.step(msgspec.structs.replace(frame(0), timestamp_ns=number * 33_000_000), IMAGE, 1)
 
 
 @pytest.mark.parametrize(
