@@ -9,19 +9,20 @@ from typing import Any
 
 from edge.commands.options import add_json
 from edge.console import progress, result
-from edge.simulation import Freehand, SimulationSettings, simulate_sweep, write_simulated_sweep
+from edge.simulation import Convex, Freehand, SimulationSettings, simulate_sweep, write_simulated_sweep
 
 SUMMARY = "simulate a freehand sweep over a phantom, with its true poses"
 EXAMPLES = """  sonosweep simulate -o sweep.igs.mha
   sonosweep simulate -o long.igs.mha --frames 600 --step-mm 0.3 --seed 7
   sonosweep simulate -o truth.igs.mha --truth          # the same sweep without speckle and noise
-  sonosweep simulate -o two.igs.mha --photoacoustic    # every second frame is photoacoustic"""
+  sonosweep simulate -o two.igs.mha --photoacoustic    # every second frame is photoacoustic
+  sonosweep simulate -o curved.mcap --convex           # beams of a curved probe; sonosweep demo --sweep curved.mcap plays them"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to simulate, and where to write it."""
     usual, hand = SimulationSettings(), Freehand()
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="SWEEP", help="sweep to write: .igs.mha")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="SWEEP", help="sweep to write: .igs.mha or .mcap")
     parser.add_argument("--frames", type=int, default=usual.frames, help="how many images (%(default)s)")
     parser.add_argument("--frames-per-s", type=float, default=usual.frames_per_s, help="rate of the probe (%(default)s)")
     parser.add_argument("--size", type=int, nargs=2, default=usual.image_size, metavar=("WIDTH", "HEIGHT"), help="pixels (320 384)")
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step-mm", type=float, default=hand.step_mm, help="mean step between frames; negative: backwards (%(default)s)")
     parser.add_argument("--seed", type=int, default=usual.seed, help="another phantom, path and speckle (%(default)s)")
     parser.add_argument("--photoacoustic", action="store_true", help="every second frame is photoacoustic")
+    parser.add_argument("--convex", action="store_true", help="a curved probe: --size is beams and samples; written as .mcap")
     parser.add_argument("--truth", action="store_true", help="no speckle and no noise: the phantom itself")
     add_json(parser)
 
@@ -43,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
         hand=Freehand(step_mm=options.step_mm),
         speckle=not options.truth,
         photoacoustic=options.photoacoustic,
+        convex=Convex() if options.convex else None,
         seed=options.seed,
     )
     begun = time.perf_counter()

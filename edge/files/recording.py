@@ -11,7 +11,8 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -204,6 +205,28 @@ class RecordingWriter:
     def abandon(self) -> None:
         """Close without an end: what was synced can be recovered."""
         self._file.close()
+
+
+def write_recording(path: Path, frames: Iterable[Frame], start: Mapping[str, str]) -> int:
+    """Write ``frames`` as a finished recording, whole or not at all; answers how many. For sweeps that no bridge brought.
+
+    ``RecordingFailed`` where the storage does not take them.
+    """
+    try:
+        make_folder(path.parent)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            writer = RecordingWriter(Path(folder) / path.name, start)
+            try:
+                for frame in frames:
+                    writer.append(frame)
+                writer.finish("last")
+            finally:
+                writer.abandon()
+            os.replace(writer.path, path)
+        sync_folder(path.parent)
+    except OSError as wrong:
+        raise _failed(path, wrong) from wrong
+    return writer.frames
 
 
 def unsigned(time_ns: int) -> int:

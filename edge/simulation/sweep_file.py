@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from edge.files import write_sweep
+from edge.files import CannotWrite, write_sweep
+from edge.files.recording import write_recording
 from edge.messages import Frame
 from edge.simulation.simulate import SimulatedSweep, simulate_sweep
 
@@ -34,11 +35,18 @@ def as_frames(sweep: SimulatedSweep) -> Iterator[Frame]:
 
 
 def write_simulated_sweep(path: Path, sweep: SimulatedSweep | None = None, *, progress: Progress | None = None) -> int:
-    """Compute ``sweep`` (default: the demo's) and write it as `.igs.mha`; answers how many frames.
+    """Compute ``sweep`` (default: the demo's) and write it as `.igs.mha` or `.mcap`; answers how many frames.
 
-    ``progress`` (frames, how many) is put between the computing and the writing. ``CannotWrite`` for a convex sweep, whose
-    frames are no images before they are scan-converted, and for a name that is not `.mha`.
+    ``progress`` (frames, how many) is put between the computing and the writing. ``CannotWrite`` for another name, and for a
+    convex sweep as `.igs.mha`: its frames are no images before they are scan-converted.
     """
     sweep = sweep or simulate_sweep()
+    recording = path.name.endswith(".mcap")
+    if not recording and sweep.settings.convex:
+        raise CannotWrite(f"{path}: images cannot hold a convex probe's beams before they are scan-converted; name the sweep .mcap")
+    if not recording and not path.name.endswith(".mha"):
+        raise CannotWrite(f"{path}: a simulated sweep is written as .igs.mha or .mcap; choose such a name")
     frames: Iterable[Frame] = as_frames(sweep)
-    return write_sweep(path, progress(frames, len(sweep)) if progress else frames)
+    if progress:
+        frames = progress(frames, len(sweep))
+    return write_recording(path, frames, {"simulated_seed": str(sweep.settings.seed)}) if recording else write_sweep(path, frames)
