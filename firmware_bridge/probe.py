@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from edge.console import say
 from edge.errors import SonosweepError
@@ -21,6 +22,7 @@ QUEUE_FRAMES = 8
 SLICE_MS = 100  # so long a wait is deaf to Ctrl-C
 COMPLAIN_AFTER_S = 3.0
 STAY_S = 0.5
+LINGER_S = 5.0
 
 
 class NoBridge(SonosweepError):
@@ -32,7 +34,10 @@ class FrontEnd:
 
     ``keys`` are (own .key_secret, the bridge's .key) for an encrypted link. With ``stamp`` a frame's time is that of sending
     (CLOCK_MONOTONIC); without, it travels as it is. ``sent_ns`` maps the sequence numbers of the current sweep to the
-    CLOCK_MONOTONIC time at which they left; ``held_back_s`` is the time spent waiting so far.
+    CLOCK_MONOTONIC time at which they were queued; ``held_back_s`` is the time spent waiting so far.
+
+    ``queued`` counts all messages. ``left`` are those that are known to have left the queue, which is not yet to have arrived:
+    all of them after a :meth:`close` that found a bridge and emptied the queue, else all but a queue's length.
     """
 
     def __init__(
@@ -47,10 +52,13 @@ class FrontEnd:
         if reason := wrong_with(endpoint):
             raise NoBridge(f"{endpoint} cannot be connected to: {reason}")
         self.endpoint = endpoint
-        self.sent = 0
+        self.queued = 0
         self.held_back_s = 0.0
         self.sent_ns: dict[int, int] = {}
-        self._last_sent = 0.0
+        self._last_queued = 0.0
+        self._queue_frames = queue_frames
+        self._connected_at: float | None = None
+        self._emptied = False
         self._sweep: tuple[int, int] | None = None
         self._orientation: Orientation = orientation
         self._stamp = stamp
@@ -62,11 +70,23 @@ class FrontEnd:
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         if pair:
             self._socket.curve_publickey, self._socket.curve_secretkey, self._socket.curve_serverkey = pair
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as wrong:
             self.close(0)
             raise NoBridge(f"{endpoint} cannot be connected to: {wrong.strerror}; it reads like tcp://127.0.0.1:5555") from wrong
+
+    @property
+    def connected(self) -> bool:
+        """A bridge is connected and has let us in; after :meth:`close`, whether one was."""
+        self._hear_link()
+        return self._connected_at is not None
+
+    @property
+    def left(self) -> int:
+        """Messages that are known to have left the queue."""
+        return self.queued if self._emptied else max(self.queued - self._queue_frames, 0)
 
     def send(self, frame: Frame, patience_s: float | None = None) -> bool:
         """Send ``frame``; False where it found no room within ``patience_s`` (None: wait for ever)."""
@@ -81,11 +101,12 @@ class FrontEnd:
         return bool(sent)
 
     def send_parts(self, parts: list[bytes], patience_s: float | None = None) -> int:
-        """Send any message, valid or not; answers when it left (CLOCK_MONOTONIC, ns), 0 where there was no room for it."""
+        """Send any message, valid or not; answers when it was queued (CLOCK_MONOTONIC, ns), 0 where there was no room for it."""
         begun = time.monotonic()
         complained = False
         while True:
-            left_ns = time.monotonic_ns()
+            self._hear_link()
+            queued_ns = time.monotonic_ns()
             try:
                 self._socket.send_multipart(parts, zmq.DONTWAIT)
             except zmq.Again:
@@ -94,32 +115,53 @@ class FrontEnd:
                     self.held_back_s += waited
                     return 0
                 if waited > COMPLAIN_AFTER_S and not complained:
-                    say(f"held back for {waited:.0f} s; is a bridge listening on {self.endpoint}?")
+                    why = "the bridge is slow" if self.connected else "no bridge lets us in"
+                    say(f"held back for {waited:.0f} s: {why} ({self.endpoint})")
                     complained = True
                 self._socket.poll(SLICE_MS, zmq.POLLOUT)
             else:
-                self.held_back_s += left_ns / 1e9 - begun
-                self.sent += 1
-                self._last_sent = time.monotonic()
-                return left_ns
+                self.held_back_s += queued_ns / 1e9 - begun
+                self.queued += 1
+                self._last_queued = time.monotonic()
+                return queued_ns
 
-    def close(self, linger_s: float = 5.0) -> None:
-        """Give what is queued ``linger_s`` to leave; what has not left by then is lost.
+    def close(self, linger_s: float = LINGER_S) -> None:
+        """Give a bridge that is away ``linger_s`` to come, and what is queued as long to leave; what has not left by then is lost.
 
         The link stays open for a moment after the last message: libzmq throws away what a peer at its high-water mark has not
         read yet when the sender hangs up (7 to 48 of 200 small messages over ipc; none where the sender waited).
         """
-        stay_s = self._last_sent + STAY_S - time.monotonic()
-        if linger_s and stay_s > 0:
-            time.sleep(stay_s)
-        self._socket.close(int(linger_s * 1000))
-        self._context.term()
+        if self._socket.closed:
+            return
+        linger_ms = 0
+        try:
+            if linger_s and self.queued and self._await_bridge(linger_s):
+                time.sleep(max(max(self._last_queued, self._connected_at or 0.0) + STAY_S - time.monotonic(), 0))
+                linger_ms = int(linger_s * 1000)
+        finally:
+            self._socket.disable_monitor()
+            self._monitor.close(0)
+            begun = time.monotonic()
+            self._socket.close(linger_ms)
+            self._context.term()
+            self._emptied = 1000 * (time.monotonic() - begun) < linger_ms
+
+    def _hear_link(self) -> None:
+        while not self._monitor.closed and self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)["event"]
+            self._connected_at = time.monotonic() if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else None
+
+    def _await_bridge(self, longest_s: float) -> bool:
+        deadline = time.monotonic() + longest_s
+        while not self.connected and time.monotonic() < deadline:
+            self._monitor.poll(SLICE_MS)
+        return self.connected
 
     def __enter__(self) -> FrontEnd:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close(0 if error[0] else 5.0)
+        self.close(0 if error[0] else LINGER_S)
 
 
 @dataclass(frozen=True)
@@ -132,7 +174,7 @@ class Playing:
 
 
 def play(frames: Iterable[Frame], front_end: FrontEnd, how: Playing, sweep: int = 0, not_before_ns: int = 0) -> Iterator[Frame]:
-    """Send ``frames`` as sweep number ``sweep``; yields each after it has left. The last one is marked as such.
+    """Send ``frames`` as sweep number ``sweep``; yields each after it was queued. The last one is marked as such.
 
     Times keep their distances and are moved later where the first would lie before ``not_before_ns``. A time during which
     the bridge held us back delays all that follows. Ctrl-C (or closing the iterator) ends the sweep with the frame at hand.

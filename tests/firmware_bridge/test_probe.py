@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from wire_frames import linear_frame, same
 from edge.files import open_sweep, write_sweep
 from edge.messages import Frame
 from firmware_bridge.commands import probe as probe_command
-from firmware_bridge.probe import FrontEnd, NoBridge, Playing, play
+from firmware_bridge.probe import QUEUE_FRAMES, FrontEnd, NoBridge, Playing, play
 from firmware_bridge.wire import decode_frame
 
 MS = 1_000_000
@@ -34,8 +35,12 @@ class Collector(FrontEnd):
     def send_parts(self, parts: list[bytes], patience_s: float | None = None) -> int:
         """Keep it."""
         self.frames.append(decode_frame(parts))
-        self.sent += 1
+        self.queued += 1
         return time.monotonic_ns()
+
+    def close(self, linger_s: float = 0.0) -> None:
+        """Nothing has to leave."""
+        super().close(0)
 
 
 def sweep_file(folder: Path, count: int = 12) -> Path:
@@ -124,6 +129,57 @@ def test_a_front_end_without_a_bridge_holds_a_bounded_queue(tmp_path: Path) -> N
         assert accepted == [True, True, True, False, False, False]
         assert front_end.held_back_s > 0.03
         front_end.close(0)
+    assert (front_end.queued, front_end.left, front_end.connected) == (3, 0, False)
+
+
+def test_a_front_end_waits_for_a_bridge_that_comes_late(bench: BridgeBench) -> None:
+    with FrontEnd(bench.endpoint) as front_end:
+        front_end.send(linear_frame(0))
+        opener = threading.Timer(0.3, bench.open_bridge)
+        opener.start()
+        assert not front_end.connected
+    opener.join()
+    run = bench.consume("run")
+    bench.step_until(lambda: len(run.frames) == 1)
+    assert (front_end.left, front_end.connected) == (1, True)
+
+
+def test_what_a_bridge_does_not_take_is_not_called_sent(bench: BridgeBench) -> None:
+    endpoint = bench.open_bridge()  # which does not step: it takes nothing
+    front_end = FrontEnd(endpoint)
+    while front_end.send(linear_frame(front_end.queued, width=400, height=400), patience_s=1.0):
+        pass
+    front_end.close(0.2)
+    assert front_end.connected and front_end.left == front_end.queued - QUEUE_FRAMES
+
+
+def test_the_command_without_a_bridge_claims_nothing_and_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_command, "LINGER_S", 0.2)
+    options = parsed(str(sweep_file(tmp_path, count=3)), "--endpoint", f"ipc://{tmp_path}/nobody.ipc", "--json")
+    assert probe_command.run(options) == 1
+    out, err = capsys.readouterr()
+    answer = json.loads(out)
+    assert (answer["frames"], answer["queued"], answer["connected"], answer["interrupted"]) == (0, 3, False, False)
+    assert "up to 3 of 3 frames never left" in err
+
+
+def test_the_command_without_a_bridge_ended_by_ctrl_c_claims_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ctrl_c(complaint: str) -> None:
+        assert "no bridge lets us in" in complaint
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("firmware_bridge.probe.COMPLAIN_AFTER_S", 0.0)
+    monkeypatch.setattr("firmware_bridge.probe.say", ctrl_c)
+    options = parsed(str(sweep_file(tmp_path)), "--endpoint", f"ipc://{tmp_path}/nobody.ipc", "--json")
+    assert probe_command.run(options) == 130
+    out, err = capsys.readouterr()
+    answer = json.loads(out)
+    assert (answer["frames"], answer["queued"], answer["connected"], answer["interrupted"]) == (0, QUEUE_FRAMES, False, True)
+    assert "up to 8 of 8 frames never left" in err
 
 
 def test_the_command_plays_a_file_to_the_bridge(bench: BridgeBench, tmp_path: Path) -> None:
@@ -137,6 +193,7 @@ def test_the_command_plays_a_file_to_the_bridge(bench: BridgeBench, tmp_path: Pa
     answer = json.loads(player.stdout.read())
     player.stdout.close()
     assert (player.returncode, answer["frames"], answer["sweeps"], answer["interrupted"]) == (0, 12, 1, False)
+    assert (answer["queued"], answer["connected"]) == (12, True)
     assert answer["boot_id"] == f"{run.frames[0].boot_id:016x}"
     sent = json.loads(trace.read_text())
     assert [int(key) for key in sent] == run.sequences
@@ -157,7 +214,9 @@ def test_a_looping_command_ends_cleanly_with_ctrl_c(bench: BridgeBench, tmp_path
     bench.step_until(lambda: player.poll() is not None)
     out, err = player.communicate()
     assert player.returncode == 130
-    assert json.loads(out)["interrupted"] is True
+    answer = json.loads(out)
+    assert answer["interrupted"] is True and answer["sweeps"] >= 2
+    assert answer["connected"] is True and answer["frames"] == answer["queued"] > 24
     assert b"Traceback" not in err
 
 
