@@ -1,4 +1,4 @@
-"""Sweeps to train on from any source behind one interface: simulated folders and tracked sweep files."""
+"""Sweeps to train on from any source behind one interface: simulated folders, tracked sweep files, TUS-REC's scans."""
 
 from __future__ import annotations
 
@@ -14,24 +14,19 @@ from edge.messages import Frame, Geometry
 from edge.motion.accuracy import Matrices, chain_of_poses
 from edge.motion.resample import Resampler
 from edge.transform import Transform
+from export.training.pieces import SHORTEST, pieces_of, window_chain
 from export.training.sweeps import TrainingSweep, Window, Windows, load_training_sweep
+from export.training.tusrec import read_tus_rec
 
-SHORTEST = 3  # frames
+CALIBRATION = "calib_matrix.csv"
 
 
 class NoTrainingSweeps(SonosweepError):
     """There is nothing to train on where it was looked for."""
 
 
-def window_chain(chain: Matrices, height: int, axial_mm: float, window: Window) -> Matrices:
-    """From the chain [n, 4, 4] of an image's centre (``height`` rows of ``axial_mm``) to that of the window's centre."""
-    shift = np.eye(4)
-    shift[1, 3] = window.center_below_edge_mm - height * axial_mm / 2
-    return np.asarray(np.linalg.inv(shift) @ chain @ shift)
-
-
 def tracked_pieces(path: Path, window: Window | None = None) -> list[TrainingSweep]:
-    """The B-mode frames with poses of a sweep file, in pieces without a missing frame, each in canonical direction.
+    """The B-mode frames with poses of a sweep file, in pieces without a missing frame that go one way, each canonical.
 
     ``NoTrainingSweeps`` where no piece has :data:`SHORTEST` frames or the probe is convex.
     """
@@ -47,7 +42,7 @@ def tracked_pieces(path: Path, window: Window | None = None) -> list[TrainingSwe
         if before is not None and len(windows) >= SHORTEST:
             name = f"{path.name.partition('.')[0]}_{len(pieces)}"
             chain = _chain(poses, before.geometry, window)
-            pieces.append(TrainingSweep.of_chain(np.stack(windows), chain, window, name, sweep.frames_per_s or 0.0))
+            pieces.extend(pieces_of(np.stack(windows), chain, window, name, sweep.frames_per_s or 0.0))
         windows.clear()
         poses.clear()
 
@@ -103,7 +98,10 @@ class Sweeps:
 
 
 def open_sweeps(path: Path, window: Window | None = None) -> Sweeps:
-    """What ``path`` holds: a folder of simulated (.npz) and tracked (.igs.mha, .mcap, ...) sweeps, or one such file."""
+    """What ``path`` holds: a folder of simulated (.npz) and tracked (.igs.mha, .mcap, ...) sweeps, or one such file.
+
+    HDF5 scans of TUS-REC (.h5) are read with the ``calib_matrix.csv`` in their folder or in the one above.
+    """
     path = Path(path)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     found: list[TrainingSweep | Path] = []
@@ -112,6 +110,11 @@ def open_sweeps(path: Path, window: Window | None = None) -> Sweeps:
             found.append(file)
         elif file.name.endswith((".mha", ".nrrd", ".mcap")) and not file.name.startswith("."):
             found += tracked_pieces(file, window)
+        elif file.suffix == ".h5":
+            table = next(
+                (t for t in (file.parent / CALIBRATION, file.parent.parent / CALIBRATION) if t.exists()), file.parent / CALIBRATION
+            )
+            found += read_tus_rec(file, table, window)
     if not found:
         raise NoTrainingSweeps(f"{path}: holds no sweep to train on; name a folder that `sonosweep export source` wrote, or tracked sweeps")
     return Sweeps(found)

@@ -18,6 +18,7 @@ from edge.motion.accuracy import Matrices, chain_of_steps
 from edge.motion.resample import Resampler
 from edge.transform import image_to_center
 from export.training.paths import Hand, freehand_motion
+from export.training.pieces import window_chain
 from export.training.source import WARM_UP, Look, Random, sweep_along
 from export.training.speckle import SpeckleBank, Spread
 from export.training.sweeps import HELD_OUT_SEED, Motion, TrainingSweep, Window, Windows
@@ -110,9 +111,8 @@ def test_sweeps(n: int = 20, window: Window | None = None) -> Iterator[TrainingS
     for index in range(n):
         sweep = held_out_sweep(index)
         windows = np.stack([np.rint(resample(image, sweep.spacing_mm)).astype(np.uint8) for image in sweep.images])
-        shift = np.eye(4)
-        shift[1, 3] = window.center_below_edge_mm - sweep.images.shape[1] * sweep.spacing_mm[1] / 2
-        yield TrainingSweep.of_chain(windows, np.linalg.inv(shift) @ sweep.chain @ shift, window, sweep.name, sweep.frames_per_s)
+        chain = window_chain(sweep.chain, sweep.images.shape[1], sweep.spacing_mm[1], window)
+        yield TrainingSweep.of_chain(windows, chain, window, sweep.name, sweep.frames_per_s)
 
 
 def write_held_out_sweep(folder: Path, index: int) -> Path:

@@ -64,7 +64,7 @@ class Grain:
         for axis, count in enumerate(self.CELLS):
             k = np.fft.rfftfreq(count) if axis == 2 else np.fft.fftfreq(count)
             noise *= np.exp(-2 * (np.pi * self.SD_CELLS * k) ** 2).reshape([-1 if a == axis else 1 for a in range(3)])
-        smooth = np.fft.irfftn(noise, self.CELLS)
+        smooth = np.fft.irfftn(noise, self.CELLS, axes=(0, 1, 2))
         padded = np.pad(smooth / smooth.std(), [(0, 1)] * 3, mode="wrap").astype(np.float32)
         self._volume = torch.as_tensor(padded, device=device)[None, None]
         self._per_mm = [self.SD_CELLS / sd for sd in sd_mm]
