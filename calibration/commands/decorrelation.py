@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.commands.options import add_json
+from edge.commands.options import add_json, check_outputs
 from edge.console import progress, result, table
 from edge.evaluation.baselines import fitted_curve, listen
 from edge.files.atomic import replacing
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Look, fit, write, tell."""
+    check_outputs([options.output], options.sweeps)
     curve = fitted_curve([listen(path) for path in progress(options.sweeps, total=len(options.sweeps), label="reading sweeps")])
     with replacing(options.output) as out:
         out.write(msgspec.json.format(msgspec.json.encode(curve), indent=2) + b"\n")

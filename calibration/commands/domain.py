@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from calibration.domain import CannotFit, fit_domain, read_windows
-from edge.commands.options import add_json
+from edge.commands.options import add_json, check_outputs
 from edge.console import progress, result, say
 from edge.files.atomic import replacing
 from edge.motion.bundle import open_bundle
@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     bundle = open_bundle(options.model)
     beside = probe_path(bundle.path)
     output = options.output or beside
+    check_outputs([output], options.sweeps)
     sweeps = []
     for path in progress(options.sweeps, total=len(options.sweeps), label="reading sweeps"):
         sweeps += read_windows(path, bundle.card)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import msgspec
 import numpy as np
 
-from edge.commands.options import add_json
+from edge.commands.options import add_json, check_outputs
 from edge.config import Direction
 from edge.console import progress, result, table
 from edge.errors import SonosweepError
@@ -69,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Watch, compare, tell."""
+    check_outputs([options.output / "evaluation.json"] if options.output else [])
     sources: dict[str, MotionSource] = {}
     network = _network(options)
     if network is not None:
