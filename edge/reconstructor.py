@@ -20,11 +20,13 @@ from edge.faults import FAULTS, Effect
 from edge.files.volumes import Volume
 from edge.messages import Bricks, FaultRaised, Frame, Message, Pose, SweepEnded
 from edge.motion import MotionFailed, MotionSource, Step
+from edge.motion.recorded import provenance
 from edge.placement import between, impossible_jump, on_face, pose_of
 from edge.sweep_state import Counts, Stream, SweepState, scan_table
 from edge.transform import Transform
 
 MAX_BRIDGED_FRAMES = 3  # speckle is decorrelated by then, and a relative pose chain is broken for good
+UNCONFIRMED = ("unverified", "unknown")
 MAX_WAITING_FRAMES = 64  # photoacoustic ones, for the next B-mode frame
 FILLED_BRICKS_PER_MESSAGE = 2048
 CHANNEL_OF = {"bmode": 0, "photoacoustic": 1}
@@ -49,7 +51,7 @@ class Reconstructor:
     ) -> None:
         self.motion = motion
         self.compounder = compounder
-        self.direction = (direction or "+") if motion.relative else "tracked"
+        self.direction: str = (direction or "+") if motion.relative else "tracked"
         self.direction_source = ("preset" if direction else "unverified") if motion.relative else "tracked"
         self._fill_holes = fill_holes
         self._say_bricks = say_bricks
@@ -152,11 +154,13 @@ class Reconstructor:
         self._epoch += 1
         self.compounder.reset()
         self._sweep = SweepState(frame.sweep_key, self._epoch)
+        if not self.motion.relative:
+            _, self.direction, self.direction_source = provenance(frame)
         if frame.sequence > 0:
             self._sweep.last_sequence = frame.sequence - 1
             self._sweep.counts.lost = frame.sequence
             said.append(self._fault(frame, "SWEEP_JOINED_LATE", f"the first frame seen is number {frame.sequence}"))
-        if self.direction_source == "unverified":
+        if self.direction_source in UNCONFIRMED:
             said.append(self._fault(frame, "DIRECTION_UNVERIFIED", f"taken as {self.direction}"))
         return said
 

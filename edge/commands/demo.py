@@ -210,7 +210,7 @@ def _report(heard: Heard, device: LocalDevice, sent_ns: dict[str, int]) -> dict[
 
 def _files(options: argparse.Namespace, sweep: Path, heard: Heard, out: Path) -> list[str]:
     """Name the volumes, export the recording as a PLUS sequence with the poses as placed, draw the picture."""
-    stem, ended = sweep.name.split(".")[0], heard.ended["run"]
+    stem, ended = re.sub(r"\.(igs\.mha|igs\.nrrd|mha|nrrd|mcap)$", "", sweep.name), heard.ended["run"]
     written = [Path(shutil.move(path, out / re.sub(r"^sweep_[0-9a-f]+_\d+_\d+", stem, Path(path).name))) for path in ended.files]
     volumes = {volume.metadata["channel"]: volume for volume in (read_volume(path) for path in written if "-state" not in path.name)}
     size = (0, 0)
@@ -225,7 +225,9 @@ def _files(options: argparse.Namespace, sweep: Path, heard: Heard, out: Path) ->
                 written[-1],
                 chain([first], images),
                 poses=heard.poses,
-                pose_source="" if ended.direction_source == "tracked" else ended.motion,
+                pose_source=ended.motion,
+                direction=ended.direction,
+                direction_source=ended.direction_source,
             )
     if volumes:
         written.append(out / f"{stem}.png")

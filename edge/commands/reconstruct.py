@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
         draw(options.picture, volumes, poses, placed.size, f"{options.sweep.name}   motion: {answer['motion']}")
         files.append(str(options.picture))
     if options.sweep_out and placed.poses:
-        _write_sweep(options.sweep_out, sweep, placed, reconstructor.motion.name)
+        _write_sweep(options.sweep_out, sweep, placed, reconstructor)
         files.append(str(options.sweep_out))
     answer |= {"volume": files[0] if volumes else None, "files": files, "accuracy": _accuracy(options, reconstructor, placed)}
     answer["faults"] = dict(placed.faults)
@@ -151,7 +151,7 @@ def _feed(reconstructor: Reconstructor, frames: Iterable[Frame]) -> _Placed:
         if frame.sweep_key != placed.key:
             _note(reconstructor.finish("next"), placed)
             placed = _Placed(geometry=frame.geometry, size=placed_size(frame.geometry), key=frame.sweep_key)
-        if frame.modality == "bmode" and (pose := frame.pose) is not None:
+        if frame.modality == "bmode" and not frame.pose_source and (pose := frame.pose) is not None:
             placed.tracked[frame.sequence] = pose
         _note(reconstructor.feed(frame), placed)
     _note(reconstructor.finish("stopped"), placed)
@@ -168,9 +168,16 @@ def _note(messages: list[Message], placed: _Placed) -> None:
             placed.poses[message.sequence] = Transform("Image", "Reference", np.reshape(message.image_to_reference, (4, 4)))
 
 
-def _write_sweep(path: Path, sweep: SweepFile, placed: _Placed, source: str) -> None:
+def _write_sweep(path: Path, sweep: SweepFile, placed: _Placed, reconstructor: Reconstructor) -> None:
     frames = (frame for frame in sweep.frames() if frame.sweep_key == placed.key)
-    write_sweep(path, progress(as_images(frames), total=sweep.frame_count, label="writing"), poses=placed.poses, pose_source=source)
+    write_sweep(
+        path,
+        progress(as_images(frames), total=sweep.frame_count, label="writing"),
+        poses=placed.poses,
+        pose_source=reconstructor.motion.name,
+        direction=reconstructor.direction,
+        direction_source=reconstructor.direction_source,
+    )
 
 
 def _accuracy(options: argparse.Namespace, reconstructor: Reconstructor, placed: _Placed) -> list[dict[str, Any]]:

@@ -110,3 +110,17 @@ def test_a_sweep_that_broke_off_is_not_called_done(sweep, tmp_path, capsys):
     torn = json.loads(capsys.readouterr().out)
     assert torn["ended"] == "FRAMES_LOST" and torn["faults"] == {"FRAMES_LOST": 1} and torn["ignored"] > 0
     assert edge.read_volume(tmp_path / "t.nrrd").metadata["ended"] == "FRAMES_LOST"
+
+
+def test_estimated_poses_never_come_back_as_tracked_ones(sweep, tmp_path, capsys):
+    estimated, again = tmp_path / "estimated.igs.mha", tmp_path / "again.nrrd"
+    words = ["reconstruct", str(sweep), "-o", str(tmp_path / "v.nrrd"), "--motion", "constant", "--sweep-out", str(estimated)]
+    assert main([*words, "--direction", "-"]) == 0
+    capsys.readouterr()
+    assert main(["reconstruct", str(estimated), "-o", str(again), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["motion"], answer["direction"], answer["direction_source"]) == ("recorded (constant)", "-", "preset")
+    assert edge.read_volume(again).metadata["motion"] == "recorded (constant)"
+    assert (edge.read_volume(again).intensity == edge.read_volume(tmp_path / "v.nrrd").intensity).all()
+    assert main(["calibrate", "constant", str(estimated), "-o", str(tmp_path / "p.json")]) == 1
+    assert "not tracked" in capsys.readouterr().err
