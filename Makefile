@@ -45,6 +45,7 @@ clean:  ## remove what make made
 	$(BIN)/pip install --quiet --upgrade pip setuptools wheel
 
 .venv/runtime: .venv/bin/python pyproject.toml setup.py $(KERNELS)
+	rm -rf sonosweep.egg-info  # a stale one would hide new commands from the tests
 	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --no-build-isolation --editable .
 	touch $@
 

@@ -47,13 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"sonosweep: {words[0]!r} is not a command; there are {', '.join(known)}")
         return 2
     command: Command = known[words[0]].load()
-    parser = argparse.ArgumentParser(
-        prog=f"sonosweep {words[0]}",
-        description=command.SUMMARY,
-        epilog=f"examples:\n{command.EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_arguments(parser)
+    parser = parser_of(words[0], command)
     try:
         return command.run(parser.parse_args(words[1:]))
     except SonosweepError as wrong:
@@ -67,6 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
+    """The command line of one subcommand."""
+    parser = argparse.ArgumentParser(
+        prog=f"sonosweep {name}",
+        description=command.SUMMARY,
+        epilog=f"examples:\n{command.EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    return parser
 
 
 def _overview(known: dict[str, EntryPoint]) -> str:
