@@ -12,7 +12,8 @@ from edge.errors import SonosweepError
 SUMMARY = "simulate sweeps to train on, or prove that the simulation behaves"
 EXAMPLES = """  sonosweep export source -o train --sweeps 400
   sonosweep export source -o held_out --held-out --sweeps 20
-  sonosweep export source --proof"""
+  sonosweep export source --proof
+  sonosweep export source --proof --sweeps 12 --beside leg_0138_0212.igs.mha"""
 
 
 class NothingAsked(SonosweepError):
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="torch device to draw on (cpu)")
     parser.add_argument("--held-out", action="store_true", help="the frozen test sweeps instead, as .igs.mha with poses")
     parser.add_argument("--proof", action="store_true", help="measure speckle, steps and images; --sweeps says on how many held-out sweeps")
+    parser.add_argument("--beside", type=Path, nargs="+", default=[], metavar="SWEEP", help="with --proof: measure real sweeps as well")
     add_json(parser)
 
 
@@ -54,15 +56,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _prove(options: argparse.Namespace) -> int:
-    from export.training.proof import held_out_images, image_rows, speckle_rows, step_rows
+    from export.training.proof import held_out_images, image_rows, speckle_rows, step_rows, tracked_images
 
     speckle, steps = speckle_rows(), step_rows()
-    images = image_rows(held_out_images(options.sweeps))
+    images, columns = image_rows(held_out_images(options.sweeps)), ["what", "measured", "real"]
+    if options.beside:
+        beside = {row["what"]: row["measured"] for row in image_rows(tracked_images(options.beside))}
+        images, columns = [row | {"beside": beside.get(row["what"], "")} for row in images], [*columns, "beside"]
     text = "\n\n".join(
         [
             "Speckle against its laws\n" + table(speckle, ["what", "measured", "expected"]),
             "Steps of 300 random hands\n" + table(steps, list(steps[0])),
-            f"Images of {options.sweeps} held-out sweeps beside real ones\n" + table(images, ["what", "measured", "real"]),
+            f"Images of {options.sweeps} held-out sweeps beside real ones\n" + table(images, columns),
         ]
     )
     result({"speckle": speckle, "steps": steps, "images": images}, as_json=options.json, text=text)

@@ -103,6 +103,8 @@ def open_sweeps(path: Path, window: Window | None = None) -> Sweeps:
     HDF5 scans of TUS-REC (.h5) are read with the ``calib_matrix.csv`` in their folder or in the one above.
     """
     path = Path(path)
+    if not path.exists():
+        raise NoTrainingSweeps(f"{path}: is not there; name a folder that `sonosweep export source` wrote, or tracked sweeps")
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     found: list[TrainingSweep | Path] = []
     for file in files:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from edge.motion.accuracy import Matrices
+from edge.errors import SonosweepError
+from edge.files import open_sweep
+from edge.motion.accuracy import Matrices, chain_of_poses
 from export.training.held_out import held_out_sweep
 from export.training.likeness import (
     DISTANCES_MM,
@@ -26,6 +29,11 @@ from export.training.paths import freehand_motion
 from export.training.source import draw_hand
 from export.training.speckle import SpeckleBank, Spread
 from export.training.sweeps import Windows
+
+
+class NotComparable(SonosweepError):
+    """A sweep cannot be held against the simulated ones."""
+
 
 Row = dict[str, Any]
 RAYLEIGH_SNR = (np.pi / (4 - np.pi)) ** 0.5  # 1.913: mean over standard deviation of fully developed speckle's amplitude
@@ -96,6 +104,18 @@ def image_rows(sweeps: Iterable[tuple[Windows, Matrices]], seed: int = 0) -> lis
             measured = float(np.mean([peak for (_, peak), at in zip(pairs, nearest, strict=True) if at == i]))
             rows.append({"what": f"peak correlation, {distance} mm on", "measured": measured, "real": real})
     return rows
+
+
+def tracked_images(paths: Iterable[Path]) -> Iterable[tuple[Windows, Matrices]]:
+    """The images of tracked 8-bit sweeps of about 0.108 mm pixels with their chains, one by one."""
+    for path in paths:
+        frames = [f for f in open_sweep(path).frames() if f.modality == "bmode" and f.pose is not None]
+        geometry = frames[0].geometry if frames else None
+        if geometry is None or frames[0].pixels.dtype != np.uint8 or not all(0.095 <= s <= 0.12 for s in geometry.spacing_mm):
+            raise NotComparable(f"{path}: likeness is measured on tracked 8-bit images of 0.095 to 0.12 mm pixels; give such a sweep")
+        poses = [pose for f in frames if (pose := f.pose) is not None]
+        chain = chain_of_poses(poses, geometry.width, geometry.height, geometry.spacing_mm)
+        yield np.stack([f.pixels for f in frames]), chain
 
 
 def held_out_images(sweeps: int, frames: int = 24) -> Iterable[tuple[Windows, Matrices]]:
