@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import NamedTuple, cast
 
-from edge.app import Command
+from edge.app import Command, parser_of
 from edge.errors import SonosweepError
 
 
@@ -39,11 +39,5 @@ def run_action(options: argparse.Namespace, actions: Mapping[str, Action]) -> in
     if lacking:
         raise ExtraMissing(f"{options.prog} {options.action} needs {', '.join(lacking)}: pip install 'sonosweep[{action.extra}]'")
     module = cast(Command, import_module(action.module))
-    parser = argparse.ArgumentParser(
-        prog=f"{options.prog} {options.action}",
-        description=module.SUMMARY,
-        epilog=f"examples:\n{module.EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module.add_arguments(parser)
+    parser = parser_of(f"{options.prog.removeprefix('sonosweep ')} {options.action}", module)
     return module.run(parser.parse_args(options.arguments))
