@@ -101,8 +101,10 @@ class SpeckleBank:
             at.append(cell.remainder_(count).int())
             weights.append((1 - part, part))
         (x0, x1), (y0, y1), (z0, z1) = weights
-        four = torch.stack([y0 * z0, y1 * z0, y0 * z1, y1 * z1], -1)
-        eight = (four[..., None] * torch.stack([x0, x1], -1)[..., None, :]).reshape(-1, 8).to(self._table.dtype)
+        eight = torch.empty(*shape, 8, dtype=self._table.dtype, device=self.device)
+        for i, pair in enumerate((y0 * z0, y1 * z0, y0 * z1, y1 * z1)):
+            eight[..., 2 * i], eight[..., 2 * i + 1] = pair * x0, pair * x1  # a broadcast over 2 is nine times slower
+        eight = eight.reshape(-1, 8)
         across = at[1] * (nx + 1)
         field = self._gather(at[2] * ((nx + 1) * (ny + 1)) + across + at[0], eight)
         if fresh is not None and share > 0:
