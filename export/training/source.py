@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from edge.motion.accuracy import CANONICAL_SIGN, Matrices
+from export.training.fields import COARSE, Points
 from export.training.paths import Hand, freehand_motion, placed
-from export.training.phantoms import COARSE, Points, Tissue
+from export.training.phantoms import Tissue
 from export.training.speckle import SpeckleBank, Spread
 from export.training.sweeps import TrainingSweep, Window
 
