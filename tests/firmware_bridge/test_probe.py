@@ -216,7 +216,7 @@ def test_a_looping_command_ends_cleanly_with_ctrl_c(bench: BridgeBench, tmp_path
     assert player.returncode == 130
     answer = json.loads(out)
     assert answer["interrupted"] is True and answer["sweeps"] >= 2
-    assert answer["connected"] is True and answer["frames"] == answer["queued"] > 24
+    assert answer["connected"] is True and answer["frames"] == answer["queued"] >= 24
     assert b"Traceback" not in err
 
 
