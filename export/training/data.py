@@ -12,6 +12,7 @@ from edge.errors import SonosweepError
 from edge.files import open_sweep
 from edge.messages import Frame, Geometry
 from edge.motion.accuracy import Matrices, chain_of_poses
+from edge.motion.recorded import check_tracked
 from edge.motion.resample import Resampler
 from edge.transform import Transform
 from export.training.pieces import SHORTEST, pieces_of, window_chain
@@ -54,6 +55,7 @@ def tracked_pieces(path: Path, window: Window | None = None) -> list[TrainingSwe
         if before is not None and (frame.pose is None or frame.sequence != before.sequence + 1 or frame.geometry != before.geometry):
             close()
         if frame.pose is not None:
+            check_tracked(path, frame)
             windows.append(_window(frame, resample))
             poses.append(frame.pose)
             before = frame
