@@ -13,12 +13,12 @@ import edge.motion.ort as ort
 from edge.errors import SonosweepError
 from edge.files import open_sweep
 from edge.motion.bundle import Bundle
-from edge.motion.card import Card
-from edge.motion.golden import prove, read_golden, run_golden
+from edge.motion.card import Card, NormalisedLayer
+from edge.motion.golden import Golden, prove, read_golden, run_golden
 from edge.motion.network import ProbeNormalisation
 from edge.motion.normalisation import Values, card_values, refitted, seen_statistics
 from edge.motion.resample import Resampler
-from edge.motion.stepper import Stepper
+from edge.motion.stepper import Runner, Stepper
 from edge.placed_images import placed_images
 from edge.reconstructor import MAX_BRIDGED_FRAMES
 
@@ -34,9 +34,10 @@ class CannotFit(SonosweepError):
 
 @dataclass(frozen=True)
 class Fitted:
-    """``probe`` goes beside the bundle. ``changes``: the largest relative change of a value in each round."""
+    """``probe`` goes beside the bundle. ``layers`` were fitted. ``changes``: the largest relative change of a value in each round."""
 
     probe: ProbeNormalisation
+    layers: tuple[str, ...]
     images: int
     changes: tuple[float, ...]
     golden_moved: float  # how far the motion on the golden images moves, in scaled outputs
@@ -56,14 +57,37 @@ def read_windows(path: Path, card: Card) -> list[Windows]:
     return [np.stack(stretch) for stretch in stretches if len(stretch) > 1]
 
 
+def image_layers(card: Card, runner: Runner, golden: Golden) -> tuple[NormalisedLayer, ...]:
+    """The layers that see single images: what they are given does not depend on the image before. Found on the golden images.
+
+    Layers behind a comparison of images see how fast the probe was moved as well, and a minute of scanning is no sample of that:
+    on 13 pieces of a leg, fitting them too made a network's elevational steps a quarter too long, and LPE 0.46 mm instead of 0.39.
+    """
+    stepper, single = Stepper(card, runner), Stepper(card, runner)
+    alone = {layer.statistics for layer in card.layers}
+    stepper.start(golden.frames[0].astype(np.float32))
+    for frame in golden.frames[1:].astype(np.float32):
+        single.start(frame)
+        moving, still = stepper.step(frame), single.step(frame)
+        alone = {name for name in alone if np.allclose(moving[name], still[name], rtol=1e-3, atol=1e-5)}
+    return tuple(layer for layer in card.layers if layer.statistics in alone)
+
+
 def fit_domain(
-    bundle: Bundle, sweeps: Sequence[Windows], probe: str, *, share: float = 1.0, told: Callable[[int, float], None] | None = None
+    bundle: Bundle,
+    sweeps: Sequence[Windows],
+    probe: str,
+    *,
+    share: float = 1.0,
+    all_layers: bool = False,
+    told: Callable[[int, float], None] | None = None,
 ) -> Fitted:
     """Re-estimate the normalisation of ``bundle`` on unlabelled ``sweeps`` (:func:`read_windows`), until it changes no more.
 
-    ``share`` 0 keeps the statistics of training, 1 takes those of the images. ``told`` hears round and change. The bundle is proved on
-    its golden images before, and run on them with the new values after: what it says then is kept, so that an engine or a quantized
-    graph can be proved with these values as well. ``CannotFit``, ``BundleMismatch``.
+    ``share`` 0 keeps the statistics of training, 1 takes those of the images. ``all_layers``: also those that :func:`image_layers`
+    leaves out. ``told`` hears round and change. The bundle is proved on its golden images before, and run on them with the new values
+    after: what it says then is kept, so that an engine or a quantized graph can be proved with these values as well. ``CannotFit``,
+    ``BundleMismatch``.
     """
     card = bundle.card
     images = sum(map(len, sweeps))
@@ -76,10 +100,14 @@ def fit_domain(
     runner = ort.Runner(bundle.graph(REFERENCE))
     golden = read_golden(bundle.files[card.golden], card)
     prove(card, REFERENCE, Stepper(card, runner), golden)
+    layers = card.layers if all_layers else image_layers(card, runner, golden)
+    if not layers:
+        raise CannotFit(f"{bundle.path}: no layer of {card.name} {card.version} sees single images; fit all of them with --all-layers")
     values, changes = card_values(card), []
-    for round_ in range(len(card.layers) + 1):
+    for round_ in range(len(layers) + 1):
         seen = seen_statistics(card, runner, ((window.astype(np.float32) for window in sweep) for sweep in sweeps), values)
-        fitted = refitted(card, seen, share)
+        new = refitted(card, seen, share)
+        fitted = values | {name: new[name] for layer in layers for name in (layer.scale, layer.shift)}
         changes.append(_change(values, fitted))
         values = fitted
         if told:
@@ -91,7 +119,9 @@ def fit_domain(
         raise CannotFit(f"{bundle.path}: with these images the network says nothing finite; they are no ultrasound images of a probe")
     kept = tuple(tuple(row) for row in motion.reshape(len(motion), 6).astype(np.float64).tolist())
     moved = float(np.abs(motion - golden.outputs[card.motion.output]).max())
-    return Fitted(ProbeNormalisation(bundle=bundle.identity, probe=probe, values=values, golden_motion=kept), images, tuple(changes), moved)
+    names = tuple(layer.scale.removesuffix(".scale") for layer in layers)
+    made = ProbeNormalisation(bundle=bundle.identity, probe=probe, values=values, golden_motion=kept)
+    return Fitted(made, names, images, tuple(changes), moved)
 
 
 def _change(before: Values, after: Values) -> float:

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="PROBE.json", help="default: beside the bundle, where it is used from then on")
     parser.add_argument("--probe", default="this probe", metavar="NAME", help="what poses say of their source (%(default)s)")
     parser.add_argument("--share", type=float, default=1.0, help="0 keeps the statistics of training, 1 takes the probe's (%(default)s)")
+    parser.add_argument("--all-layers", action="store_true", help="also layers that see how the probe was moved: scan as you always will")
     add_json(parser)
 
 
@@ -44,20 +45,22 @@ def run(options: argparse.Namespace) -> int:
         sweeps += read_windows(path, bundle.card)
     if not sweeps:
         raise CannotFit("the sweeps hold no two B-mode images in a row; give sweeps of the probe")
-    fitted = fit_domain(bundle, sweeps, options.probe, share=options.share, told=_say_round)
+    fitted = fit_domain(bundle, sweeps, options.probe, share=options.share, all_layers=options.all_layers, told=_say_round)
     with replacing(output) as out:
         out.write(msgspec.json.format(msgspec.json.encode(fitted.probe), indent=2) + b"\n")
     answer = {
         "probe": str(output),
         "used_beside": str(beside),
         "bundle": bundle.identity,
+        "layers": list(fitted.layers),
         "images": fitted.images,
         "rounds": len(fitted.changes),
         "changes": list(fitted.changes),
         "golden_moved": fitted.golden_moved,
     }
-    text = f"{bundle.card.name} fitted to {options.probe} on {fitted.images} unlabelled images in {len(fitted.changes)} rounds; proved on "
-    text += f"the golden images, whose motion moves by {fitted.golden_moved:.3g} (scaled); written to {output}"
+    text = f"{bundle.card.name} fitted to {options.probe} on {fitted.images} unlabelled images in {len(fitted.changes)} rounds "
+    text += f"(layers {', '.join(fitted.layers)}); proved on the golden images, whose motion moves by {fitted.golden_moved:.3g} (scaled); "
+    text += f"written to {output}"
     if output.resolve() != beside.resolve():
         text += f"\nput it at {beside} for the bundle to use it"
     result(answer, as_json=options.json, text=text)

@@ -36,8 +36,8 @@ def texture(seed: int, count: int = 60) -> np.ndarray:
     return 100 + 20 * (noise[1:] + noise[:-1]) / np.sqrt(2)
 
 
-def one_layer() -> onnx.ModelProto:
-    """tz: mean absolute difference of two normalised images."""
+def one_layer(late: bool = False) -> onnx.ModelProto:
+    """tz: mean absolute difference of two normalised images; ``late``: with a second layer, behind the comparison."""
     value = lambda name, shape: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)  # noqa: E731
     rows = [
         ("Mul", ["frame", "scale"], "scaled", {}),
@@ -46,7 +46,7 @@ def one_layer() -> onnx.ModelProto:
         ("Abs", ["change"], "size", {}),
         ("ReduceMean", ["size", "axes"], "step4", {"keepdims": 1}),
         ("Reshape", ["step4", "flat"], "step", {}),
-        ("Concat", ["zeros2", "step", "zeros3"], "motion", {"axis": 1}),
+        ("Concat", ["zeros2", "late" if late else "step", "zeros3"], "motion", {"axis": 1}),
         ("ReduceMean", ["frame", "axes"], "mean4", {"keepdims": 1}),
         ("Mul", ["frame", "frame"], "squared", {}),
         ("ReduceMean", ["squared", "axes"], "square4", {"keepdims": 1}),
@@ -54,6 +54,13 @@ def one_layer() -> onnx.ModelProto:
         ("Reshape", ["both", "column"], "statistics", {}),
         ("Identity", ["now"], "after", {}),
     ]
+    if late:
+        rows[6:6] = [
+            ("Mul", ["step", "late.scale"], "late_scaled", {}),
+            ("Add", ["late_scaled", "late.shift"], "late", {}),
+            ("Mul", ["step", "step"], "square_step", {}),
+            ("Concat", ["step", "square_step"], "late.statistics", {"axis": 0}),
+        ]
     constants = {
         "axes": np.array([2, 3]),
         "flat": np.array([1, 1]),
@@ -64,6 +71,9 @@ def one_layer() -> onnx.ModelProto:
     image = [1, 1, SIZE, SIZE]
     inputs = [value("frame", image), value("scale", [1]), value("shift", [1]), value("before", image)]
     outputs = [value("motion", [1, 6]), value("statistics", [2, 1]), value("after", image)]
+    if late:
+        inputs += [value("late.scale", [1]), value("late.shift", [1])]
+        outputs.append(value("late.statistics", [2, 1]))
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node(op, given, [to], **attributes) for op, given, to, attributes in rows],
         "one layer",
@@ -148,6 +158,19 @@ def test_values_that_no_longer_give_their_golden_motion_are_refused(tmp_path):
         open_network(bundle, threads=1)
 
 
+def test_layers_that_see_how_the_probe_was_moved_are_left_alone_unless_asked_for(tmp_path):
+    late = [{"input": f"late.{kind}", "shape": [1], "values": [1.0]} for kind in ("scale", "shift")]
+    second = {"scale": "late.scale", "shift": "late.shift", "statistics": "late.statistics", "mean": [1.0], "variance": [0.1]}
+    changes = {"normalisation": [*CARD["normalisation"], *late], "layers": [*CARD["layers"], second]}
+    card = parse_card(msgspec.json.encode(CARD | changes), "card.json")
+    pack(card, {"fp32": one_layer(late=True).SerializeToString()}, random_frames(card, 6), tmp_path / "two.zip")
+    bundle = open_bundle(tmp_path / "two.zip")
+    windows = read_windows(written(tmp_path / "scan.igs.mha", texture(3) * 0.8), card)
+    some, every = (fit_domain(bundle, windows, "p", all_layers=asked) for asked in (False, True))
+    assert (some.layers, every.layers) == (("scale",), ("scale", "late"))
+    assert some.probe.values["late.scale"] == (1.0,) != every.probe.values["late.scale"]
+
+
 def test_lost_frames_split_a_scan_and_single_images_are_left_out(tmp_path):
     images = np.clip(np.rint(texture(1, 12)), 0, 255).astype(np.uint8)
     numbers = [0, 1, 2, 9, 20, 21, 23, 24, 25, 26, 27, 28]
@@ -161,13 +184,13 @@ def test_lost_frames_split_a_scan_and_single_images_are_left_out(tmp_path):
 
 
 def test_what_cannot_be_fitted_is_refused_and_nothing_written(tmp_path, capsys):
-    scan = written(tmp_path / "scan.igs.mha", texture(1, 10))
+    scan, long = (written(tmp_path / f"{count}.igs.mha", texture(1, count)) for count in (10, 60))
     assert main(["calibrate", "domain", str(scan), "--model", str(packed(tmp_path))]) == 1
     assert "scan for a minute" in capsys.readouterr().err
     assert not probe_path(tmp_path / "one.zip").exists()
     without = open_bundle(tmp_path / "one.zip")
     with pytest.raises(CannotFit, match="no layers to fit"):
-        fit_domain(without_layers(without), read_windows(scan, without.card), "p")
+        fit_domain(without_layers(without), read_windows(long, without.card), "p")
 
 
 def without_layers(bundle):
