@@ -44,7 +44,7 @@ def normalise_to(module: nn.Module, sweeps: Sequence[TrainingSweep]) -> int:
     module.eval()
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # type: ignore[assignment]  # the plain mean over all passes
+        layer.momentum = None  # the plain mean over all passes
         layer.train()
     for chosen in np.array_split(order, -(-len(order) // TOGETHER)):
         module(torch.from_numpy(np.stack([pieces[i] for i in chosen])).to(device)[:, :, None].float())
