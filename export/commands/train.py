@@ -30,7 +30,8 @@ from export.training.workers import Workers, gathered
 SUMMARY = "train a motion network on simulated or tracked sweeps, or fit one to a probe"
 EXAMPLES = """  sonosweep export train --preset cpu --minutes 240 --data train-sweeps -o small.zip
   sonosweep export train --preset cpu --minutes 240 --data train-sweeps -o small.zip --resume
-  sonosweep export train --start small.zip --adapt leg/*.igs.mha --hold-out leg_0221_0317.igs.mha --minutes 5 -o small-leg.zip
+  sonosweep export train --from small.zip --adapt leg/*.igs.mha --hold-out leg_0221_0317.igs.mha --minutes 5 -o small-leg.zip
+  OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m edge export train --preset cpu --data train-sweeps -o small.zip
   torchrun --nproc-per-node 8 -m edge export train --preset gpu --data train-sweeps -o small.zip"""
 
 SIMULATED_ASIDE = 12  # sweeps of --data that are measured and never trained on
@@ -48,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hold-out", type=Path, nargs="+", default=[], metavar="SWEEP", help="tracked sweeps to measure and never to train on"
     )
-    parser.add_argument("--adapt", type=Path, nargs="+", default=[], metavar="SWEEP", help="tracked sweeps of the probe to fit --start to")
-    parser.add_argument("--start", type=Path, metavar="BUNDLE", help="bundle with its checkpoint beside it, to begin from")
+    parser.add_argument("--adapt", type=Path, nargs="+", default=[], metavar="SWEEP", help="tracked sweeps of the probe to fit --from to")
+    parser.add_argument("--from", dest="start", type=Path, metavar="BUNDLE", help="bundle with its checkpoint beside it, to begin from")
     parser.add_argument("--mix", type=float, default=0.0, metavar="SHARE", help="share of --data in each batch of --adapt (0)")
     parser.add_argument("--statistics-only", action="store_true", help="--adapt without labels: normalisation statistics and no training")
     parser.add_argument("--resume", action="store_true", help="go on after a kill, from the checkpoint beside the bundle")
@@ -99,7 +100,7 @@ def _prepared(
 ) -> tuple[Trainer, list[TrainingSweep], list[TrainingSweep], list[TrainingSweep]]:
     """The trainer; sweeps trained on; simulated sweeps kept aside; the sweeps whose mean motion is the baseline of real ones."""
     if options.adapt and options.start is None:
-        raise CheckpointUnfit("--adapt fits a trained network to a probe: name its bundle with --start")
+        raise CheckpointUnfit("--adapt fits a trained network to a probe: name its bundle with --from")
     if options.data is None and not options.adapt:
         raise BadRecipe("name a folder of sweeps with --data, or tracked sweeps with --adapt")
     simulated = list(open_sweeps(options.data)) if options.data is not None else []
@@ -129,7 +130,8 @@ def _finish(
     module = averaged(trainer)
     held_out = pieces(options.hold_out)
     normalise_to(module, pieces(options.adapt, but=options.hold_out) or training[:: -(-len(training) // STATISTICS_FROM)])
-    memory = trust_errors(module, held_out or aside or training[:SIMULATED_ASIDE])
+    # What real sweeps teach about errors belongs to a fitted network only.
+    memory = trust_errors(module, (options.adapt and held_out) or aside or held_out or training[:SIMULATED_ASIDE])
     trainer.average = dict(module.state_dict())
     keep(trainer, options.output, finished=True)
     measured: list[Measured] = [measure(module, sweep, mean_motion(like)) for sweep in held_out]

@@ -90,7 +90,7 @@ def test_what_is_asked_for_in_vain_is_said(tmp_path, sweeps, capsys):
         (["--data", str(sweeps), "--set", "batch=many"], "batch"),
         (["--data", str(sweeps), "--set", "network=huge"], "there are"),
         (["--data", str(sweeps), "--resume"], "there is no checkpoint"),
-        (["--adapt", str(sweeps / "sweep_00.npz")], "--start"),
+        (["--adapt", str(sweeps / "sweep_00.npz")], "--from"),
         ([], "--data"),
     ):
         assert main(["export", "train", "-o", str(tmp_path / "tiny.zip"), *arguments]) != 0
