@@ -131,8 +131,9 @@ def trust_errors(module: nn.Module, sweeps: Sequence[TrainingSweep]) -> ErrorMem
         found, deviation = estimate(module, sweep.windows)
         errors.append((found - sweep.motion) / deviation)
     factors = np.quantile(np.abs(np.concatenate(errors)), 0.68, axis=0) / WITHIN[0.68]
-    bias = module.get_parameter("head.bias")  # six motions, six log variances
-    bias[6:] += torch.as_tensor(2 * np.log(factors), dtype=bias.dtype, device=bias.device)
+    learned = dict(module.named_parameters())
+    bias = learned["log_variance"] if "log_variance" in learned else learned["head.bias"][6:]  # MoGLo's constants; the head's last six
+    bias += torch.as_tensor(2 * np.log(factors), dtype=bias.dtype, device=bias.device)
     return fit_memory([one / factors for one in errors])
 
 

@@ -63,9 +63,11 @@ def sweeps(tmp_path):
     return folder
 
 
-def test_training_writes_a_bundle_that_steps_like_the_network(tmp_path, sweeps, capsys):
+@pytest.mark.parametrize(("network", "width"), [("small", 0.25), ("moglo", 0.0625)])
+def test_training_writes_a_bundle_that_steps_like_the_network(tmp_path, sweeps, capsys, network, width):
     out = tmp_path / "tiny.zip"
-    assert main(["export", "train", "--data", str(sweeps), "-o", str(out), *OPTIONS]) == 0
+    asked = ["--set", f"network={network}", "--set", f'options={{"width": {width}}}']
+    assert main(["export", "train", "--data", str(sweeps), "-o", str(out), *OPTIONS, *asked]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["steps"] == 3 and answer["bytes"] < 12e6
     assert answer["measured"][0]["sweep"] == "12 simulated sweeps kept aside"
@@ -73,7 +75,7 @@ def test_training_writes_a_bundle_that_steps_like_the_network(tmp_path, sweeps, 
     card = bundle.card
     assert card.name == "tiny" and card.training["recipe"]["seed"] == 0 and "not for clinical use" in card.intended_use
     assert {m.name for m in card.metrics} >= {"lpe_mm", "final_drift_rate_percent", "correlation_tz"}
-    module = NETWORKS["small"](width=0.25)
+    module = NETWORKS[network](width=width)
     module.load_state_dict(load_checkpoint(checkpoint_path(out))["average"])
     windows = np.load(sweeps / "sweep_00.npz")["windows"]
     expected, _ = estimate(module, windows)
