@@ -43,6 +43,7 @@ EXAMPLES = """  sonosweep demo                                   # simulate a sw
   sonosweep demo --sweep sweep.igs.mha --out out   # play a recorded one at its own rate
   sonosweep demo --sweep sweep.igs.mha --rate max --spacing-mm 0.25 --json"""
 SILENT_S = 30.0
+SERVICE_WORD_S = 2.0
 
 
 class DemoFailed(SonosweepError):
@@ -175,6 +176,9 @@ def _watch(device: LocalDevice, probe: subprocess.Popen[bytes], total: int | Non
                 raise DemoFailed(f"the probe ended with status {probe.returncode}; its words are above")
             if time.monotonic() - last_progress > SILENT_S:
                 raise DemoFailed(f"nothing happened for {SILENT_S:.0f} s; the services said: {device.last_words('run')}")
+    told = {name: device.status[name] for name in SERVICES}
+    while time.monotonic() - last_progress < SERVICE_WORD_S and any(device.status[name] is told[name] for name in SERVICES):
+        list(device.hear(0.1))  # their last words on this sweep: a fault said before we listened stands in the status
     return heard
 
 

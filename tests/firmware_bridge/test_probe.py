@@ -135,11 +135,11 @@ def test_a_front_end_without_a_bridge_holds_a_bounded_queue(tmp_path: Path) -> N
 def test_a_front_end_waits_for_a_bridge_that_comes_late(bench: BridgeBench) -> None:
     with FrontEnd(bench.endpoint) as front_end:
         front_end.send(linear_frame(0))
-        opener = threading.Timer(0.3, bench.open_bridge)
+        opener = threading.Timer(0.3, bench.open_bridge, kwargs={"settle_s": 30.0})  # it waits for both consumers
         opener.start()
         assert not front_end.connected
     opener.join()
-    run = bench.consume("run")
+    run, _ = bench.consume("run"), bench.consume("record")
     bench.step_until(lambda: len(run.frames) == 1)
     assert (front_end.left, front_end.connected) == (1, True)
 
