@@ -103,11 +103,6 @@ class McapFile:
             raise
 
     @property
-    def bytes_written(self) -> int:
-        """Length of the file."""
-        return self._output.written
-
-    @property
     def is_open(self) -> bool:
         """Whether it can be written."""
         return self._descriptor >= 0

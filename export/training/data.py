@@ -16,7 +16,7 @@ from edge.motion.recorded import check_tracked
 from edge.motion.resample import Resampler
 from edge.transform import Transform
 from export.training.pieces import SHORTEST, pieces_of, window_chain
-from export.training.sweeps import TrainingSweep, Window, Windows, load_training_sweep
+from export.training.sweeps import TrainingSweep, Window, load_training_sweep
 from export.training.tusrec import read_tus_rec
 
 CALIBRATION = "calib_matrix.csv"
@@ -122,10 +122,3 @@ def open_sweeps(path: Path, window: Window | None = None) -> Sweeps:
     if not found:
         raise NoTrainingSweeps(f"{path}: holds no sweep to train on; name a folder that `sonosweep export source` wrote, or tracked sweeps")
     return Sweeps(found)
-
-
-def windows_of(path: Path, window: Window | None = None) -> Windows:
-    """The windows uint8 [n, H, W] of all B-mode frames of a sweep file, tracked or not."""
-    window = window or Window()
-    resample = Resampler(window.width, window.height, window.spacing_mm)
-    return np.stack([_window(frame, resample) for frame in open_sweep(path).frames() if frame.modality == "bmode"])

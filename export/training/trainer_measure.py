@@ -17,7 +17,6 @@ from edge.motion.uncertainty import fit_memory
 from export.training.sweeps import TrainingSweep
 
 NAMES = ("tx", "ty", "tz", "rx", "ry", "rz")
-LONGEST_RUN = 64  # frames in one call: the memory of a long sweep's feature maps
 WITHIN = {0.68: 0.99446, 0.95: 1.95996}  # half-width of a Gaussian's interval in standard deviations
 
 
