@@ -43,6 +43,12 @@ class ImageInput(Entry, frozen=True, kw_only=True):
     anchor: Literal["top-centre"] = "top-centre"
 
 
+class IntervalInput(Entry, frozen=True, kw_only=True):
+    """The graph input that takes the time since the image before over the usual time: float32 [1, 1] (``edge.motion.intervals``)."""
+
+    input: str
+
+
 class Normalisation(Entry, frozen=True, kw_only=True):
     """A graph input (float32) that fits the network to a probe: scale or shift per channel. ``values`` in C order."""
 
@@ -135,6 +141,7 @@ class Card(Entry, frozen=True, kw_only=True):
     summary: str
     graphs: dict[str, Graph]
     image: ImageInput
+    interval: IntervalInput | None = None  # None: the network looks at images alone
     motion: MotionOutput
     normalisation: tuple[Normalisation, ...] = ()
     layers: tuple[NormalisedLayer, ...] = ()
@@ -152,6 +159,8 @@ class Card(Entry, frozen=True, kw_only=True):
     def signature(self) -> tuple[Ports, Ports]:
         """Inputs and outputs that every step graph of this bundle must have."""
         inputs: Ports = {self.image.input: ((1, 1, self.image.height, self.image.width), "float32")}
+        if self.interval:
+            inputs[self.interval.input] = ((1, 1), "float32")
         outputs: Ports = {self.motion.output: ((1, 6), "float32")}
         if self.motion.uncertainty:
             outputs[self.motion.uncertainty] = ((1, 6), "float32")
@@ -207,7 +216,8 @@ def _check(card: Card) -> None:
         raise ValueError("motion.uncertainty and motion.uncertainty_is go together")
     if not 1 <= card.start_runs <= 64:
         raise ValueError(f"start_runs is {card.start_runs}; 1 to 64 are possible")
-    ports: list[Any] = [card.image.input, *(n.input for n in card.normalisation), *(s.input for s in card.state)]
+    given = [image.input, *filter(None, [card.interval and card.interval.input])]
+    ports: list[Any] = [*given, *(n.input for n in card.normalisation), *(s.input for s in card.state)]
     outputs = [motion.output, *filter(None, [motion.uncertainty]), *(s.output for s in card.state), *(x.statistics for x in card.layers)]
     for names in (ports, outputs):
         if len(set(names)) != len(names):

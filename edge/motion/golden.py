@@ -6,6 +6,7 @@ import io
 import zipfile
 import zlib
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from edge.motion.card import BundleCorrupt, Card
 from edge.motion.stepper import BundleMismatch, Stepper, Tensors
 
 STATE_SAMPLES = 4096  # of each state tensor, evenly spaced: the whole of a feature map would double the bundle
+INTERVALS = (1.0, 2.0, 0.7)  # between the images, in turn
 FEWEST_FRAMES = 3  # one to start, one step from the start's state, one step from a step's state
 
 
@@ -34,8 +36,8 @@ def run_golden(card: Card, stepper: Stepper, frames: NDArray[np.uint8]) -> Golde
     states = {s.output for s in card.state}
     rows: dict[str, list[NDArray[Any]]] = {}
     stepper.start(frames[0].astype(np.float32))
-    for frame in frames[1:]:
-        for name, value in stepper.step(frame.astype(np.float32)).items():
+    for frame, interval in zip(frames[1:], cycle(INTERVALS), strict=False):
+        for name, value in stepper.step(frame.astype(np.float32), interval).items():
             rows.setdefault(name, []).append(_sample(value) if name in states else value)
     return Golden(frames, {name: np.stack(values) for name, values in rows.items()})
 

@@ -14,6 +14,7 @@ from edge.messages import Frame
 from edge.motion.bundle import Bundle, open_bundle
 from edge.motion.card import BundleCorrupt, Card
 from edge.motion.golden import Golden, prove, read_golden, run_golden
+from edge.motion.intervals import Intervals
 from edge.motion.resample import Resampler
 from edge.motion.source import Image, MotionFailed, MotionUnavailable, Step
 from edge.motion.stepper import BundleMismatch, Runner, Stepper
@@ -56,16 +57,19 @@ class NetworkMotion:
         self.error_memory = card.motion.error_memory
         self._meaning, self._stepper = card.motion, stepper
         self._resample = Resampler(card.image.width, card.image.height, card.image.spacing_mm)
+        self._intervals = Intervals()
         self._scale = np.array(card.motion.scale)
 
     def start(self, frame: Frame, image: Image) -> Step:
         """The first image lies in the plane z = 0 of Reference, and primes the network's state."""
         self._stepper.start(self._resample(image, frame.geometry.spacing_mm))
+        self._intervals = Intervals(frame.timestamp_ns)
         return Step(image_to_reference=first_image_to_reference(frame.geometry.spacing_mm))
 
     def step(self, frame: Frame, image: Image, elapsed_frames: int) -> Step:
         """The motion since the image given before, however many frames were lost in between."""
-        outputs = self._stepper.step(self._resample(image, frame.geometry.spacing_mm))
+        interval = self._intervals.next(frame.timestamp_ns, elapsed_frames)
+        outputs = self._stepper.step(self._resample(image, frame.geometry.spacing_mm), interval)
         values = outputs[self._meaning.output].reshape(6) * self._scale
         if not np.isfinite(values).all():
             raise MotionFailed(f"{self.name} gave no finite motion for frame {frame.sequence}: {values.tolist()}")

@@ -48,10 +48,13 @@ class Stepper:
             self.step(image)
             self.state |= set_back
 
-    def step(self, image: NDArray[np.float32]) -> Tensors:
-        """All outputs of one step, the new state among them."""
-        frame = image.reshape(1, 1, self._card.image.height, self._card.image.width)
-        outputs = self._runner.infer({self._card.image.input: frame, **self._fixed, **self.state})
+    def step(self, image: NDArray[np.float32], interval: float = 1.0) -> Tensors:
+        """All outputs of one step, the new state among them. ``interval``: the time since the image before over the usual one."""
+        card = self._card
+        given: Tensors = {card.image.input: image.reshape(1, 1, card.image.height, card.image.width)}
+        if card.interval:
+            given[card.interval.input] = np.full((1, 1), interval, np.float32)
+        outputs = self._runner.infer({**given, **self._fixed, **self.state})
         self.state = {s.input: outputs[s.output] for s in self._card.state}
         return outputs
 

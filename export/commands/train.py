@@ -17,13 +17,13 @@ from edge.console import result, say, table
 from export.networks import NETWORKS
 from export.training.adapt import Mixed, normalise_to
 from export.training.checkpoint import CheckpointUnfit, checkpoint_path, load_checkpoint
-from export.training.data import open_sweeps
+from export.training.data import Sweeps, open_sweeps
 from export.training.recipes import PRESETS, BadRecipe, Recipe
 from export.training.sweeps import TrainingSweep
 from export.training.trainer import Batches, Trainer, averaged
 from export.training.trainer_batches import SweepBatches
 from export.training.trainer_bundle import Naming, write_bundle
-from export.training.trainer_measure import Measured, mean_motion, mean_of, measure, trust_errors
+from export.training.trainer_measure import Measured, mean_of, measure, trust_errors
 from export.training.trainer_session import keep, train
 from export.training.workers import Workers, gathered
 
@@ -35,6 +35,7 @@ EXAMPLES = """  sonosweep export train --preset cpu --minutes 240 --data train-s
   torchrun --nproc-per-node 8 -m edge export train --preset gpu --data train-sweeps -o small.zip"""
 
 SIMULATED_ASIDE = 12  # sweeps of --data that are measured and never trained on
+TAKES = 8  # variations of each tracked sweep: there are few of them
 STATISTICS_FROM = 64  # sweeps: the averaged weights' own normalisation, which no step of training had
 
 
@@ -66,11 +67,11 @@ def run(options: argparse.Namespace) -> int:
     """Train, measure, pack, tell."""
     recipe = recipe_of(options)
     with gathered(options.device) as workers:
-        trainer, training, aside, constant_of = _prepared(options, recipe, workers)
+        trainer, sweeps = _prepared(options, recipe, workers)
         if not options.statistics_only:
             train(trainer, options.output, resume=options.resume)
         if workers.rank == 0:
-            _finish(options, trainer, training, aside, constant_of)
+            _finish(options, trainer, sweeps)
     return 0
 
 
@@ -90,32 +91,45 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         recipe = msgspec.convert(msgspec.to_builtins(base) | changes, Recipe, strict=False)
     except msgspec.ValidationError as wrong:
         raise BadRecipe(f"--set: {wrong}") from wrong
+    if recipe.objective == "published" and recipe.network != "moglo":
+        raise BadRecipe("objective=published is MoGLo-Net's: train network=moglo with it")
     if recipe.network not in NETWORKS:
         raise BadRecipe(f"network={recipe.network} is not known; there are {', '.join(NETWORKS)}")
     return recipe
 
 
-def _prepared(
-    options: argparse.Namespace, recipe: Recipe, workers: Workers
-) -> tuple[Trainer, list[TrainingSweep], list[TrainingSweep], list[TrainingSweep]]:
-    """The trainer; sweeps trained on; simulated sweeps kept aside; the sweeps whose mean motion is the baseline of real ones."""
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """``trained``: the sweeps trained on, the probe's own where it is fitted; ``aside``: simulated sweeps to measure on."""
+
+    trained: Sweeps
+    aside: list[TrainingSweep]
+
+
+def _prepared(options: argparse.Namespace, recipe: Recipe, workers: Workers) -> tuple[Trainer, Prepared]:
     if options.adapt and options.start is None:
         raise CheckpointUnfit("--adapt fits a trained network to a probe: name its bundle with --from")
     if options.data is None and not options.adapt:
         raise BadRecipe("name a folder of sweeps with --data, or tracked sweeps with --adapt")
-    simulated = list(open_sweeps(options.data)) if options.data is not None else []
-    aside, simulated = simulated[:SIMULATED_ASIDE], simulated[SIMULATED_ASIDE:]
-    tracked = pieces(options.adapt, but=options.hold_out)
-    batches: Batches = SweepBatches(tracked or simulated)
-    if tracked and simulated and options.mix > 0:
-        batches = Mixed(batches, SweepBatches(simulated), options.mix)
     torch.manual_seed(recipe.seed)
-    module = cast(nn.Module, NETWORKS[recipe.network](**recipe.options))
+    network = NETWORKS[recipe.network](**recipe.options)
+    module = cast(nn.Module, network)
     if options.start is not None:
         module.load_state_dict(load_checkpoint(checkpoint_path(options.start))["average"])
-    if tracked:
+    simulated = open_sweeps(options.data) if options.data is not None else None
+    tracked = Sweeps(pieces(options.adapt, but=options.hold_out)) if options.adapt else None
+    aside: list[TrainingSweep] = []
+    batches: Batches | None = None
+    if simulated is not None:
+        aside, simulated = list(simulated.part(slice(SIMULATED_ASIDE))), simulated.part(slice(SIMULATED_ASIDE, None))
+        batches = SweepBatches(simulated.part(slice(workers.rank, None, workers.count)), network, seed=recipe.seed)
+    if tracked is not None:
         say(f"statistics of {normalise_to(module, tracked)} images")
-    return Trainer(recipe, module, batches, workers), tracked + simulated, aside, tracked or simulated
+        own = SweepBatches(tracked, network, takes=TAKES, seed=recipe.seed)
+        batches = Mixed(own, batches, options.mix) if batches is not None else own
+    trained = tracked if tracked is not None else simulated
+    assert trained is not None and batches is not None
+    return Trainer(recipe, module, batches, workers), Prepared(trained, aside)
 
 
 def pieces(paths: Sequence[Path], but: Sequence[Path] = ()) -> list[TrainingSweep]:
@@ -124,39 +138,38 @@ def pieces(paths: Sequence[Path], but: Sequence[Path] = ()) -> list[TrainingSwee
     return [sweep for path in paths if path.name not in others for sweep in open_sweeps(path)]
 
 
-def _finish(
-    options: argparse.Namespace, trainer: Trainer, training: list[TrainingSweep], aside: list[TrainingSweep], like: list[TrainingSweep]
-) -> None:
+def _finish(options: argparse.Namespace, trainer: Trainer, sweeps: Prepared) -> None:
     module = averaged(trainer)
-    held_out = pieces(options.hold_out)
-    normalise_to(module, pieces(options.adapt, but=options.hold_out) or training[:: -(-len(training) // STATISTICS_FROM)])
+    held_out, trained = pieces(options.hold_out), sweeps.trained
+    normalise_to(module, trained if options.adapt else trained.part(slice(None, None, -(-len(trained) // STATISTICS_FROM))))
     # What real sweeps teach about errors belongs to a fitted network only.
-    memory = trust_errors(module, (options.adapt and held_out) or aside or held_out or training[:SIMULATED_ASIDE])
+    unseen = (options.adapt and held_out) or sweeps.aside or held_out
+    memory = trust_errors(module, unseen or trained.part(slice(SIMULATED_ASIDE)))
     trainer.average = dict(module.state_dict())
     keep(trainer, options.output, finished=True)
-    measured: list[Measured] = [measure(module, sweep, mean_motion(like)) for sweep in held_out]
-    if aside:
-        constant = mean_motion(training if not options.adapt else like)
-        measured.append(mean_of([measure(module, sweep, constant) for sweep in aside], f"{len(aside)} simulated sweeps kept aside"))
-    golden = (aside or held_out or training)[0].windows
+    constant = trained.mean_motion()
+    measured: list[Measured] = [measure(module, sweep, constant) for sweep in held_out]
+    if sweeps.aside:
+        rows = [measure(module, sweep, constant) for sweep in sweeps.aside]
+        measured.append(mean_of(rows, f"{len(rows)} simulated sweeps kept aside"))
+    golden = (sweeps.aside or held_out or trained)[0].windows
     naming = Naming(
         name=options.name or options.output.name.removesuffix(".zip"),
         version="1",
         summary=f"{trainer.recipe.network} motion network: probe motion from B-mode images, canonical direction",
-        trained_on=options.trained_on or _trained_on(options, training),
+        trained_on=options.trained_on or _trained_on(options, trained),
         attribution=options.attribution,
     )
-    how = {"steps": trainer.step, "seconds": round(trainer.seconds, 1), "workers": trainer.workers.count, "frames": sum(map(len, training))}
+    how = {"steps": trainer.step, "seconds": round(trainer.seconds, 1), "workers": trainer.workers.count, "frames": trained.frames}
     packed = write_bundle(module, naming, trainer.recipe, how, measured, memory, golden, options.output)
-    rows = [one.row() for one in measured]
+    shown = [one.row() for one in measured]
     answer = {"bundle": str(options.output), **dataclasses.asdict(packed), **how, "measured": [dataclasses.asdict(one) for one in measured]}
-    text = f"{table(rows, list(rows[0]))}\n\n" if rows else ""
+    text = f"{table(shown, list(shown[0]))}\n\n" if shown else ""
     result(answer, as_json=options.json, text=f"{text}{naming.name}: {packed.bytes / 1e6:.2f} MB in {options.output}, {trainer.step} steps")
 
 
-def _trained_on(options: argparse.Namespace, training: list[TrainingSweep]) -> str:
-    frames = sum(map(len, training))
+def _trained_on(options: argparse.Namespace, trained: Sweeps) -> str:
     if options.adapt:
-        names = ", ".join(sorted({sweep.name for sweep in training}))
+        names = ", ".join(sorted({sweep.name for sweep in trained}))
         return f"fitted from {options.start.name} on {names}"
-    return f"{len(training)} sweeps, {frames} frames, of {options.data.name}"
+    return f"{len(trained)} sweeps, {trained.frames} frames, of {options.data.name}"

@@ -7,6 +7,8 @@ of the three pairs before, so one new frame costs one frame's encoding and one p
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -29,6 +31,7 @@ class MoGLo(nn.Module):
 
     start_runs = PAIRS
     reset: tuple[str, ...] = ()
+    timed = False
     output_scale: Tensor
 
     def __init__(self, width: float = 1.0, size: float = 192, output_scale: tuple[float, ...] = OUTPUT_SCALE) -> None:
@@ -75,8 +78,22 @@ class MoGLo(nn.Module):
         answers: Tensor = self.fc_local(last_of_lstm(self.lstm_local, local)) + self.fc_global(last_of_lstm(self.lstm_global, whole))
         return answers / 2
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class. Equal to the windowed inference for every frame, each pair being computed once."""
+    def see(self, windows: Tensor) -> Tensor:
+        """Windows [t, size, size] as frames [t, 1, size, size]."""
+        return windows[:, None]
+
+    def mirrored(self, seen: Tensor) -> Tensor:
+        """The same frames with left and right exchanged."""
+        return seen.flip(-1)
+
+    def forward(self, seen: Tensor, intervals: Tensor, published: bool = False) -> Any:
+        """See the class; ``intervals`` are not looked at. Equal to the windowed inference for every frame, each pair computed once.
+
+        ``published``: what :meth:`heads` gives of windows of five frames, for the losses.
+        """
+        frames = seen.float()
+        if published:
+            return self.heads(frames)
         b, t = frames.shape[:2]
         maps = self.encode(frames.flatten(0, 1))
         maps = maps.reshape(b, t, *maps.shape[1:])
@@ -114,7 +131,7 @@ class MoGLo(nn.Module):
             "ring": torch.zeros(1, PAIRS - 1, 16 * self.channels),
         }
 
-    def step(self, frame: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+    def step(self, frame: Tensor, interval: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """Frame [1, 1, size, size] (0..255) and state to scaled motion [1, 6], its log variance [1, 6] and the new state."""
         now = self.encode(frame)
         window = torch.cat([state["ring"], self.features(state["previous"], now)[:, None]], 1)

@@ -10,13 +10,16 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edge.motion.card import ImageInput, MotionOutput, Normalisation, NormalisedLayer, StateTensor
+from edge.motion.card import ImageInput, IntervalInput, MotionOutput, Normalisation, NormalisedLayer, StateTensor
 from export.graph import HIGHEST_IR, HIGHEST_OPSET, check_graph
 from export.networks.layers import Port, ProbeNorm, Window
 
+INTERVAL = "interval"
+
 
 class Step(nn.Module):
-    """One step of ``module`` with tensors only: frame, scales and shifts, state in; motion, log variance, statistics, state out."""
+    """One step of ``module`` with tensors only: frame, interval where it is looked at, scales and shifts, state in; motion, log
+    variance, statistics, state out."""
 
     def __init__(self, module: Any) -> None:
         super().__init__()
@@ -27,11 +30,12 @@ class Step(nn.Module):
     def forward(self, frame: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         """Inputs and outputs in the order of :func:`_names`."""
         count = 2 * len(self.layers)
-        ports = [Port(scale, shift) for scale, shift in zip(rest[0:count:2], rest[1:count:2], strict=True)]
+        interval, *values = rest if self.module.timed else (frame.new_ones(1, 1), *rest)
+        ports = [Port(scale, shift) for scale, shift in zip(values[0:count:2], values[1:count:2], strict=True)]
         for layer, port in zip(self.layers.values(), ports, strict=True):
             layer.port = port
         try:
-            motion, log_variance, state = self.module.step(frame, dict(zip(self.states, rest[count:], strict=True)))
+            motion, log_variance, state = self.module.step(frame, interval, dict(zip(self.states, values[count:], strict=True)))
         finally:
             for layer in self.layers.values():
                 layer.port = None
@@ -49,7 +53,8 @@ def export_step(module: nn.Module, path: Path) -> dict[str, Any]:
     step = Step(module.cpu().eval()).eval()
     window: Window = step.module.window
     values = [value for layer in step.layers.values() for value in layer.scale_and_shift()]
-    inputs = (torch.zeros(1, 1, window.height, window.width), *values, *step.module.initial_state().values())
+    times = [torch.ones(1, 1)] * step.module.timed
+    inputs = (torch.zeros(1, 1, window.height, window.width), *times, *values, *step.module.initial_state().values())
     names_in, names_out = _names(step)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own parts
@@ -69,7 +74,8 @@ def export_step(module: nn.Module, path: Path) -> dict[str, Any]:
 def _names(step: Step) -> tuple[list[str], list[str]]:
     ports = [f"{name}.{kind}" for name in step.layers for kind in ("scale", "shift")]
     seen = [f"{name}.statistics" for name in step.layers]
-    return ["frame", *ports, *step.states], ["motion", "log_variance", *seen, *(f"new_{name}" for name in step.states)]
+    frame = ["frame", *[INTERVAL] * step.module.timed]
+    return [*frame, *ports, *step.states], ["motion", "log_variance", *seen, *(f"new_{name}" for name in step.states)]
 
 
 def _plain(model: onnx.ModelProto) -> None:
@@ -111,6 +117,7 @@ def _card(step: Step) -> dict[str, Any]:
         uncertainty_is="log variance",
     )
     return {
+        "interval": IntervalInput(input=INTERVAL) if module.timed else None,
         "image": ImageInput(input="frame", width=window.width, height=window.height, spacing_mm=window.spacing_mm),
         "motion": motion,
         "normalisation": tuple(normalisation),

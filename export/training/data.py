@@ -12,11 +12,12 @@ from edge.errors import SonosweepError
 from edge.files import open_sweep
 from edge.messages import Frame, Geometry
 from edge.motion.accuracy import Matrices, chain_of_poses
+from edge.motion.intervals import intervals_of
 from edge.motion.recorded import check_tracked
 from edge.motion.resample import Resampler
 from edge.transform import Transform
 from export.training.pieces import SHORTEST, pieces_of, window_chain
-from export.training.sweeps import TrainingSweep, Window, load_training_sweep
+from export.training.sweeps import Motion, TrainingSweep, Window, load_motion, load_training_sweep
 from export.training.tusrec import read_tus_rec
 
 CALIBRATION = "calib_matrix.csv"
@@ -37,15 +38,17 @@ def tracked_pieces(path: Path, window: Window | None = None) -> list[TrainingSwe
     pieces: list[TrainingSweep] = []
     windows: list[NDArray[np.uint8]] = []
     poses: list[Transform] = []
+    times_ns: list[int] = []
     before: Frame | None = None
 
     def close() -> None:
         if before is not None and len(windows) >= SHORTEST:
             name = f"{path.name.partition('.')[0]}_{len(pieces)}"
             chain = _chain(poses, before.geometry, window)
-            pieces.extend(pieces_of(np.stack(windows), chain, window, name, sweep.frames_per_s or 0.0))
-        windows.clear()
-        poses.clear()
+            intervals = intervals_of(np.array(times_ns))
+            pieces.extend(pieces_of(np.stack(windows), chain, window, name, sweep.frames_per_s or 0.0, intervals))
+        for gathered in (windows, poses, times_ns):
+            gathered.clear()
 
     for frame in sweep.frames():
         if frame.modality != "bmode":
@@ -58,6 +61,7 @@ def tracked_pieces(path: Path, window: Window | None = None) -> list[TrainingSwe
             check_tracked(path, frame)
             windows.append(_window(frame, resample))
             poses.append(frame.pose)
+            times_ns.append(frame.timestamp_ns)
             before = frame
     close()
     if not pieces:
@@ -79,24 +83,36 @@ def _window(frame: Frame, resample: Resampler) -> NDArray[np.uint8]:
 
 
 class Sweeps:
-    """Training sweeps by index; simulated files are read when first asked for and then kept."""
+    """Training sweeps by index; simulated files are read whenever they are asked for. ``motions`` [n - 1, 6] of each are at hand."""
 
-    def __init__(self, sources: Sequence[TrainingSweep | Path]) -> None:
+    def __init__(self, sources: Sequence[TrainingSweep | Path], motions: Sequence[Motion] = ()) -> None:
         self._held: list[TrainingSweep | Path] = list(sources)
         if not self._held:
             raise NoTrainingSweeps("there is no sweep to train on; name a folder that `sonosweep export source` wrote, or tracked sweeps")
+        self.motions = list(motions) or [held.motion if isinstance(held, TrainingSweep) else load_motion(held) for held in self._held]
 
     def __len__(self) -> int:
         return len(self._held)
 
     def __getitem__(self, index: int) -> TrainingSweep:
         held = self._held[index]
-        if isinstance(held, Path):
-            held = self._held[index] = load_training_sweep(held)
-        return held
+        return held if isinstance(held, TrainingSweep) else load_training_sweep(held)
 
     def __iter__(self) -> Iterator[TrainingSweep]:
         return (self[i] for i in range(len(self)))
+
+    def part(self, which: slice) -> Sweeps:
+        """Some of them; ``NoTrainingSweeps`` where none is left."""
+        return Sweeps(self._held[which], self.motions[which])
+
+    @property
+    def frames(self) -> int:
+        """Of all of them."""
+        return sum(len(motion) + 1 for motion in self.motions)
+
+    def mean_motion(self) -> NDArray[np.float64]:
+        """The mean step [6]: the constant motion that they teach."""
+        return np.asarray(np.concatenate(self.motions).mean(0, dtype=np.float64))
 
 
 def open_sweeps(path: Path, window: Window | None = None) -> Sweeps:

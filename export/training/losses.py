@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
+from export.networks.moglo_losses import moglo_loss
 from export.training.recipes import Recipe
+
+SUMMED, APART = 12, 4  # steps whose errors are added up; a start every so many steps
 
 
 class Losses(NamedTuple):
@@ -29,11 +32,21 @@ def losses(recipe: Recipe, estimated: Tensor, log_variance: Tensor, true: Tensor
     """
     straight = smooth_l1_loss(estimated, true, beta=recipe.smooth)
     angle = (1 - torch.cosine_similarity(estimated, true, dim=-1, eps=1e-4)).mean()
-    summed = smooth_l1_loss(estimated.sum(1), true.sum(1), beta=recipe.smooth) / estimated.shape[1] ** 0.5
+    together = (estimated - true).unfold(1, min(SUMMED, estimated.shape[1]), APART).sum(-1)
+    summed = smooth_l1_loss(together, torch.zeros_like(together), beta=recipe.smooth) / min(SUMMED, estimated.shape[1]) ** 0.5
     honest = gaussian_likelihood((estimated - true).detach(), log_variance)
     weight = recipe.likelihood if fraction >= recipe.likelihood_from else 0.0
     total = straight + recipe.cosine * angle + recipe.sums * summed + weight * honest
     return Losses(total, straight, angle, summed, honest)
+
+
+def published_losses(recipe: Recipe, module: nn.Module, seen: Tensor, intervals: Tensor, true: Tensor) -> Losses:
+    """MoGLo-Net's, of windows of five frames; the parts are those of :func:`losses`, of the mean of both heads, to be compared."""
+    heads, embedding, _ = module(seen, intervals, published=True)
+    heads = [head.float() for head in heads]
+    with torch.no_grad():
+        beside = losses(recipe, sum(heads) / len(heads), torch.zeros_like(true), true, 0.0)
+    return beside._replace(total=moglo_loss(heads, embedding.float(), true))
 
 
 def gaussian_likelihood(errors: Tensor, log_variance: Tensor) -> Tensor:

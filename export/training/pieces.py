@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.motion.accuracy import Matrices, steps_of
-from export.training.sweeps import TrainingSweep, Window, Windows
+from export.training.sweeps import Motion, TrainingSweep, Window, Windows
 
 SHORTEST = 3  # frames
 RETURN_MM = 3.0  # a probe that goes back by this much has turned round
@@ -38,14 +38,17 @@ def turning_points(elevational_mm: NDArray[np.floating]) -> list[int]:
     return turns
 
 
-def pieces_of(windows: Windows, chain: Matrices, window: Window, name: str, frames_per_s: float) -> list[TrainingSweep]:
+def pieces_of(
+    windows: Windows, chain: Matrices, window: Window, name: str, frames_per_s: float, intervals: Motion | None = None
+) -> list[TrainingSweep]:
     """Canonical sweeps of one direction each out of windows [n, H, W] and the chain [n, 4, 4] of the window's centre."""
     along = np.concatenate([[0.0], np.cumsum(steps_of(chain)[:, 2])])
+    times = np.ones(len(windows) - 1, np.float32) if intervals is None else intervals
     edges = [0, *turning_points(along), len(windows) - 1]
     sweeps = []
     for number, (first, last) in enumerate(pairwise(edges)):
         piece = slice(first, last + 1)
         if last - first + 1 >= SHORTEST:
             part = f"{name}_{number}" if len(edges) > 2 else name
-            sweeps.append(TrainingSweep.of_chain(windows[piece], chain[piece], window, part, frames_per_s))
+            sweeps.append(TrainingSweep.of_chain(windows[piece], chain[piece], window, part, frames_per_s, times[first:last]))
     return sweeps

@@ -23,8 +23,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     network: str = "small"
     options: dict[str, float] = {}
-    sequence: int = 7
-    batch: int = 4
+    sequence: int = 32
+    batch: int = 6
     minutes: float = 60.0
     steps: int = 0
     learning_rate: float = 1e-3
@@ -39,7 +39,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cosine: float = 0.3
     likelihood: float = 0.05
     likelihood_from: float = 0.3
-    sums: float = 0.0  # of the error summed over the sequence: drift is bias
+    objective: Literal["ours", "published"] = "ours"  # published: MoGLo-Net's own losses, for MoGLo-Net
+    sums: float = 0.1  # of errors added up over pieces of the sequence: drift is bias
 
     def __post_init__(self) -> None:
         positive = {"batch": self.batch, "minutes": self.minutes, "learning_rate": self.learning_rate, "clip": self.clip}
@@ -53,12 +54,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 PRESETS = {
-    # Two cores: 0.3 s a step, so an hour is some 12,000 steps of 24 motions.
+    # One core: 0.13 s a step once the sweeps have been seen, so an hour is some 28,000 steps of 6 x 31 motions.
     "cpu": Recipe(),
     # One data-centre GPU: larger batches of longer sequences, so that the carried memory is trained as it is used.
-    "gpu": Recipe(sequence=12, batch=48, minutes=20.0, learning_rate=2e-3, ema=0.999),
+    "gpu": Recipe(batch=64, minutes=20.0, learning_rate=2e-3, ema=0.999),
+    # MoGLo-Net as published, but for its width (a bundle of 16 MB at most) and a learning rate for hours instead of days.
+    "moglo": Recipe(network="moglo", options={"width": 0.25}, objective="published", sequence=5, batch=14, learning_rate=4e-4),
     # A few hundred tracked frames of one probe: minutes, gently.
-    "adapt": Recipe(sequence=8, minutes=5.0, learning_rate=4e-4, ema=0.995, likelihood_from=0.0),
+    "adapt": Recipe(sequence=24, minutes=5.0, learning_rate=4e-4, ema=0.995, likelihood_from=0.0),
 }
 
 

@@ -52,7 +52,7 @@ class Look:
         return cls(
             dynamic_range_db=u(48, 72),
             brightness=u(80, 150),
-            noise_share=u(0.04, 0.22),
+            noise_share=u(0.04, 0.45),
             floor_db=u(-75, -55),
             floor_db_per_mm=u(0.0, 0.2),
             attenuation_db_per_mm=u(0.0, 0.4),

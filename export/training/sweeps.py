@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,8 @@ class Window:
 class TrainingSweep:
     """``windows`` uint8 [n, H, W]; ``motion`` float32 [n - 1, 6]: mm and rad about the window's centre, in canonical direction.
 
-    ``motion[i]`` is CenterToPreviousCenter of window i + 1. ``spacing_mm`` (lateral, axial) of the windows.
+    ``motion[i]`` is CenterToPreviousCenter of window i + 1. ``spacing_mm`` (lateral, axial) of the windows. ``intervals`` [n - 1]:
+    the time before window i + 1 over the usual one (``edge.motion.intervals``); all 1 where they are not given.
     """
 
     windows: Windows
@@ -48,18 +49,28 @@ class TrainingSweep:
     spacing_mm: tuple[float, float]
     name: str
     frames_per_s: float = 0.0  # 0: not known
+    intervals: Motion = field(default_factory=lambda: np.ones(0, np.float32))
 
     def __post_init__(self) -> None:
-        if self.windows.ndim != 3 or self.windows.dtype != np.uint8 or self.motion.shape != (len(self.windows) - 1, 6):
+        if not len(self.intervals):
+            object.__setattr__(self, "intervals", np.ones(len(self.motion), np.float32))
+        if (
+            self.windows.ndim != 3
+            or self.windows.dtype != np.uint8
+            or not (self.motion.shape == (len(self.windows) - 1, 6) and self.intervals.shape == (len(self.motion),))
+        ):
             raise BadTrainingSweep(
                 f"{self.name}: windows {self.windows.dtype} {self.windows.shape} and motion {self.motion.shape} do not belong "
                 "together; n windows [n, H, W] of uint8 have n - 1 motions of 6 values"
             )
 
     @classmethod
-    def of_chain(cls, windows: Windows, chain: Matrices, window: Window, name: str, frames_per_s: float) -> TrainingSweep:
+    def of_chain(
+        cls, windows: Windows, chain: Matrices, window: Window, name: str, frames_per_s: float, intervals: Motion | None = None
+    ) -> TrainingSweep:
         """From poses [n, 4, 4] of the window's centre, in canonical direction."""
-        return cls(windows, canonical(steps_of(chain)), window.spacing_mm, name, frames_per_s)
+        times = np.ones(len(windows) - 1, np.float32) if intervals is None else intervals
+        return cls(windows, canonical(steps_of(chain)), window.spacing_mm, name, frames_per_s, times)
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -92,6 +103,7 @@ def save_training_sweep(path: Path, sweep: TrainingSweep) -> None:
             motion=sweep.motion,
             spacing_mm=np.array(sweep.spacing_mm),
             frames_per_s=np.array(sweep.frames_per_s),
+            intervals=sweep.intervals,
             name=np.array(sweep.name),
         )
 
@@ -101,6 +113,16 @@ def load_training_sweep(path: Path) -> TrainingSweep:
     try:
         with np.load(path, allow_pickle=False) as held:
             lateral, axial = held["spacing_mm"].tolist()
-            return TrainingSweep(held["windows"], held["motion"], (lateral, axial), str(held["name"]), float(held["frames_per_s"]))
+            times = held["intervals"] if "intervals" in held else np.ones(len(held["motion"]), np.float32)
+            return TrainingSweep(held["windows"], held["motion"], (lateral, axial), str(held["name"]), float(held["frames_per_s"]), times)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as wrong:
+        raise BadTrainingSweep(f"{path}: is not a training sweep ({wrong}); `sonosweep export source` writes them") from wrong
+
+
+def load_motion(path: Path) -> Motion:
+    """The motion [n - 1, 6] of the sweep in ``path`` without its windows; ``BadTrainingSweep`` where the file is none."""
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return np.asarray(held["motion"], np.float32)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as wrong:
         raise BadTrainingSweep(f"{path}: is not a training sweep ({wrong}); `sonosweep export source` writes them") from wrong

@@ -13,14 +13,14 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from edge.errors import SonosweepError
 from export.training.checkpoint import CheckpointUnfit
-from export.training.losses import Losses, losses
+from export.training.losses import Losses, losses, published_losses
 from export.training.recipes import Recipe, learning_rate
+from export.training.trainer_batches import Sequences
 from export.training.workers import ALONE, Workers
 
 AHEAD = 3  # batches prepared while the network computes
@@ -34,8 +34,8 @@ class TrainingFailed(SonosweepError):
 class Batches(Protocol):
     """Where training frames come from."""
 
-    def __call__(self, rng: np.random.Generator, count: int, frames: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """``count`` sequences: images [count, frames, 1, H, W] (grey 0 to 255) and motions [count, frames - 1, 6] (mm, rad)."""
+    def __call__(self, rng: np.random.Generator, count: int, frames: int) -> Sequences:
+        """``count`` sequences of so many frames as the network sees them."""
 
 
 class Trainer:
@@ -59,13 +59,13 @@ class Trainer:
     def run(self, tell: Callable[[Trainer], None] = lambda trainer: None) -> None:
         """Train until the budget is gone; ``tell`` hears of every step (to save, to draw, to show how far it is)."""
         with ThreadPoolExecutor(1, "batches") as pool:
-            waiting: dict[int, Future[tuple[Tensor, Tensor]]] = {}
+            waiting: dict[int, Future[Sequences]] = {}
             began, before = time.monotonic(), self.seconds
             while (fraction := self.workers.agreed(self.fraction)) < 1:
                 for ahead in range(self.step, self.step + AHEAD):
                     if ahead not in waiting:
                         waiting[ahead] = pool.submit(self._draw, ahead)
-                self._advance(*waiting.pop(self.step).result(), fraction)
+                self._advance(waiting.pop(self.step).result(), fraction)
                 self.seconds = before + time.monotonic() - began
                 tell(self)
             for future in waiting.values():
@@ -94,21 +94,23 @@ class Trainer:
         self.average = {name: value.to(self.workers.device) for name, value in state["average"].items()}
         self.step, self.seconds, self.history = state["step"], state["seconds"], [list(row) for row in state["history"]]
 
-    def _draw(self, step: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, step: int) -> Sequences:
         rng = np.random.default_rng((self.recipe.seed, self.workers.rank, step))
-        frames, motion = self._batches(rng, self.recipe.batch, self.recipe.sequence)
-        return torch.from_numpy(np.ascontiguousarray(frames)), torch.from_numpy(np.ascontiguousarray(motion))
+        return self._batches(rng, self.recipe.batch, self.recipe.sequence)
 
-    def _advance(self, frames: Tensor, motion: Tensor, fraction: float) -> None:
+    def _advance(self, drawn: Sequences, fraction: float) -> None:
         device = self.workers.device
         torch.manual_seed((self.recipe.seed << 32) + (self.workers.rank << 24) + self.step)  # for dropout, also after a kill
         self.module.train()
         for group in self._optimiser.param_groups:
             group["lr"] = group["share"] * learning_rate(self.recipe, fraction)
+        seen, intervals, true = drawn.seen.to(device), drawn.intervals.to(device), drawn.motion.to(device) / self._scale
         with torch.autocast(device.type, torch.bfloat16, enabled=self._half):
-            estimated, log_variance = self._parallel(frames.to(device).float())
-        true = motion.to(device) / self._scale
-        found = losses(self.recipe, estimated.float() / self._scale, log_variance.float(), true, fraction)
+            if self.recipe.objective == "published":
+                found = published_losses(self.recipe, self._parallel, seen, intervals, true)
+            else:
+                estimated, log_variance = self._parallel(seen, intervals)
+                found = losses(self.recipe, estimated.float() / self._scale, log_variance.float(), true, fraction)
         if not bool(torch.isfinite(found.total)):
             raise TrainingFailed(
                 f"the loss is {float(found.total.detach())} at step {self.step}; try a lower learning rate, or look at the data"

@@ -1,68 +1,116 @@
-"""Batches out of sweeps in memory: random short sequences, mirrored, reversed, with frames left out, brighter and darker."""
+"""Batches out of sweeps: each sweep is varied as a whole and seen by the network once, then cut and mirrored at random."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
-from export.training.data import NoTrainingSweeps
+from export.training.augment import lifted, shadowed
+from export.training.data import NoTrainingSweeps, Sweeps
 from export.training.sweeps import TrainingSweep, reversed_motion, skipped_motion
 
 MIRROR = np.array([-1, 1, 1, 1, -1, -1], np.float32)  # of the six motion parameters where left and right change places
+FROM_START = 0.5  # share of sequences that begin where their sweep begins, as every sweep of a device does
 
 
 class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is done to a sequence: ``mirrored``, ``reversed`` and ``skipping`` are the shares of sequences it is done to.
+    """What is done to a sweep: ``mirrored`` to ``shadowed`` are the shares of sweeps (of sequences: ``mirrored``) it is done to.
 
-    A sequence that skips leaves out frames as a device that loses some: each step goes over one frame more with ``skips``.
+    A sweep that skips leaves out frames as a device that loses some: up to ``skips`` of its steps go over one frame more, or two.
     Gain in grey values, contrast as a factor; both standard deviations.
     """
 
     mirrored: float = 0.5
     reversed: float = 0.0  # a scanner's persistence has a direction in time
-    skipping: float = 0.1
+    skipping: float = 0.4
     skips: float = 0.3
+    lifted: float = 0.05
+    shadowed: float = 0.05
     gain: float = 6.0
     contrast: float = 0.06
 
 
+class Sequences(NamedTuple):
+    """What a network sees of ``count`` sequences [count, frames, ...], motions [count, frames - 1, 6] (mm, rad) and intervals
+    [count, frames - 1] (over the usual one)."""
+
+    seen: Tensor
+    motion: Tensor
+    intervals: Tensor
+
+    def mixed_with(self, other: Sequences) -> Sequences:
+        """Both, one behind the other."""
+        return Sequences(*(torch.cat(pair) for pair in zip(self, other, strict=True)))
+
+
+class Sees(Protocol):
+    """The part of a network that batches need."""
+
+    def see(self, windows: Tensor) -> Tensor:
+        """See ``export.networks.MotionNetwork``."""
+
+    def mirrored(self, seen: Tensor) -> Tensor:
+        """See ``export.networks.MotionNetwork``."""
+
+
 class SweepBatches:
-    """Draws sequences from ``sweeps``, each sweep as often as it has places for one."""
+    """Draws sequences from ``sweeps``, each as often as it has steps. Of each, ``takes`` variations are seen and kept."""
 
-    def __init__(self, sweeps: Sequence[TrainingSweep], variation: Variation | None = None) -> None:
-        if not sweeps:
-            raise NoTrainingSweeps("there are no sweeps to train on; name a folder that `sonosweep export source` wrote")
-        self.sweeps, self._variation = list(sweeps), variation or Variation()
+    def __init__(self, sweeps: Sweeps, network: Sees, variation: Variation | None = None, *, takes: int = 1, seed: int = 0) -> None:
+        self._sweeps, self._network, self._variation = sweeps, network, variation or Variation()
+        self._takes, self._seed = takes, seed
+        self._kept: dict[tuple[int, int], Sequences] = {}
 
-    def __call__(self, rng: np.random.Generator, count: int, frames: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    def __call__(self, rng: np.random.Generator, count: int, frames: int) -> Sequences:
         """As :class:`export.training.trainer.Batches`. ``NoTrainingSweeps`` where every sweep is shorter than ``frames``."""
-        places = np.array([max(len(sweep) - frames + 1, 0) for sweep in self.sweeps])
-        if not places.any():
+        steps = np.array([len(motion) if len(motion) >= frames - 1 else 0 for motion in self._sweeps.motions], np.float64)
+        if not steps.any():
             raise NoTrainingSweeps(f"no sweep has the {frames} frames of a training sequence; give longer sweeps or a shorter sequence")
-        chosen = rng.choice(len(places), count, p=places / places.sum())
-        drawn = [self._sequence(self.sweeps[i], int(places[i]), frames, rng) for i in chosen]
-        return np.stack([windows for windows, _ in drawn])[:, :, None], np.stack([motion for _, motion in drawn])
+        drawn = [self._sequence(int(i), frames, rng) for i in rng.choice(len(steps), count, p=steps / steps.sum())]
+        return Sequences(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
 
-    def _sequence(
-        self, sweep: TrainingSweep, places: int, frames: int, rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        how, steps = self._variation, np.ones(frames - 1, np.int64)
-        if rng.random() < how.skipping:
-            steps += rng.random(frames - 1) < how.skips
-            steps = steps if steps.sum() < len(sweep) else np.ones(frames - 1, np.int64)
-        length = int(steps.sum()) + 1
-        first = int(rng.integers(max(min(places, len(sweep) - length + 1), 1)))
-        windows, motion = sweep.windows[first : first + length], sweep.motion[first : first + length - 1]
-        if rng.random() < how.reversed:
-            windows, motion = windows[::-1], reversed_motion(motion)
-        if length > frames:
-            kept = np.concatenate([[0], np.cumsum(steps)])
+    def _sequence(self, index: int, frames: int, rng: np.random.Generator) -> Sequences:
+        take = self._take(index, int(rng.integers(self._takes)), frames)
+        places = len(take.seen) - frames + 1
+        first = 0 if rng.random() < FROM_START else int(rng.integers(places))
+        seen, motion = take.seen[first : first + frames], take.motion[first : first + frames - 1]
+        if rng.random() < self._variation.mirrored:
+            seen, motion = self._network.mirrored(seen), motion * torch.from_numpy(MIRROR)
+        return Sequences(seen, motion, take.intervals[first : first + frames - 1])
+
+    def _take(self, index: int, number: int, frames: int) -> Sequences:
+        """One variation of a sweep, the same whenever it is asked for."""
+        if (index, number) not in self._kept:
+            rng = np.random.default_rng((self._seed, index, number))
+            sweep = varied(self._sweeps[index], self._variation, rng, frames)
+            seen = self._network.see(torch.from_numpy(np.ascontiguousarray(sweep.windows)))
+            self._kept[index, number] = Sequences(seen, torch.from_numpy(sweep.motion), torch.from_numpy(sweep.intervals))
+        return self._kept[index, number]
+
+
+def varied(sweep: TrainingSweep, how: Variation, rng: np.random.Generator, shortest: int = 2) -> TrainingSweep:
+    """The sweep with frames left out (``shortest`` remain), the probe lifted, a shadow, other gain and contrast; or the way back."""
+    windows, motion, intervals = sweep.windows, sweep.motion, sweep.intervals
+    if rng.random() < how.reversed:
+        windows, motion, intervals = windows[::-1], reversed_motion(motion), intervals[::-1]
+    if rng.random() < how.skipping:
+        over = 1 + (rng.random(len(motion)) < rng.uniform(0, how.skips)) * rng.choice([1, 1, 1, 2], len(motion))
+        kept = np.concatenate([[0], np.cumsum(over)])
+        kept = kept[kept < len(windows)]
+        if len(kept) >= shortest:
             windows, motion = windows[kept], skipped_motion(motion, kept)
-        if rng.random() < how.mirrored:
-            windows, motion = windows[:, :, ::-1], motion * MIRROR
-        table = np.arange(256) + how.gain * rng.standard_normal()
-        table = np.clip(128 + (table - 128) * np.exp(how.contrast * rng.standard_normal()), 0, 255)
-        return np.rint(table).astype(np.uint8)[windows], motion
+            intervals = np.add.reduceat(intervals[: kept[-1]], kept[:-1]).astype(np.float32)
+    if rng.random() < how.lifted:
+        windows = lifted(windows, rng)
+    if rng.random() < how.shadowed:
+        windows = shadowed(windows, rng)
+    table = np.arange(256) + how.gain * rng.standard_normal()
+    table = np.clip(128 + (table - 128) * np.exp(how.contrast * rng.standard_normal()), 0, 255)
+    windows = np.rint(table).astype(np.uint8)[windows]
+    return TrainingSweep(
+        windows, np.ascontiguousarray(motion), sweep.spacing_mm, sweep.name, sweep.frames_per_s, np.ascontiguousarray(intervals)
+    )

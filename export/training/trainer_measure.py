@@ -53,19 +53,19 @@ class Measured:
 
 
 @torch.no_grad()
-def estimate(module: nn.Module, windows: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Motions (mm, rad) and standard deviations [n - 1, 6] (the same units) of windows [n, H, W], the whole sweep as one sequence."""
+def estimate(module: Any, sweep: TrainingSweep) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Motions (mm, rad) and standard deviations [n - 1, 6] (the same units), the whole sweep as one sequence."""
     device, scale = next(module.parameters()).device, module.get_buffer("output_scale")
     module.eval()
-    frames = torch.from_numpy(windows).to(device)[None, :, None].float()
-    motion, log_variance = module(frames)
+    seen = module.see(torch.from_numpy(sweep.windows).to(device))
+    motion, log_variance = module(seen[None], torch.from_numpy(sweep.intervals).to(device)[None])
     deviation = torch.exp(log_variance / 2) * scale
     return motion[0].double().cpu().numpy(), deviation[0].double().cpu().numpy()
 
 
 def measure(module: nn.Module, sweep: TrainingSweep, constant: NDArray[np.float64]) -> Measured:
     """``constant`` [6]: the motion of the baseline, of the training or adaptation sweeps and never of this one."""
-    found, deviation = estimate(module, sweep.windows)
+    found, deviation = estimate(module, sweep)
     return compare(sweep, found, deviation, constant)
 
 
@@ -114,11 +114,6 @@ def mean_of(measured: Sequence[Measured], name: str) -> Measured:
     )
 
 
-def mean_motion(sweeps: Sequence[TrainingSweep]) -> NDArray[np.float64]:
-    """The mean step [6] of sweeps: the constant motion that they teach."""
-    return np.asarray(np.concatenate([sweep.motion for sweep in sweeps]).mean(0, dtype=np.float64))
-
-
 @torch.no_grad()
 def trust_errors(module: nn.Module, sweeps: Sequence[TrainingSweep]) -> ErrorMemory:
     """Make the standard deviations hold 68 % of the errors on ``sweeps``, per value; how alike the errors of near steps are.
@@ -127,7 +122,7 @@ def trust_errors(module: nn.Module, sweeps: Sequence[TrainingSweep]) -> ErrorMem
     """
     errors = []
     for sweep in sweeps:
-        found, deviation = estimate(module, sweep.windows)
+        found, deviation = estimate(module, sweep)
         errors.append((found - sweep.motion) / deviation)
     factors = np.quantile(np.abs(np.concatenate(errors)), 0.68, axis=0) / WITHIN[0.68]
     learned = dict(module.named_parameters())

@@ -20,6 +20,7 @@ from export.training.curves import draw_curves  # noqa: E402
 from export.training.losses import gaussian_likelihood, losses  # noqa: E402
 from export.training.recipes import PRESETS, BadRecipe, Recipe, learning_rate  # noqa: E402
 from export.training.trainer import Trainer, TrainingFailed, averaged  # noqa: E402
+from export.training.trainer_batches import Sequences  # noqa: E402
 from export.training.trainer_session import curves_path, train  # noqa: E402
 
 SIZE = 8
@@ -36,19 +37,19 @@ class Brightness(nn.Module):
         self.trunk = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Dropout(0.1))
         self.head = nn.Linear(16, 12)
 
-    def forward(self, frames: Any) -> tuple[Any, Any]:
-        grey = frames.mean((2, 3, 4)) / 255
+    def forward(self, seen: Any, intervals: Any) -> tuple[Any, Any]:
+        grey = seen.float().mean((2, 3)) / 255
         pairs = torch.stack([grey[:, 1:], grey[:, :-1]], -1)
         flat = self.norm(pairs.reshape(-1, 2))
         out = self.head(self.trunk(flat)).reshape(*pairs.shape[:2], 12)
         return out[..., :6] * self.output_scale, out[..., 6:]
 
 
-def batches(rng: np.random.Generator, count: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+def batches(rng: np.random.Generator, count: int, frames: int) -> Sequences:
     grey = rng.uniform(50, 200, (count, frames))
-    images = np.broadcast_to(grey[:, :, None, None, None], (count, frames, 1, SIZE, SIZE)).astype(np.uint8)
-    step = np.diff(grey, axis=1)[..., None] / 100
-    return images, (step * [0.5, 0.25, 1.0, 0.003, 0.003, 0.002]).astype(np.float32)
+    images = np.broadcast_to(grey[:, :, None, None], (count, frames, SIZE, SIZE)).astype(np.uint8)
+    motion = np.diff(grey, axis=1)[..., None] / 100 * [0.5, 0.25, 1.0, 0.003, 0.003, 0.002]
+    return Sequences(torch.from_numpy(images), torch.from_numpy(motion.astype(np.float32)), torch.ones(count, frames - 1))
 
 
 def fresh(recipe: Recipe = RECIPE) -> Trainer:
@@ -83,7 +84,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_numbers(tmp_path):
     class Killed(BaseException):
         pass
 
-    def dies(rng: np.random.Generator, count: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    def dies(rng: np.random.Generator, count: int, frames: int) -> Sequences:
         dies.left -= 1
         if dies.left < 0:
             raise Killed
@@ -142,9 +143,9 @@ def test_the_learning_rate_warms_up_and_comes_down():
 
 
 def test_a_loss_that_is_no_number_ends_the_run_by_name():
-    def empty(rng: np.random.Generator, count: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
-        images, motion = batches(rng, count, frames)
-        return images, motion * np.float32("nan")
+    def empty(rng: np.random.Generator, count: int, frames: int) -> Sequences:
+        drawn = batches(rng, count, frames)
+        return drawn._replace(motion=drawn.motion * float("nan"))
 
     with pytest.raises(TrainingFailed, match="step 0"):
         Trainer(RECIPE, Brightness(), empty).run()
@@ -164,6 +165,14 @@ def test_the_uncertainty_learns_the_size_of_the_errors_and_leaves_the_motion_alo
     assert motion.grad is None
 
 
+def test_errors_that_add_up_cost_more_than_errors_that_cancel():
+    true, said = torch.zeros(1, 24, 6), torch.full((1, 24, 6), 0.3)
+    swinging = said * torch.tensor([1.0, -1.0]).repeat(12)[None, :, None]
+    adds, cancels = (losses(Recipe(), one, torch.zeros_like(true), true, 0.0) for one in (said, swinging))
+    assert float(adds.smooth_l1) == pytest.approx(float(cancels.smooth_l1))
+    assert float(adds.sums) > 1 and float(cancels.sums) == pytest.approx(0, abs=1e-6)
+
+
 def test_a_perfect_estimate_costs_nothing():
     true = torch.randn(2, 3, 6)
     found = losses(Recipe(sums=1.0, likelihood=0.0), true, torch.zeros_like(true), true, 1.0)
@@ -178,7 +187,7 @@ def test_an_impossible_recipe_is_refused(wrong):
 
 def test_the_presets_are_recipes_of_a_shipped_network():
     assert {"cpu", "gpu"} <= PRESETS.keys()
-    assert all(recipe.network == "small" and recipe.steps == 0 for recipe in PRESETS.values())
+    assert all(recipe.network == ("moglo" if name == "moglo" else "small") and not recipe.steps for name, recipe in PRESETS.items())
 
 
 def test_curves_are_a_picture_even_of_little_and_of_wild_numbers(tmp_path):

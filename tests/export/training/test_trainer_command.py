@@ -16,7 +16,7 @@ from edge.motion.bundle import open_bundle  # noqa: E402
 from edge.motion.stepper import Stepper  # noqa: E402
 from export.networks import NETWORKS  # noqa: E402
 from export.training.checkpoint import checkpoint_path, load_checkpoint  # noqa: E402
-from export.training.sweeps import TrainingSweep, Window, save_training_sweep  # noqa: E402
+from export.training.sweeps import TrainingSweep, Window, load_training_sweep, save_training_sweep  # noqa: E402
 from export.training.trainer_measure import estimate  # noqa: E402
 
 OPTIONS = [
@@ -77,12 +77,13 @@ def test_training_writes_a_bundle_that_steps_like_the_network(tmp_path, sweeps, 
     assert {m.name for m in card.metrics} >= {"lpe_mm", "final_drift_rate_percent", "correlation_tz"}
     module = NETWORKS[network](width=width)
     module.load_state_dict(load_checkpoint(checkpoint_path(out))["average"])
-    windows = np.load(sweeps / "sweep_00.npz")["windows"]
-    expected, _ = estimate(module, windows)
+    sweep = load_training_sweep(sweeps / "sweep_00.npz")
+    windows = sweep.windows
+    expected, _ = estimate(module, sweep)
     stepper = Stepper(card, ort.Runner(bundle.graph("fp32")))
     stepper.start(windows[0].astype(np.float32))
     found = [stepper.step(window.astype(np.float32))["motion"][0] * card.motion.scale for window in windows[1:]]
-    assert np.allclose(found, expected, atol=1e-4)
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max() + 1e-4, "training rounds what it keeps to 8 bits"
     assert (tmp_path / "tiny.losses.png").stat().st_size > 1000
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,13 +14,27 @@ from torch import nn  # noqa: E402
 
 from edge.motion.accuracy import CANONICAL_SIGN, chain_of_steps  # noqa: E402
 from export.training.adapt import Mixed, normalise_to  # noqa: E402
-from export.training.data import NoTrainingSweeps  # noqa: E402
+from export.training.data import NoTrainingSweeps, Sweeps  # noqa: E402
 from export.training.sweeps import TrainingSweep  # noqa: E402
-from export.training.trainer_batches import SweepBatches, Variation  # noqa: E402
+from export.training.trainer_batches import SweepBatches, Variation, varied  # noqa: E402
 from export.training.trainer_measure import compare, mean_of, measure, trust_errors  # noqa: E402
 
-PLAIN = Variation(mirrored=0, reversed=0, skipping=0, gain=0, contrast=0)
+PLAIN = Variation(mirrored=0, reversed=0, skipping=0, lifted=0, shadowed=0, gain=0, contrast=0)
 SPACING = (0.5, 0.25)
+
+
+class Looks:
+    """A network that keeps the windows as they are, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def see(self, windows):
+        self.seen += 1
+        return windows
+
+    def mirrored(self, seen):
+        return seen.flip(-1)
 
 
 def numbered(frames: int = 12, first: int = 0, size: int = 6) -> TrainingSweep:
@@ -28,24 +45,29 @@ def numbered(frames: int = 12, first: int = 0, size: int = 6) -> TrainingSweep:
     return TrainingSweep(np.broadcast_to(windows, (frames, size, size)).copy(), motion, SPACING, f"numbered_{first}")
 
 
-def drawn(how: Variation, count: int = 20, frames: int = 5) -> tuple[TrainingSweep, np.ndarray, np.ndarray]:
+def drawn(how: Variation, count: int = 20, frames: int = 5, takes: int = 1) -> tuple[TrainingSweep, np.ndarray, np.ndarray]:
     sweep = numbered()
-    images, motion = SweepBatches([sweep], how)(np.random.default_rng(3), count, frames)
-    assert images.shape == (count, frames, 1, 6, 6) and images.dtype == np.uint8
-    assert motion.shape == (count, frames - 1, 6) and motion.dtype == np.float32
-    return sweep, images[:, :, 0], motion
+    found = SweepBatches(Sweeps([sweep]), Looks(), how, takes=takes)(np.random.default_rng(3), count, frames)
+    assert found.seen.shape == (count, frames, 6, 6) and found.seen.dtype == torch.uint8
+    assert found.motion.shape == (count, frames - 1, 6) and found.motion.dtype == torch.float32
+    assert found.intervals.shape == (count, frames - 1)
+    return sweep, found.seen.numpy(), found.motion.numpy()
 
 
-def test_a_sequence_comes_with_the_motion_of_its_frames():
-    sweep, images, motion = drawn(PLAIN)
+def changed(**how: float) -> Variation:
+    return msgspec.structs.replace(PLAIN, **how)
+
+
+def test_a_sequence_comes_with_the_motion_of_its_frames_and_often_from_the_start_of_its_sweep():
+    sweep, images, motion = drawn(PLAIN, 60)
     firsts = images[:, 0, 0, 0].astype(int)
-    assert set(firsts) == set(range(8))
+    assert set(firsts) == set(range(8)) and 25 < (firsts == 0).sum() < 50
     for first, steps in zip(firsts, motion, strict=True):
         assert np.array_equal(steps, sweep.motion[first : first + 4])
 
 
 def test_a_mirrored_sequence_moves_the_other_way():
-    sweep, images, motion = drawn(Variation(mirrored=1, reversed=0, skipping=0, gain=0, contrast=0))
+    sweep, images, motion = drawn(changed(mirrored=1))
     assert (images[:, 0, 0, 0] > images[:, 0, 0, -1]).all()
     first = int(images[0, 0, 0, -1])
     flip = np.diag([-1, 1, 1, 1])
@@ -54,7 +76,7 @@ def test_a_mirrored_sequence_moves_the_other_way():
 
 
 def test_a_reversed_sequence_is_the_way_back_in_canonical_direction():
-    sweep, images, motion = drawn(Variation(mirrored=0, reversed=1, skipping=0, gain=0, contrast=0))
+    sweep, images, motion = drawn(changed(reversed=1))
     first = int(images[0, -1, 0, 0])
     there = chain_of_steps(sweep.motion[first : first + 4])
     back = chain_of_steps(motion[0] * CANONICAL_SIGN)
@@ -62,38 +84,63 @@ def test_a_reversed_sequence_is_the_way_back_in_canonical_direction():
     assert (motion[:, :, 2].mean(1) > 0).all()
 
 
-def test_steps_over_frames_left_out_add_up():
-    sweep, images, motion = drawn(Variation(mirrored=0, reversed=0, skipping=1, skips=0.5, gain=0, contrast=0))
-    gaps = np.diff(images[:, :, 0, 0].astype(int), axis=1)
-    assert set(gaps.ravel()) == {1, 2}
-    for numbers, steps in zip(images[:, :, 0, 0].astype(int), motion, strict=True):
+def test_steps_over_frames_left_out_add_up_and_so_do_their_intervals():
+    sweep, how = numbered(60), changed(skipping=1, skips=0.5)
+    gone = set()
+    for seed in range(5):
+        found = varied(sweep, how, np.random.default_rng(seed))
+        numbers = found.windows[:, 0, 0].astype(int)
+        assert np.array_equal(found.intervals, np.diff(numbers)) and len(found.motion) == len(numbers) - 1
+        gone |= set(np.diff(numbers))
         whole = chain_of_steps(sweep.motion[numbers[0] : numbers[-1]])
-        assert np.allclose(chain_of_steps(steps)[-1], whole[-1], atol=1e-5)
+        assert np.allclose(chain_of_steps(found.motion)[-1], whole[-1], atol=1e-4)
+    assert gone == {1, 2, 3}
+    assert len(varied(numbered(6), changed(skipping=1, skips=1.0), np.random.default_rng(0), shortest=6)) == 6, (
+        "what remains is long enough"
+    )
 
 
 def test_brighter_and_darker_changes_grey_and_nothing_else():
-    sweep, images, motion = drawn(Variation(mirrored=0, reversed=0, skipping=0, gain=20, contrast=0.2))
+    sweep, images, motion = drawn(changed(gain=20, contrast=0.2), takes=20)
     assert len(set(images[:, 0, 0, 3].tolist())) > 8
     assert {tuple(m[0]) for m in motion} <= {tuple(m) for m in sweep.motion}
 
 
+@pytest.mark.parametrize("harm", ["lifted", "shadowed"])
+def test_a_lifted_probe_and_a_shadow_take_light_and_leave_the_motion(harm):
+    bright = replace(numbered(), windows=np.full((12, 60, 60), 160, np.uint8))
+    found = [varied(bright, changed(**{harm: 1}), np.random.default_rng(seed)) for seed in range(8)]
+    assert all((one.windows <= 160).all() for one in found) and sum((one.windows < 100).any() for one in found) >= 4
+    assert all(np.array_equal(one.motion, bright.motion) for one in found)
+
+
+def test_a_sweep_is_seen_once_per_take_and_the_same_whenever_it_is_asked_for():
+    network, sweeps = Looks(), Sweeps([numbered(), numbered(first=100)])
+    batches = SweepBatches(sweeps, network, Variation(), takes=3, seed=1)
+    first = batches(np.random.default_rng(5), 40, 4)
+    assert network.seen == 6
+    again = SweepBatches(sweeps, Looks(), Variation(), takes=3, seed=1)
+    again(np.random.default_rng(9), 3, 4)
+    assert all(torch.equal(a, b) for a, b in zip(again(np.random.default_rng(5), 40, 4), first, strict=True))
+
+
 def test_sweeps_too_short_for_a_sequence_are_left_out_and_nothing_left_is_said():
     short, long = numbered(4), numbered(9, first=100)
-    images, _ = SweepBatches([short, long], PLAIN)(np.random.default_rng(0), 10, 6)
-    assert (images[:, 0, 0, 0, 0] >= 100).all()
+    images = SweepBatches(Sweeps([short, long]), Looks(), PLAIN)(np.random.default_rng(0), 10, 6).seen
+    assert (images[:, 0, 0, 0] >= 100).all()
     with pytest.raises(NoTrainingSweeps, match="6 frames"):
-        SweepBatches([short], PLAIN)(np.random.default_rng(0), 1, 6)
+        SweepBatches(Sweeps([short]), Looks(), PLAIN)(np.random.default_rng(0), 1, 6)
     with pytest.raises(NoTrainingSweeps):
-        SweepBatches([])
+        Sweeps([])
 
 
 def test_a_mixed_batch_has_the_share_asked_for():
-    mixed = Mixed(SweepBatches([numbered()], PLAIN), SweepBatches([numbered(first=100)], PLAIN), 0.25)
-    images, motion = mixed(np.random.default_rng(0), 400, 4)
-    assert images.shape[0] == motion.shape[0] == 400
-    assert 0.15 < (images[:, 0, 0, 0, 0] >= 100).mean() < 0.35
-    alone, _ = Mixed(SweepBatches([numbered()], PLAIN), SweepBatches([numbered(first=100)], PLAIN), 0.0)(np.random.default_rng(0), 4, 4)
-    assert (alone[:, 0, 0, 0, 0] < 100).all()
+    one, other = (SweepBatches(Sweeps([numbered(first=first)]), Looks(), PLAIN) for first in (0, 100))
+    found = Mixed(one, other, 0.25)(np.random.default_rng(0), 400, 4)
+    assert len(found.seen) == len(found.motion) == len(found.intervals) == 400
+    assert 0.15 < float((found.seen[:, 0, 0, 0] >= 100).float().mean()) < 0.35
+    alone = Mixed(one, other, 0.0)(np.random.default_rng(0), 4, 4)
+    assert (alone.seen[:, 0, 0, 0] < 100).all()
 
 
 class Pixel(nn.Module):
@@ -107,9 +154,12 @@ class Pixel(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, frames):
-        b, t = frames.shape[:2]
-        grey = self.norm(frames.flatten(0, 1)).reshape(b, t, -1).mean(2, keepdim=True)
+    def see(self, windows):
+        return windows
+
+    def forward(self, seen, intervals):
+        b, t = seen.shape[:2]
+        grey = self.norm(seen.float().flatten(0, 1)[:, None]).reshape(b, t, -1).mean(2, keepdim=True)
         out = self.head(grey[:, 1:])
         return out[..., :6] * self.output_scale, out[..., 6:]
 
