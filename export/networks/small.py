@@ -10,17 +10,28 @@ from export.networks.layers import Cell, ProbeNorm, Residual, Window, steady
 
 SIZE = 192
 OUTPUT_SCALE = (0.52, 0.24, 1.17, 0.0030, 0.0031, 0.0017)  # mm, rad: about the size of a step
-WIDTHS = {"wide": 128, "trunk": 64, "narrow": 24, "hidden": 256}
+WIDTHS = {"wide": 128, "trunk": 96, "narrow": 32, "hidden": 256}
+LEAST = 0.02  # confidence in a patch: all in shadow is no division by nothing
 EIGHT_BIT = 85.0  # evidence is kept for training as int8: steps of 1/85, range -1.5 to 1.5
 MOST = 10.0  # times the usual interval
 State = dict[str, Tensor]
 
 
+def bases() -> Tensor:
+    """[6, CELLS * CELLS]: how values over the patches are summed up: their mean, lateral and axial slope, twist, and both bends."""
+    at = (torch.arange(CELLS) - (CELLS - 1) / 2) / ((CELLS - 1) / 2)
+    v, u = torch.meshgrid(at, at, indexing="ij")
+    level = float((at * at).mean())
+    shapes = [torch.ones_like(u), 1.5 * u, 1.5 * v, 2 * u * v, 2 * (u * u - level), 2 * (v * v - level)]
+    return torch.stack(shapes).flatten(1)
+
+
 class Small(nn.Module):
     """Frames to motions [b, t - 1, 6] (mm, rad) and log variances of the scaled outputs.
 
-    What is learned sees :class:`Evidence` of each frame and of the one before, patch by patch; it undoes persistence, finds shifts
-    and decorrelation, and reads from how they vary over the patches how the probe turned. ``width`` multiplies all channels.
+    What is learned sees :class:`Evidence` of each frame and of the one before, patch by patch; it undoes persistence and says of each
+    patch how it moved and how sure that is. Means over the patches, and how what they say slopes and bends across the image, go to
+    the memory: a probe that turns moves the patches unlike. ``width`` multiplies all channels.
     """
 
     window = Window(SIZE, SIZE)
@@ -28,6 +39,7 @@ class Small(nn.Module):
     timed = True  # a step takes the time since the frame before
     reset = ("hidden", "cell")  # state that the runs of the start do not fill
     output_scale: Tensor
+    bases: Tensor
 
     def __init__(self, width: float = 1.0, output_scale: tuple[float, ...] = OUTPUT_SCALE) -> None:
         super().__init__()
@@ -44,12 +56,16 @@ class Small(nn.Module):
             nn.Conv2d(n["wide"], n["trunk"], 1, bias=False),
             nn.BatchNorm2d(n["trunk"]),
             nn.ReLU(),
+            nn.Conv2d(n["trunk"], n["trunk"], 1, bias=False),
+            nn.BatchNorm2d(n["trunk"]),
+            nn.ReLU(),
             Residual(n["trunk"]),
-            Residual(n["trunk"]),
-            nn.Conv2d(n["trunk"], n["narrow"], 1, bias=False),
         )
-        self.trunk_norm = ProbeNorm(n["narrow"])
-        self.gather = nn.Sequential(nn.Linear(n["narrow"] * CELLS**2 + 1, n["hidden"]), nn.ReLU(), nn.Dropout(0.1))
+        self.says = nn.Conv2d(n["trunk"], n["narrow"], 1, bias=False)
+        self.says_norm = ProbeNorm(n["narrow"])
+        self.sure = nn.Conv2d(n["trunk"], n["narrow"], 1)
+        self.register_buffer("bases", bases(), persistent=False)
+        self.gather = nn.Sequential(nn.Linear(n["narrow"] * len(bases()) + 1, n["hidden"]), nn.ReLU(), nn.Dropout(0.1))
         self.memory = Cell(n["hidden"], n["hidden"])
         self.head = nn.Linear(2 * n["hidden"], 12)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -84,9 +100,13 @@ class Small(nn.Module):
 
     def understand(self, both: Tensor, intervals: Tensor) -> Tensor:
         """The sum of both parts and intervals [n, 1]: [n, hidden]."""
-        narrow = torch.relu(self.trunk_norm(self.trunk(both))).flatten(1)
-        since = torch.log(intervals.clamp(1 / MOST, MOST)).to(narrow.dtype)
-        found: Tensor = self.gather(torch.cat([narrow, since], 1))
+        patches = self.trunk(both)
+        said, sure = self.says_norm(self.says(patches)).flatten(2), torch.sigmoid(self.sure(patches)).flatten(2)
+        with torch.autocast(both.device.type, enabled=False):
+            weight = sure.float() + LEAST
+            moments = (said.float() * weight) @ self.bases.T / weight.sum(2, keepdim=True)
+            since = torch.log(intervals.clamp(1 / MOST, MOST))
+            found: Tensor = self.gather(torch.cat([moments.flatten(1), since], 1))
         return found
 
     def answer(self, seen: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,11 @@
-"""What happens to images between a probe and skin: a probe that lifts off, and shadows that fall from the surface.
+"""What scanner and operator do to images: memory of the frames before, a probe that lifts off, shadows that fall from the surface.
 
-Both only take light away, and act on whole sequences uint8 [frames, H, W] of one sweep. Motion stays what it is.
+All act on whole sequences uint8 [frames, H, W] of one sweep. Motion stays what it is.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,23 @@ from numpy.typing import NDArray
 Random = np.random.Generator
 Windows = NDArray[np.uint8]
 DARKEST = 150  # grey values that full loss takes: 35 dB of 60
+
+
+def remembered(windows: Windows, random: Random) -> Windows:
+    """A scanner's persistence, drawn at random: each frame keeps a share of the one shown before it, or is the mean of the last few.
+
+    Recursive averaging of grey values is what the real frames at hand show (zero-shift correlation 0.57 after 1 frame, 0.30 after 3).
+    """
+    share = np.float32(random.uniform(0.1, 0.65) if random.random() < 0.85 else 0.0)
+    count = int(random.integers(2, 5)) if random.random() < 0.15 else 0
+    shown = windows.astype(np.float32)
+    if count:
+        means = [shown[max(i - count + 1, 0) : i + 1].mean(0) for i in range(len(shown))]
+        return np.asarray(np.rint(means), np.uint8)
+    for before, now in pairwise(shown):
+        now *= 1 - share
+        now += share * before
+    return np.asarray(np.rint(shown), np.uint8)
 
 
 def lifted(windows: Windows, random: Random) -> Windows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -196,11 +196,16 @@ def draw_hand(random: Random) -> Hand:
 
 
 def draw_sweep(frames: int, seed: tuple[int, ...], bank: SpeckleBank, window: Window | None = None) -> TrainingSweep:
-    """One sweep of ``frames`` frames; the same seed and bank give the same sweep."""
+    """One sweep of ``frames`` frames; the same seed and bank give the same sweep.
+
+    The scanner's memory is left to training (``augment.remembered``): without it frames can be left out or put in the other order.
+    """
     window = window or Window()
     random = np.random.default_rng(seed)
     motion = freehand_motion(frames + WARM_UP, draw_hand(random), random)
-    return sweep_along(motion, bank, Look.drawn(random), random, window, "sim_" + "_".join(map(str, seed)), float(random.uniform(20, 60)))
+    look = replace(Look.drawn(random), persistence=0.0, averaged=0)
+    sweep = sweep_along(motion, bank, look, random, window, "sim_" + "_".join(map(str, seed)), float(random.uniform(20, 60)))
+    return replace(sweep, persists=False)
 
 
 def sweep_along(

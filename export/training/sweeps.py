@@ -41,7 +41,8 @@ class TrainingSweep:
     """``windows`` uint8 [n, H, W]; ``motion`` float32 [n - 1, 6]: mm and rad about the window's centre, in canonical direction.
 
     ``motion[i]`` is CenterToPreviousCenter of window i + 1. ``spacing_mm`` (lateral, axial) of the windows. ``intervals`` [n - 1]:
-    the time before window i + 1 over the usual one (``edge.motion.intervals``); all 1 where they are not given.
+    the time before window i + 1 over the usual one (``edge.motion.intervals``); all 1 where they are not given. ``persists``: the
+    scanner's memory is in the windows, as in every recorded sweep.
     """
 
     windows: Windows
@@ -50,6 +51,7 @@ class TrainingSweep:
     name: str
     frames_per_s: float = 0.0  # 0: not known
     intervals: Motion = field(default_factory=lambda: np.ones(0, np.float32))
+    persists: bool = True
 
     def __post_init__(self) -> None:
         if not len(self.intervals):
@@ -104,6 +106,7 @@ def save_training_sweep(path: Path, sweep: TrainingSweep) -> None:
             spacing_mm=np.array(sweep.spacing_mm),
             frames_per_s=np.array(sweep.frames_per_s),
             intervals=sweep.intervals,
+            persists=np.array(sweep.persists),
             name=np.array(sweep.name),
         )
 
@@ -113,8 +116,15 @@ def load_training_sweep(path: Path) -> TrainingSweep:
     try:
         with np.load(path, allow_pickle=False) as held:
             lateral, axial = held["spacing_mm"].tolist()
-            times = held["intervals"] if "intervals" in held else np.ones(len(held["motion"]), np.float32)
-            return TrainingSweep(held["windows"], held["motion"], (lateral, axial), str(held["name"]), float(held["frames_per_s"]), times)
+            return TrainingSweep(
+                held["windows"],
+                held["motion"],
+                (lateral, axial),
+                str(held["name"]),
+                float(held["frames_per_s"]),
+                held["intervals"],
+                bool(held["persists"]),
+            )
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as wrong:
         raise BadTrainingSweep(f"{path}: is not a training sweep ({wrong}); `sonosweep export source` writes them") from wrong
 

@@ -9,23 +9,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.training.augment import lifted, shadowed
+from export.training.augment import lifted, remembered, shadowed
 from export.training.data import NoTrainingSweeps, Sweeps
 from export.training.sweeps import TrainingSweep, reversed_motion, skipped_motion
 
 MIRROR = np.array([-1, 1, 1, 1, -1, -1], np.float32)  # of the six motion parameters where left and right change places
+FADING = 3  # first frames of a memory that began with nothing
 FROM_START = 0.5  # share of sequences that begin where their sweep begins, as every sweep of a device does
 
 
 class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is done to a sweep: ``mirrored`` to ``shadowed`` are the shares of sweeps (of sequences: ``mirrored``) it is done to.
 
+    Only sweeps without a scanner's memory can be ``reversed``, for persistence has a direction in time; then they are given one.
     A sweep that skips leaves out frames as a device that loses some: up to ``skips`` of its steps go over one frame more, or two.
     Gain in grey values, contrast as a factor; both standard deviations.
     """
 
     mirrored: float = 0.5
-    reversed: float = 0.0  # a scanner's persistence has a direction in time
+    reversed: float = 0.5
     skipping: float = 0.4
     skips: float = 0.3
     lifted: float = 0.05
@@ -95,15 +97,17 @@ class SweepBatches:
 def varied(sweep: TrainingSweep, how: Variation, rng: np.random.Generator, shortest: int = 2) -> TrainingSweep:
     """The sweep with frames left out (``shortest`` remain), the probe lifted, a shadow, other gain and contrast; or the way back."""
     windows, motion, intervals = sweep.windows, sweep.motion, sweep.intervals
-    if rng.random() < how.reversed:
+    if rng.random() < how.reversed and not sweep.persists:
         windows, motion, intervals = windows[::-1], reversed_motion(motion), intervals[::-1]
     if rng.random() < how.skipping:
         over = 1 + (rng.random(len(motion)) < rng.uniform(0, how.skips)) * rng.choice([1, 1, 1, 2], len(motion))
         kept = np.concatenate([[0], np.cumsum(over)])
         kept = kept[kept < len(windows)]
-        if len(kept) >= shortest:
+        if len(kept) >= shortest + FADING:
             windows, motion = windows[kept], skipped_motion(motion, kept)
             intervals = np.add.reduceat(intervals[: kept[-1]], kept[:-1]).astype(np.float32)
+    if not sweep.persists:
+        windows, motion, intervals = remembered(windows, rng)[FADING:], motion[FADING:], intervals[FADING:]
     if rng.random() < how.lifted:
         windows = lifted(windows, rng)
     if rng.random() < how.shadowed:

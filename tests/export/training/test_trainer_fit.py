@@ -14,9 +14,10 @@ from torch import nn  # noqa: E402
 
 from edge.motion.accuracy import CANONICAL_SIGN, chain_of_steps  # noqa: E402
 from export.training.adapt import Mixed, normalise_to  # noqa: E402
+from export.training.augment import remembered  # noqa: E402
 from export.training.data import NoTrainingSweeps, Sweeps  # noqa: E402
-from export.training.sweeps import TrainingSweep  # noqa: E402
-from export.training.trainer_batches import SweepBatches, Variation, varied  # noqa: E402
+from export.training.sweeps import TrainingSweep, reversed_motion  # noqa: E402
+from export.training.trainer_batches import FADING, SweepBatches, Variation, varied  # noqa: E402
 from export.training.trainer_measure import compare, mean_of, measure, trust_errors  # noqa: E402
 
 PLAIN = Variation(mirrored=0, reversed=0, skipping=0, lifted=0, shadowed=0, gain=0, contrast=0)
@@ -75,13 +76,23 @@ def test_a_mirrored_sequence_moves_the_other_way():
     assert np.allclose(ours, flip @ theirs @ flip, atol=1e-6)
 
 
-def test_a_reversed_sequence_is_the_way_back_in_canonical_direction():
-    sweep, images, motion = drawn(changed(reversed=1))
-    first = int(images[0, -1, 0, 0])
-    there = chain_of_steps(sweep.motion[first : first + 4])
-    back = chain_of_steps(motion[0] * CANONICAL_SIGN)
-    assert np.allclose(back[-1], np.linalg.inv(there[-1]), atol=1e-6)
-    assert (motion[:, :, 2].mean(1) > 0).all()
+def test_a_sweep_without_a_scanners_memory_is_given_one_and_may_go_the_other_way():
+    sweep, rng = replace(numbered(14), persists=False), np.random.default_rng
+    back = varied(sweep, changed(reversed=1), rng(1))
+    assert np.allclose(back.motion, reversed_motion(sweep.motion)[FADING:]) and back.motion[:, 2].mean() > 0
+    assert (np.diff(back.windows[:, 0, 0].astype(int)) <= 0).all(), "darker and darker: from the last frame to the first"
+    there = chain_of_steps(reversed_motion(sweep.motion) * CANONICAL_SIGN)
+    assert np.allclose(there[-1], np.linalg.inv(chain_of_steps(sweep.motion)[-1]), atol=1e-6)
+    recorded = varied(numbered(14), changed(reversed=1), rng(1))
+    assert np.array_equal(recorded.windows, numbered(14).windows), "a recorded sweep has its scanner's memory, which has a direction"
+
+
+def test_memory_lags_behind_and_leaves_what_stands_still():
+    steps = np.repeat(np.array([0, 200], np.uint8), 10)[:, None, None] + np.zeros((20, 4, 4), np.uint8)
+    kept = [remembered(steps, np.random.default_rng(seed))[:, 0, 0].astype(int) for seed in range(12)]
+    assert all((one[:10] == 0).all() and one[-1] >= 195 for one in kept)
+    shares = {round(1 - one[10] / 200, 1) for one in kept}
+    assert len(shares) >= 4 and max(shares) <= 0.8, "scanners differ"
 
 
 def test_steps_over_frames_left_out_add_up_and_so_do_their_intervals():
