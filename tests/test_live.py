@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from edge.app import main
-from edge.config import BridgeConfig, Config, RecordConfig, VolumeConfig
+from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, VolumeConfig
 from edge.files import open_sweep
 from edge.local_device import LocalDevice
 from edge.messages import Bricks, FaultRaised, Status, SweepEnded
@@ -40,6 +40,7 @@ def config(tmp_path):
     yield Config(
         run_dir=run_dir,
         bridge=BridgeConfig(endpoint=f"ipc://{run_dir}/probe.ipc"),
+        motion=MotionConfig(source="recorded"),
         volume=VolumeConfig(spacing_mm=0.5, save=str(tmp_path / "volumes")),
         record=RecordConfig(folder=str(tmp_path / "recordings")),
     )
@@ -86,17 +87,20 @@ def both_ended(listener):
     return {ended.service for ended in listener.ended} >= {"run", "record"}
 
 
-def test_live_offline_and_the_recording_give_the_same_bytes(sweep, config, tmp_path):
+@pytest.mark.parametrize("motion", [MotionConfig(source="recorded"), MotionConfig()], ids=lambda motion: motion.source)
+def test_live_offline_and_the_recording_give_the_same_bytes(sweep, config, tmp_path, motion):
+    config = msgspec.structs.replace(config, motion=motion)
     with LocalDevice(config) as device, play(config, sweep, "max") as probe:
         heard = Listener(device).until(both_ended)
         assert probe.wait() == 0
     files = {ended.service: ended.files for ended in heard.ended}
     run = next(ended for ended in heard.ended if ended.service == "run")
     assert (run.reason, run.frames, run.placed, run.lost) == ("last", FRAMES, FRAMES, 0)
+    assert run.motion == {"recorded": "recorded", "network": "network: small"}[motion.source]
     live = Path(files["run"][0]).read_bytes()
     for number, source in enumerate((sweep, files["record"][0])):
         volume = tmp_path / f"offline{number}.nrrd"
-        assert main(["reconstruct", str(source), "-o", str(volume), "--json"]) == 0
+        assert main(["reconstruct", str(source), "-o", str(volume), "--motion", motion.source, "--json"]) == 0
         assert volume.read_bytes() == live
 
 
@@ -184,11 +188,12 @@ def read_bytes(path):
 
 def test_the_demo_ends_by_itself_with_its_files_and_leaves_nothing_behind(sweep, tmp_path):
     before = set(Path(tempfile.gettempdir()).glob("sonosweep-*"))
-    demo = run_demo(["--sweep", sweep, "--out", tmp_path, "--json"])
+    demo = run_demo(["--sweep", sweep, "--out", tmp_path, "--motion", "recorded", "--json"])
     report = json.loads(demo.communicate(timeout=120)[0])
     assert demo.returncode == 0
     assert report["frames"] == {"sent": FRAMES, "received": FRAMES, "placed": FRAMES, "lost": 0, "recorded": FRAMES}
     assert report["messages_missed"] == 0 and report["latency_ms"]["sent_to_bricks"]["p99"] > 0
+    assert (report["motion"], report["accuracy"]) == ("recorded", [])
     names = {Path(path).name for path in report["files"]}
     assert {"small.nrrd", "small-state.nrrd", "small.png", "small-recorded.igs.mha", "report.json"} <= names
     assert all(Path(path).stat().st_size > 0 for path in report["files"])
@@ -196,6 +201,18 @@ def test_the_demo_ends_by_itself_with_its_files_and_leaves_nothing_behind(sweep,
     for ours, theirs in zip(exported, open_sweep(sweep).frames(), strict=True):
         assert (ours.pixels == theirs.pixels).all() and ours.image_to_reference == theirs.image_to_reference
     assert left_behind(before) == (set(), [])
+
+
+def test_without_options_the_demo_places_by_the_images_alone_and_says_how_far_off_it_ends(tmp_path):
+    demo = run_demo(["--out", tmp_path, "--rate", "max", "--json"])
+    report = json.loads(demo.communicate(timeout=150)[0])
+    assert demo.returncode == 0
+    assert (report["motion"], report["direction"], report["direction_source"]) == ("network: small", "+", "preset")
+    assert report["frames"]["placed"] == report["frames"]["sent"] and "DIRECTION_UNVERIFIED" not in report["faults"]
+    rows = {row["motion"]: row["final_drift_rate_percent"] for row in report["accuracy"]}
+    assert rows["network: small"] < rows["no motion"] and rows["constant 10 mm/s"] < rows["no motion"]
+    exported = next(iter(open_sweep(tmp_path / "simulated-recorded.igs.mha").frames()))
+    assert exported.pose_origin == ("network: small", "+", "preset"), "an estimated pose must not pass as a tracked one"
 
 
 def test_the_demo_touches_nothing_that_it_did_not_make(sweep, tmp_path):
@@ -244,9 +261,9 @@ def test_ctrl_c_stops_the_demo_and_leaves_nothing_behind(sweep, tmp_path):
 
 @pytest.mark.skipif(not LEG.exists(), reason="the real sweeps (../shared/data) are not part of a clone")
 def test_the_real_leg_sweep_goes_through_the_whole_device(tmp_path):
-    demo = run_demo(["--sweep", LEG, "--out", tmp_path, "--rate", "2", "--json"])
+    demo = run_demo(["--sweep", LEG, "--out", tmp_path, "--rate", "2", "--motion", "recorded", "--json"])
     report = json.loads(demo.communicate(timeout=120)[0])
     assert (report["frames"]["placed"], report["frames"]["lost"], report["frames"]["recorded"]) == (192, 0, 192)
     offline = tmp_path / "offline.nrrd"
-    assert main(["reconstruct", str(LEG), "-o", str(offline)]) == 0
+    assert main(["reconstruct", str(LEG), "-o", str(offline), "--motion", "recorded"]) == 0
     assert offline.read_bytes() == (tmp_path / "leg_0318_0509.nrrd").read_bytes()

@@ -19,7 +19,7 @@ import zmq
 
 from edge.benchmark.records import BadBenchmark, Plan, Record, record
 from edge.benchmark.speckle_sweep import as_frames, speckle, to_and_fro
-from edge.config import BridgeConfig, Config, RecordConfig, VolumeConfig
+from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, VolumeConfig
 from edge.files import write_sweep
 from edge.local_device import LocalDevice
 from edge.messages import Bricks, FaultRaised, Status, SweepEnded
@@ -87,6 +87,7 @@ def _played(plan: Plan, stage: str, rate: str, spacing_mm: float) -> Iterator[Re
         config = Config(
             run_dir=str(folder / "run"),
             bridge=BridgeConfig(endpoint=f"ipc://{folder}/probe.ipc"),
+            motion=MotionConfig(source="recorded"),
             volume=VolumeConfig(spacing_mm=spacing_mm, backend=plan.backend),
             record=RecordConfig(folder=str(folder / "recordings")),
         )

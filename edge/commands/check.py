@@ -12,6 +12,7 @@ from typing import Any
 from edge.commands.options import add_json
 from edge.compounding import BACKENDS, missing
 from edge.console import result, table
+from edge.motion.bundle import shipped_bundles
 from edge.motion.network import MOTION_BACKENDS
 
 SUMMARY = "what this machine can run, and what each backend lacks"
@@ -36,10 +37,11 @@ def run(options: argparse.Namespace) -> int:
         "free_disk_gib": round(shutil.disk_usage(".").free / 2**30, 1),
     }
     packages = {name: _version(name) for name in PACKAGES}
+    bundles = list(shipped_bundles())
     rows = "\n".join(f"{name:>12}  {found or 'not installed'}" for name, found in packages.items())
     head = f"{machine['machine']}, {machine['cores']} cores, Python {machine['python']}, {machine['free_disk_gib']} GiB free here"
-    text = f"{head}\n\n{table(backends, ['for', 'backend', 'usable', 'missing'])}\n\n{rows}"
-    result(machine | {"packages": packages, "backends": backends}, as_json=options.json, text=text)
+    text = f"{head}\n\n{table(backends, ['for', 'backend', 'usable', 'missing'])}\n\n{rows}\n{'bundles':>12}  {', '.join(bundles)}"
+    result(machine | {"packages": packages, "backends": backends, "bundles": bundles}, as_json=options.json, text=text)
     return 0 if any(row["usable"] for row in backends if row["for"] == "compounding") else 1
 
 

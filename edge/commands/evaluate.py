@@ -9,8 +9,8 @@ from typing import Any, get_args
 import msgspec
 import numpy as np
 
-from edge.commands.options import add_json, check_outputs
-from edge.config import Direction
+from edge.commands.options import MODEL_HELP, add_json, check_outputs
+from edge.config import Direction, MotionConfig
 from edge.console import progress, result, table
 from edge.errors import SonosweepError
 from edge.evaluation.baselines import constant, constant_steps, decorrelation_curve, listen, still
@@ -20,15 +20,16 @@ from edge.evaluation.report import mean_report, report
 from edge.evaluation.volumes import SPACING_MM
 from edge.evaluation.watch import watch
 from edge.files.atomic import make_folder, replacing
-from edge.motion import MotionSource, MotionUnavailable
+from edge.motion import MotionSource
+from edge.motion.bundle import find_bundle
 from edge.motion.constant import read_preset
 from edge.motion.decorrelation import DecorrelationMotion, read_curve
 from edge.motion.network import NetworkMotion, open_network
 from edge.motion.uncertainty import fit_memory
 
 SUMMARY = "measure estimated motion on tracked sweeps, beside the baselines that need no network"
-EXAMPLES = """  sonosweep evaluate tracked/*.igs.mha --model small.zip
-  sonosweep evaluate test.igs.mha --model small.zip --adaptation piece1.igs.mha piece2.igs.mha --json
+EXAMPLES = """  sonosweep evaluate tracked/*.igs.mha
+  sonosweep evaluate test.igs.mha --model mine.zip --adaptation piece1.igs.mha piece2.igs.mha --json
   sonosweep evaluate test.igs.mha --motion constant --preset preset.json -o evaluation/"""
 BASELINES = ("constant", "decorrelation")
 COLUMNS = {
@@ -52,7 +53,7 @@ class MeasuredOnItself(SonosweepError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sweeps in, measures out."""
     parser.add_argument("sweeps", nargs="+", type=Path, metavar="SWEEP", help="tracked sweep; NAME.landmarks.csv beside it adds GLE, LLE")
-    parser.add_argument("--model", type=Path, metavar="BUNDLE", help="model bundle (folder or .zip) for --motion network")
+    parser.add_argument("--model", default=MotionConfig().model, metavar="BUNDLE", help=MODEL_HELP)
     parser.add_argument(
         "--motion", choices=("network", "constant", "decorrelation"), default="network", help="what is measured (%(default)s)"
     )
@@ -116,9 +117,7 @@ def run(options: argparse.Namespace) -> int:
 def _network(options: argparse.Namespace) -> NetworkMotion | None:
     if options.motion != "network":
         return None
-    if options.model is None:
-        raise MotionUnavailable("a network is measured from its bundle: give --model BUNDLE, or --motion constant for the baselines")
-    return open_network(options.model)
+    return open_network(find_bundle(options.model))
 
 
 def _check_apart(sweeps: list[Path], adaptation: list[Path]) -> None:

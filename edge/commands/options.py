@@ -12,6 +12,8 @@ import msgspec
 from edge.config import Config, load
 from edge.files import CannotWrite
 
+MODEL_HELP = "for --motion network: small or another bundle that comes with the package, or a path (folder or .zip); default small"
+
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """--config and --run-dir, for services."""

@@ -12,17 +12,17 @@ from typing import Any, get_args
 
 import numpy as np
 
-from edge.commands.options import add_json, check_outputs
+from edge.commands.accuracy import Truth, accuracy, told
+from edge.commands.options import MODEL_HELP, add_json, check_outputs
 from edge.commands.run import open_reconstructor
 from edge.compounding import CHANNELS, MEASURED, VoxelCounts
 from edge.config import Config, Direction, MotionConfig, VolumeConfig
-from edge.console import progress, result, say, table
+from edge.console import progress, result, say
 from edge.errors import SonosweepError
-from edge.evaluation.comparison import COLUMNS, compare
 from edge.faults import FAULTS, Effect
 from edge.files import CannotWrite, SweepFile, check_sweep_path, open_sweep, write_sweep
 from edge.files.volumes import check_volume_path
-from edge.messages import FaultRaised, Frame, Geometry, Message, Pose
+from edge.messages import FaultRaised, Frame, Message, Pose
 from edge.motion import SOURCES
 from edge.picture import draw
 from edge.placed_images import as_images
@@ -37,11 +37,12 @@ class UnusedOption(SonosweepError):
 
 
 SUMMARY = "place the frames of a recorded sweep into a volume"
-EXAMPLES = """  sonosweep reconstruct sweep.igs.mha -o volume.nrrd
-  sonosweep reconstruct sweep.igs.mha -o volume.nii.gz --spacing-mm 0.25 --fill-holes --picture volume.png
-  sonosweep reconstruct spine.igs.mha --plus-config PlusDeviceSet.xml -o spine.mha
-  sonosweep reconstruct sweep.mcap -o volume.nrrd --motion constant --speed-mm-s 12 --direction +
-  sonosweep reconstruct sweep.mcap -o volume.nrrd --motion network --model bundle.zip --direction - --sweep-out poses.igs.mha"""
+EXAMPLES = """  sonosweep reconstruct sweep.igs.mha -o volume.nrrd --direction +           # motion from the images alone
+  sonosweep reconstruct sweep.igs.mha -o volume.nii.gz --direction + --spacing-mm 0.25 --fill-holes --picture volume.png
+  sonosweep reconstruct sweep.mcap -o volume.nrrd --model bundle.zip --direction - --sweep-out poses.igs.mha
+  sonosweep reconstruct tracked.igs.mha -o volume.nrrd --motion recorded     # by the poses of its tracker
+  sonosweep reconstruct spine.igs.mha --motion recorded --plus-config PlusDeviceSet.xml -o spine.mha
+  sonosweep reconstruct sweep.mcap -o volume.nrrd --motion constant --speed-mm-s 12 --direction +"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep", type=Path, help="recorded sweep: .igs.mha, .igs.nrrd or .mcap")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="VOLUME", help="volume to write: .nrrd, .mha or .nii.gz")
     parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
-    parser.add_argument("--motion", choices=tuple(SOURCES), default=motion.source, help="where poses come from")
-    parser.add_argument("--model", default="", metavar="BUNDLE", help="model bundle (folder or .zip) for --motion network")
+    parser.add_argument("--motion", choices=tuple(SOURCES), default=motion.source, help="where poses come from (%(default)s)")
+    parser.add_argument("--model", default="", metavar="BUNDLE", help=MODEL_HELP)
     parser.add_argument("--preset", default="", metavar="JSON", help="from `sonosweep calibrate`: of constant, or of decorrelation")
     parser.add_argument("--speed-mm-s", type=float, default=motion.speed_mm_s, help="elevational speed for --motion constant (%(default)s)")
     parser.add_argument("--direction", choices=get_args(Direction)[:2], default="", help="sweep direction, + or - elevational")
@@ -116,7 +117,7 @@ def _check(options: argparse.Namespace) -> None:
 def _config(options: argparse.Namespace) -> Config:
     motion = MotionConfig(
         source=options.motion,
-        model=options.model,
+        model=options.model or MotionConfig().model,
         preset=options.preset,
         speed_mm_s=options.speed_mm_s,
         direction=options.direction,
@@ -134,11 +135,10 @@ def _config(options: argparse.Namespace) -> Config:
 
 @dataclass
 class _Placed:
-    """What is remembered of the frames: poses by sequence number, as placed and as tracked; B-mode only."""
+    """What is remembered of the frames: poses by sequence number as placed, and the tracked ones."""
 
     poses: dict[int, Transform] = field(default_factory=dict)
-    tracked: dict[int, Transform] = field(default_factory=dict)
-    geometry: Geometry | None = None
+    truth: Truth = field(default_factory=Truth)
     size: tuple[int, int] = (0, 0)
     faults: Counter[str] = field(default_factory=Counter)
     broken: bool = False  # a fault ended the sweep before its last frame
@@ -150,9 +150,8 @@ def _feed(reconstructor: Reconstructor, frames: Iterable[Frame]) -> _Placed:
     for frame in frames:
         if frame.sweep_key != placed.key:
             _note(reconstructor.finish("next"), placed)
-            placed = _Placed(geometry=frame.geometry, size=placed_size(frame.geometry), key=frame.sweep_key)
-        if frame.modality == "bmode" and not frame.pose_source and (pose := frame.pose) is not None:
-            placed.tracked[frame.sequence] = pose
+            placed = _Placed(size=placed_size(frame.geometry), key=frame.sweep_key)
+        placed.truth.note(frame)
         _note(reconstructor.feed(frame), placed)
     _note(reconstructor.finish("stopped"), placed)
     return placed
@@ -182,19 +181,17 @@ def _write_sweep(path: Path, sweep: SweepFile, placed: _Placed, reconstructor: R
 
 def _accuracy(options: argparse.Namespace, reconstructor: Reconstructor, placed: _Placed) -> list[dict[str, Any]]:
     """Where motion was estimated and the sweep is tracked too: how far apart they are, beside the baselines."""
-    if not reconstructor.motion.relative or placed.geometry is None:
+    if not reconstructor.motion.relative:
         return []
     preset = Path(options.preset) if options.preset and options.motion != "decorrelation" else None
-    return compare(reconstructor.motion.name, placed.tracked, placed.poses, placed.geometry, placed.size, preset)
+    name, direction = reconstructor.motion.name, reconstructor.direction
+    return accuracy(name, direction, placed.truth, placed.poses, placed.size, options.speed_mm_s, preset)
 
 
 def _text(answer: dict[str, Any]) -> str:
     lines = [f"{key:>19}  {value}" for key, value in answer.items() if key not in ("files", "accuracy")]
     lines += [f"{'wrote':>19}  {path}" for path in answer["files"]]
-    if answer["accuracy"]:
-        rows = [{key: "-" if value is None else value for key, value in row.items()} for row in answer["accuracy"]]
-        lines += ["", "against the tracked poses of the same sweep:", table(rows, COLUMNS)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *told(answer["accuracy"])])
 
 
 def _answer(reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge.config import MotionConfig
 from edge.messages import Frame
+from edge.motion.bundle import find_bundle
 from edge.motion.constant import ConstantMotion, read_preset
 from edge.motion.decorrelation import DecorrelationMotion, read_curve
 from edge.motion.network import open_network
@@ -48,9 +49,7 @@ def _decorrelation(config: MotionConfig) -> MotionSource:
 
 
 def _network(config: MotionConfig) -> MotionSource:
-    if not config.model:
-        raise MotionUnavailable("motion from a network needs its bundle: set motion.model or give --model BUNDLE")
-    return open_network(Path(config.model), config.backend)
+    return open_network(find_bundle(config.model), config.backend)
 
 
 SOURCES: dict[str, Callable[[MotionConfig], MotionSource]] = {

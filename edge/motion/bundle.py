@@ -1,4 +1,4 @@
-"""Opening a model bundle: every file checked against the card's checksums, nothing unpickled, nothing unpacked onto the disk."""
+"""Finding and opening a model bundle: every file checked against the card's checksums, nothing unpickled or unpacked onto the disk."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files as resources
 from pathlib import Path, PurePosixPath
 
 from edge.motion.card import CARD, BundleCorrupt, Card, parse_card
+from edge.motion.source import MotionUnavailable
 
 LARGEST_BYTES = 2**30
 CURE = "take the bundle from its source again, or pack it again with `sonosweep export bundle`"
+
+
+class UnknownBundle(MotionUnavailable):
+    """A bundle was asked for that is neither a file nor one that comes with the package."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,28 @@ class Bundle:
     def graph(self, variant: str) -> bytes:
         """The ONNX step graph of a variant (``fp32``)."""
         return self.files[self.card.graphs[variant].file]
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """The bundles that come with the package, by name: ``small`` for ``small.zip``."""
+    found = {path.stem: path for path in (Path(str(resources("edge"))) / "bundles").glob("*.zip")}
+    return dict(sorted(found.items()))
+
+
+def find_bundle(name: str) -> Path:
+    """The shipped bundle of that name, else the file or folder of that path; ``UnknownBundle`` lists the shipped names.
+
+    A shipped name always means the shipped one, whatever lies in the current folder: ``./small`` is a folder of one's own.
+    """
+    shipped = shipped_bundles()
+    if name in shipped:
+        return shipped[name]
+    if name and Path(name).exists():
+        return Path(name)
+    raise UnknownBundle(
+        f"{name!r} is neither a file nor a bundle that comes with sonosweep; give the path of a bundle (folder or .zip), "
+        f"or one of {', '.join(shipped) or '(none is installed)'}"
+    )
 
 
 def open_bundle(path: Path) -> Bundle:

@@ -44,6 +44,17 @@ def lifted(windows: Windows, random: Random) -> Windows:
     return _darkened(windows, loss[:, None, :] * random.uniform(0.5, 1))
 
 
+def cropped(windows: Windows, random: Random) -> Windows:
+    """A smaller image than the window: nothing beyond its sides or below its end, as the window of a narrower probe is filled."""
+    _, height, width = windows.shape
+    aside = round(width * random.uniform(0, 0.25))
+    below = round(height * random.uniform(0, 0.4)) if random.random() < 0.5 else 0
+    seen = np.zeros_like(windows)
+    part = np.s_[:, : height - below, aside : width - aside]
+    seen[part] = windows[part]
+    return seen
+
+
 def shadowed(windows: Windows, random: Random) -> Windows:
     """A dark stripe that hangs from a depth, fixed to the probe or wandering across it."""
     frames, height, width = windows.shape

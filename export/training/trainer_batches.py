@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.training.augment import lifted, remembered, shadowed
+from export.training.augment import cropped, lifted, remembered, shadowed
 from export.training.data import NoTrainingSweeps, Sweeps
 from export.training.sweeps import TrainingSweep, reversed_motion, skipped_motion
 
@@ -30,6 +30,7 @@ class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reversed: float = 0.5
     skipping: float = 0.4
     skips: float = 0.3
+    cropped: float = 0.3
     lifted: float = 0.05
     shadowed: float = 0.05
     gain: float = 6.0
@@ -115,6 +116,8 @@ def varied(sweep: TrainingSweep, how: Variation, rng: np.random.Generator, short
     table = np.arange(256) + how.gain * rng.standard_normal()
     table = np.clip(128 + (table - 128) * np.exp(how.contrast * rng.standard_normal()), 0, 255)
     windows = np.rint(table).astype(np.uint8)[windows]
+    if rng.random() < how.cropped:  # the last: nothing is seen there, whatever the gain
+        windows = cropped(windows, rng)
     return TrainingSweep(
         windows, np.ascontiguousarray(motion), sweep.spacing_mm, sweep.name, sweep.frames_per_s, np.ascontiguousarray(intervals)
     )

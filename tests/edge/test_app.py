@@ -1,11 +1,15 @@
 """The command line: what a person meets first."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 import edge
+import edge.motion.ort as ort
 from edge.app import commands, main
+from edge.motion.bundle import shipped_bundles
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
 
 
@@ -42,9 +46,15 @@ def test_help_shows_examples(name, capsys):
     assert "examples:" in shown and f"sonosweep {name}" in shown
 
 
+def test_the_list_of_commands_is_shown_without_loading_onnxruntime():
+    code = "import sys; from edge.app import main; main(['--help']); sys.exit('onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
 def test_check_says_what_each_backend_lacks(capsys):
     assert main(["check", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
+    assert answer["bundles"] == list(shipped_bundles())
     backends = {(row["for"], row["backend"]): row for row in answer["backends"]}
     assert backends["compounding", "host"]["usable"]
     for row in backends.values():
@@ -87,7 +97,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(sweep, tmp_pa
 
 
 def test_an_option_that_would_be_ignored_is_refused(sweep, tmp_path, capsys):
-    for words in (["--direction", "-"], ["--preset", "x.json"], ["--motion", "constant", "--model", "x.zip"]):
+    recorded, constant = ["--motion", "recorded"], ["--motion", "constant"]
+    for words in ([*recorded, "--direction", "-"], [*recorded, "--model", "small"], ["--preset", "x.json"], [*constant, "--model", "x"]):
         assert main(["reconstruct", str(sweep), "-o", str(tmp_path / "v.nrrd"), *words]) == 1
         assert "says nothing to" in capsys.readouterr().err
 
@@ -100,7 +111,8 @@ def test_an_operating_system_error_is_a_sentence(tmp_path, capsys):
 
 
 def test_a_sweep_that_broke_off_is_not_called_done(sweep, tmp_path, capsys):
-    assert main(["reconstruct", str(sweep), "-o", str(tmp_path / "v.nrrd"), "--json", "--spacing-mm", "0.5"]) == 0
+    words = ["--motion", "recorded", "--json", "--spacing-mm", "0.5"]
+    assert main(["reconstruct", str(sweep), "-o", str(tmp_path / "v.nrrd"), *words]) == 0
     whole = json.loads(capsys.readouterr().out)
     assert (whole["ended"], whole["ignored"], whole["faults"]) == ("last", 0, {})
     frames = [frame for frame in edge.open_sweep(sweep).frames() if frame.sequence not in (3, 4, 5, 6, 7)]
@@ -117,10 +129,51 @@ def test_estimated_poses_never_come_back_as_tracked_ones(sweep, tmp_path, capsys
     words = ["reconstruct", str(sweep), "-o", str(tmp_path / "v.nrrd"), "--motion", "constant", "--sweep-out", str(estimated)]
     assert main([*words, "--direction", "-"]) == 0
     capsys.readouterr()
-    assert main(["reconstruct", str(estimated), "-o", str(again), "--json"]) == 0
+    assert main(["reconstruct", str(estimated), "-o", str(again), "--motion", "recorded", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["motion"], answer["direction"], answer["direction_source"]) == ("recorded (constant)", "-", "preset")
     assert edge.read_volume(again).metadata["motion"] == "recorded (constant)"
     assert (edge.read_volume(again).intensity == edge.read_volume(tmp_path / "v.nrrd").intensity).all()
     assert main(["calibrate", "constant", str(estimated), "-o", str(tmp_path / "p.json")]) == 1
     assert "not tracked" in capsys.readouterr().err
+
+
+def test_without_options_a_sweep_is_placed_by_its_images_alone(sweep, tmp_path, capsys):
+    assert main(["reconstruct", str(sweep), "-o", str(tmp_path / "v.nrrd"), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["motion"], answer["direction"], answer["direction_source"]) == ("network: small", "+", "unverified")
+    assert answer["placed"] == 12 and "DIRECTION_UNVERIFIED" in answer["faults"]
+    compared = [row["motion"] for row in answer["accuracy"]]
+    assert compared == ["network: small", "constant 10 mm/s", "no motion", "own mean motion (not knowable)"]
+    assert main(["reconstruct", str(sweep), "-o", str(tmp_path / "r.nrrd"), "--motion", "recorded", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["motion"], answer["direction"], answer["accuracy"]) == ("recorded", "tracked", [])
+
+
+def test_the_constant_motion_that_stands_beside_the_network_is_the_one_that_would_have_been_used(sweep, tmp_path, capsys):
+    rows = {}
+    for words in ([], ["--motion", "constant"]):
+        common = ["reconstruct", str(sweep), "-o", str(tmp_path / "v.nrrd"), "--direction", "-", "--speed-mm-s", "12", "--json"]
+        assert main([*common, *words]) == 0
+        rows |= {row.pop("motion"): row for row in json.loads(capsys.readouterr().out)["accuracy"]}
+    assert rows["constant 12 mm/s"] == rows["constant"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["reconstruct", "{sweep}", "-o", "{out}/v.nrrd"], ["run", "--run-dir", "{out}"], ["demo", "--out", "{out}"], ["evaluate", "{sweep}"]],
+    ids=lambda words: words[0],
+)
+def test_without_onnxruntime_the_default_is_refused_with_the_cure_before_the_work(sweep, tmp_path, capsys, monkeypatch, words):
+    monkeypatch.setattr(ort, "find_spec", lambda name: None)
+    assert main([word.format(sweep=sweep, out=tmp_path) for word in words]) == 1
+    said = capsys.readouterr().err
+    assert "onnxruntime is not installed (pip install" in said and said.count("\n") == 1
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".lock"}
+
+
+@pytest.mark.parametrize("words", [["reconstruct", "{sweep}", "-o", "{out}/v.nrrd"], ["demo", "--out", "{out}"], ["evaluate", "{sweep}"]])
+def test_an_unknown_network_is_refused_with_the_known_ones_before_the_work(sweep, tmp_path, capsys, words):
+    assert main([*(word.format(sweep=sweep, out=tmp_path) for word in words), "--model", "smal"]) == 1
+    said = capsys.readouterr().err
+    assert "'smal' is neither" in said and all(name in said for name in shipped_bundles()) and said.count("\n") == 1

@@ -45,6 +45,11 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
         load(tmp_path / "edge.toml")
 
 
+def test_motion_comes_from_the_shipped_network_unless_it_is_said_otherwise():
+    assert (Config().motion.source, Config().motion.model) == ("network", "small")
+    assert parse('[motion]\nsource = "recorded"', "edge.toml").motion.source == "recorded"
+
+
 def test_what_is_written_for_a_local_device_is_read_back():
     config = parse('run_dir = "/tmp/x"\n[volume]\nspacing_mm = 0.25\nfill_holes = true\n[motion]\ndirection = "-"', "a")
     assert parse(as_toml(config), "b") == config

@@ -42,7 +42,8 @@ def test_frames_resliced_out_of_the_leg_volume_are_the_frames_that_went_in(tmp_p
 @needs_data
 def test_the_spine_phantom_is_placed_by_its_plus_configuration(tmp_path, capsys):
     volume = tmp_path / "spine.nrrd"
-    answer = answer_of(capsys, "reconstruct", SPINE, "--plus-config", SPINE_CONFIG, "--spacing-mm", "0.5", "-o", volume, "--json")
+    words = ["--motion", "recorded", "--plus-config", SPINE_CONFIG, "--spacing-mm", "0.5", "-o", volume, "--json"]
+    answer = answer_of(capsys, "reconstruct", SPINE, *words)
     assert (answer["frames"], answer["placed"]) == (21, 21)
     frames = [(frame.pixels, frame.pose.matrix) for frame in open_sweep(SPINE, plus_config=SPINE_CONFIG).frames()]
     found = correlations(volume, frames)
@@ -61,7 +62,7 @@ def test_all_formats_hold_the_same_voxels_at_the_same_place(tmp_path, capsys):
     piece = DATA / "leg" / "leg_1014_1026.igs.mha"
     read_back = {}
     for suffix in ("nrrd", "mha", "nii.gz"):
-        answer_of(capsys, "reconstruct", piece, "-o", tmp_path / f"leg.{suffix}", "--json")
+        answer_of(capsys, "reconstruct", piece, "--motion", "recorded", "-o", tmp_path / f"leg.{suffix}", "--json")
         read_back[suffix] = read(tmp_path / f"leg.{suffix}")
     for voxels, to_voxel in read_back.values():
         assert np.array_equal(voxels, read_back["nrrd"][0])

@@ -23,7 +23,7 @@ from edge.evaluation.volumes import poses_along
 from edge.evaluation.watch import NothingToCompare, watch
 from edge.files import open_sweep, write_sweep
 from edge.messages import Frame
-from edge.motion import MotionUnavailable, open_motion
+from edge.motion import open_motion
 from edge.motion.accuracy import chain_of_poses, chain_of_steps, steps_of
 from edge.motion.card import parse_card
 from edge.motion.network import open_network
@@ -174,9 +174,8 @@ def test_a_sweep_without_poses_is_refused(sweeps, tmp_path):
         watch(tmp_path / "plain.igs.mha", {})
 
 
-def test_a_network_is_asked_for_its_bundle(sweeps, capsys):
-    with pytest.raises(MotionUnavailable, match="--model BUNDLE"):
-        answer(capsys, sweeps[0])
+def test_the_shipped_network_is_measured_where_none_is_named(sweeps, capsys):
+    assert answer(capsys, sweeps[1])["motion"] == answer(capsys, sweeps[1], "--model", "small")["motion"] == "network: small"
 
 
 def test_landmarks_beside_the_sweep_are_measured_and_wrong_ones_refused(sweeps, tmp_path, capsys):

@@ -20,7 +20,7 @@ import edge.motion.ort as ort
 from edge.config import MotionConfig
 from edge.messages import Frame, Geometry
 from edge.motion import MotionFailed, MotionSource, MotionUnavailable, Step, open_motion
-from edge.motion.bundle import open_bundle
+from edge.motion.bundle import UnknownBundle, open_bundle
 from edge.motion.card import BundleCorrupt, parse_card
 from edge.motion.golden import differences, read_golden, run_golden
 from edge.motion.network import Backend, NetworkMotion, choose_backend, open_network, probe_path
@@ -279,11 +279,11 @@ def test_a_named_backend_says_what_it_lacks_and_auto_takes_the_next(monkeypatch)
         choose_backend("trt")
 
 
-def test_network_motion_without_a_bundle_says_what_to_give():
-    with pytest.raises(MotionUnavailable, match="--model BUNDLE"):
-        open_motion(MotionConfig(source="network"))
-    with pytest.raises(BundleCorrupt, match="name a bundle"):
+def test_a_bundle_that_is_not_there_is_refused_by_name():
+    with pytest.raises(UnknownBundle, match=r"'/nowhere/small\.zip' is neither a file nor"):
         open_motion(MotionConfig(source="network", model="/nowhere/small.zip"))
+    with pytest.raises(BundleCorrupt, match="name a bundle"):
+        open_bundle(Path("/nowhere/small.zip"))
 
 
 def test_a_step_is_one_of_three_things():

@@ -59,7 +59,7 @@ def test_a_convex_sweep_is_a_recording_that_can_be_reconstructed(tmp_path: Path,
     read = open_sweep(path)
     assert (read.geometry.kind, read.frame_count, read.has_poses) == ("convex", 6, True)
     assert [frame.modality for frame in read.frames()] == ["bmode", "photoacoustic"] * 3
-    assert main(["reconstruct", str(path), "-o", str(tmp_path / "volume.nrrd"), "--json"]) == 0
+    assert main(["reconstruct", str(path), "-o", str(tmp_path / "volume.nrrd"), "--motion", "recorded", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["placed"] == 6 and len(answer["files"]) == 4
 

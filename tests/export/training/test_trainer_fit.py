@@ -20,7 +20,7 @@ from export.training.sweeps import TrainingSweep, reversed_motion  # noqa: E402
 from export.training.trainer_batches import FADING, SweepBatches, Variation, varied  # noqa: E402
 from export.training.trainer_measure import compare, mean_of, measure, trust_errors  # noqa: E402
 
-PLAIN = Variation(mirrored=0, reversed=0, skipping=0, lifted=0, shadowed=0, gain=0, contrast=0)
+PLAIN = Variation(mirrored=0, reversed=0, skipping=0, cropped=0, lifted=0, shadowed=0, gain=0, contrast=0)
 SPACING = (0.5, 0.25)
 
 
@@ -123,6 +123,14 @@ def test_a_lifted_probe_and_a_shadow_take_light_and_leave_the_motion(harm):
     found = [varied(bright, changed(**{harm: 1}), np.random.default_rng(seed)) for seed in range(8)]
     assert all((one.windows <= 160).all() for one in found) and sum((one.windows < 100).any() for one in found) >= 4
     assert all(np.array_equal(one.motion, bright.motion) for one in found)
+
+
+def test_a_smaller_image_ends_in_black_at_both_sides_and_below():
+    bright = replace(numbered(), windows=np.full((12, 60, 60), 160, np.uint8))
+    found = [varied(bright, changed(cropped=1), np.random.default_rng(seed)).windows for seed in range(20)]
+    columns, rows = np.array([one[0, 0] > 0 for one in found]), np.array([one[0, :, 30] > 0 for one in found])
+    assert np.array_equal(columns, columns[:, ::-1]) and 30 <= columns.sum(1).min() < 40 and columns.sum(1).max() > 55
+    assert rows[:, 0].all() and rows.sum(1).min() < 50 and (rows.sum(1) == 60).sum() > 4
 
 
 def test_a_sweep_is_seen_once_per_take_and_the_same_whenever_it_is_asked_for():
