@@ -60,8 +60,8 @@ def read_windows(path: Path, card: Card) -> list[Windows]:
 def image_layers(card: Card, runner: Runner, golden: Golden) -> tuple[NormalisedLayer, ...]:
     """The layers that see single images: what they are given does not depend on the image before. Found on the golden images.
 
-    Layers behind a comparison of images see how fast the probe was moved as well, and a minute of scanning is no sample of that:
-    on 13 pieces of a leg, fitting them too made a network's elevational steps a quarter too long, and LPE 0.46 mm instead of 0.39.
+    Layers behind a comparison of images see how fast the probe was moved as well, which a minute of scanning samples poorly.
+    A network that sees comparisons only has no such layer.
     """
     stepper, single = Stepper(card, runner), Stepper(card, runner)
     alone = {layer.statistics for layer in card.layers}
@@ -85,9 +85,9 @@ def fit_domain(
     """Re-estimate the normalisation of ``bundle`` on unlabelled ``sweeps`` (:func:`read_windows`), until it changes no more.
 
     ``share`` 0 keeps the statistics of training, 1 takes those of the images. ``all_layers``: also those that :func:`image_layers`
-    leaves out. ``told`` hears round and change. The bundle is proved on its golden images before, and run on them with the new values
-    after: what it says then is kept, so that an engine or a quantized graph can be proved with these values as well. ``CannotFit``,
-    ``BundleMismatch``.
+    leaves out; they are fitted too where there are no others. The bundle is proved on its golden images before, and run on them with
+    the new values after: what it says then is kept, so that an engine or a quantized graph can be proved with these values as well.
+    ``told`` hears round and change. ``CannotFit``, ``BundleMismatch``.
     """
     card = bundle.card
     images = sum(map(len, sweeps))
@@ -100,9 +100,7 @@ def fit_domain(
     runner = ort.Runner(bundle.graph(REFERENCE))
     golden = read_golden(bundle.files[card.golden], card)
     prove(card, REFERENCE, Stepper(card, runner), golden)
-    layers = card.layers if all_layers else image_layers(card, runner, golden)
-    if not layers:
-        raise CannotFit(f"{bundle.path}: no layer of {card.name} {card.version} sees single images; fit all of them with --all-layers")
+    layers = (() if all_layers else image_layers(card, runner, golden)) or card.layers
     values, changes = card_values(card), []
     for round_ in range(len(layers) + 1):
         seen = seen_statistics(card, runner, ((window.astype(np.float32) for window in sweep) for sweep in sweeps), values)

@@ -44,7 +44,7 @@ class MotionConfig(Section, frozen=True, kw_only=True):
 
     source: Literal["recorded", "constant", "decorrelation", "network"] = "network"
     model: str = "small"  # for source = "network": the name of a bundle that comes with the package, or the path of one (folder or .zip)
-    preset: str = ""  # JSON from `sonosweep calibrate constant` or `sonosweep calibrate decorrelation`, for that source
+    preset: str = ""  # JSON from `sonosweep calibrate constant`, `decorrelation` or (for the network) `domain`, for that source
     speed_mm_s: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 10.0  # constant motion without a preset: elevational speed
     direction: Direction = ""  # "" = not verified: taken as + and said so
     backend: Literal["auto", "ort"] = "auto"

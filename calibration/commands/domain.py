@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 
 from calibration.domain import CannotFit, fit_domain, read_windows
-from edge.commands.options import add_json, check_outputs
+from edge.commands.options import MODEL_HELP, add_json, check_outputs
+from edge.config import MotionConfig
 from edge.console import progress, result, say
 from edge.files.atomic import replacing
-from edge.motion.bundle import open_bundle
+from edge.motion.bundle import find_bundle, open_bundle
 from edge.motion.network import probe_path
 
 SUMMARY = "fit a network to the probe at hand: its normalisation from a minute of unlabelled scanning, no poses needed"
@@ -22,11 +23,21 @@ EXAMPLES = """  sonosweep calibrate domain scan.mcap --model small.zip
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sweeps in, the probe's file out."""
     parser.add_argument("sweeps", nargs="+", type=Path, metavar="SWEEP", help="any sweeps of the probe; their poses are not looked at")
-    parser.add_argument("--model", type=Path, required=True, metavar="BUNDLE", help="model bundle (folder or .zip)")
-    parser.add_argument("-o", "--output", type=Path, metavar="PROBE.json", help="default: beside the bundle, where it is used from then on")
+    parser.add_argument("--model", default=MotionConfig().model, metavar="BUNDLE", help=MODEL_HELP)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PROBE.json",
+        help="default: beside the bundle, where it is used from then on; elsewhere, give it as --preset",
+    )
     parser.add_argument("--probe", default="this probe", metavar="NAME", help="what poses say of their source (%(default)s)")
     parser.add_argument("--share", type=float, default=1.0, help="0 keeps the statistics of training, 1 takes the probe's (%(default)s)")
-    parser.add_argument("--all-layers", action="store_true", help="also layers that see how the probe was moved: scan as you always will")
+    parser.add_argument(
+        "--all-layers",
+        action="store_true",
+        help="also layers that see how the probe was moved: scan as you always will (small has no others)",
+    )
     add_json(parser)
 
 
@@ -36,7 +47,7 @@ def _say_round(number: int, change: float) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read, fit, prove, write, tell."""
-    bundle = open_bundle(options.model)
+    bundle = open_bundle(find_bundle(options.model))
     beside = probe_path(bundle.path)
     output = options.output or beside
     check_outputs([output], options.sweeps)
@@ -62,6 +73,6 @@ def run(options: argparse.Namespace) -> int:
     text += f"(layers {', '.join(fitted.layers)}); proved on the golden images, whose motion moves by {fitted.golden_moved:.3g} (scaled); "
     text += f"written to {output}"
     if output.resolve() != beside.resolve():
-        text += f"\nput it at {beside} for the bundle to use it"
+        text += f"\ngive it as --preset (motion.preset), or put it at {beside} for the bundle to use it"
     result(answer, as_json=options.json, text=text)
     return 0

@@ -20,6 +20,7 @@ from edge.files import open_sweep, write_sweep
 from edge.files.volumes import Volume, write_volume
 from edge.messages import Frame, Message, decode, encode
 from edge.motion import MotionSource
+from edge.motion.bundle import find_bundle
 from edge.motion.network import open_network
 from edge.motion.recorded import RecordedMotion
 from edge.motion.resample import Resampler
@@ -103,7 +104,7 @@ def network(plan: Plan) -> Iterator[Record]:
     if not plan.model:
         return
     frames = as_frames(speckle(plan.frames, plan.image_size), poses(plan.frames, plan.image_size))[:50]
-    source = open_network(Path(plan.model))
+    source = open_network(find_bundle(plan.model))
     source.start(frames[0], frames[0].pixels)
     runs = repeat(plan, lambda: timed([partial(source.step, frame, frame.pixels, 1) for frame in frames[1:]]), 1.0)
     yield record("network step", source.backend, None, **runs.rates(len(frames) - 1), model=source.name)

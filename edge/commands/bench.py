@@ -13,7 +13,7 @@ from edge.benchmark.machine import file_stem
 from edge.benchmark.quoted import quoted
 from edge.benchmark.records import COLUMNS, Plan, Record
 from edge.benchmark.stages import STAGES, chosen
-from edge.commands.options import add_json
+from edge.commands.options import MODEL_HELP, add_json
 from edge.console import result, say, table
 
 SUMMARY = "measure this machine: ms and frames/s per stage, losses of the live path, error against a known truth"
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_threads, default=plan.threads, metavar="N,...", help="of the host backend, 0 = all (1,0)")
     parser.add_argument("--spacing-mm", type=float, action="append", metavar="MM", help="voxel size (again for more; 0.5 and 0.25)")
     parser.add_argument("--seconds", type=float, metavar="S", help=f"spent on each measurement's repetitions ({plan.seconds:g})")
-    parser.add_argument("--model", default="", metavar="BUNDLE", help="model bundle (folder or .zip) for the stage network")
+    parser.add_argument("--model", default="", metavar="BUNDLE", help=f"for the stage network: {MODEL_HELP}")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="all records as JSON; a folder: named after the processor")
     add_json(parser)
 

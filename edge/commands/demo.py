@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from edge.commands.accuracy import Rows, Truth, accuracy, told
-from edge.commands.options import MODEL_HELP, add_json
+from edge.commands.options import MODEL_HELP, PRESET_HELP, add_json
 from edge.config import BridgeConfig, Config, Direction, MotionConfig, RecordConfig, VolumeConfig
 from edge.console import progress, result, say
 from edge.daemon import sole
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", default="1", help="1 = the sweep's own rate, 2 = twice as fast ..., max (%(default)s)")
     parser.add_argument("--motion", choices=tuple(SOURCES), default=MotionConfig().source, help="where poses come from (%(default)s)")
     parser.add_argument("--model", default=MotionConfig().model, metavar="BUNDLE", help=MODEL_HELP)
-    parser.add_argument("--preset", default="", metavar="JSON", help="from `sonosweep calibrate`: of constant, or of decorrelation")
+    parser.add_argument("--preset", default="", metavar="JSON", help=PRESET_HELP)
     parser.add_argument("--speed-mm-s", type=float, default=MotionConfig().speed_mm_s, help="for --motion constant (%(default)s)")
     parser.add_argument("--compounding", choices=("mean", "maximum", "latest"), default=VolumeConfig().compounding)
     parser.add_argument("--fill-holes", action="store_true", help="fill small holes at the end; filled voxels are flagged")

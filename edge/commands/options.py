@@ -13,6 +13,7 @@ from edge.config import Config, load
 from edge.files import CannotWrite
 
 MODEL_HELP = "for --motion network: small or another bundle that comes with the package, or a path (folder or .zip); default small"
+PRESET_HELP = "from `sonosweep calibrate`: for --motion constant, decorrelation, or network (its probe's normalisation)"
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 
 from edge.commands.accuracy import Truth, accuracy, told
-from edge.commands.options import MODEL_HELP, add_json, check_outputs
+from edge.commands.options import MODEL_HELP, PRESET_HELP, add_json, check_outputs
 from edge.commands.run import open_reconstructor
 from edge.compounding import CHANNELS, MEASURED, VoxelCounts
 from edge.config import Config, Direction, MotionConfig, VolumeConfig
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
     parser.add_argument("--motion", choices=tuple(SOURCES), default=motion.source, help="where poses come from (%(default)s)")
     parser.add_argument("--model", default="", metavar="BUNDLE", help=MODEL_HELP)
-    parser.add_argument("--preset", default="", metavar="JSON", help="from `sonosweep calibrate`: of constant, or of decorrelation")
+    parser.add_argument("--preset", default="", metavar="JSON", help=PRESET_HELP)
     parser.add_argument("--speed-mm-s", type=float, default=motion.speed_mm_s, help="elevational speed for --motion constant (%(default)s)")
     parser.add_argument("--direction", choices=get_args(Direction)[:2], default="", help="sweep direction, + or - elevational")
     parser.add_argument("--spacing-mm", type=float, default=volume.spacing_mm, help="voxel size (%(default)s)")
@@ -106,7 +106,7 @@ def _check(options: argparse.Namespace) -> None:
     if options.picture and options.picture.suffix.lower() != ".png":
         raise CannotWrite(f"{options.picture}: a picture's name ends with .png")
     check_outputs((options.output, options.sweep_out, options.picture), (options.sweep, options.plus_config))
-    idle = {"model": "network", "preset": "constant decorrelation", "direction": "constant decorrelation network"}
+    idle = {"model": "network", "preset": "constant decorrelation network", "direction": "constant decorrelation network"}
     for option, sources in idle.items():
         if getattr(options, option) and options.motion not in sources.split():
             raise UnusedOption(
@@ -183,7 +183,7 @@ def _accuracy(options: argparse.Namespace, reconstructor: Reconstructor, placed:
     """Where motion was estimated and the sweep is tracked too: how far apart they are, beside the baselines."""
     if not reconstructor.motion.relative:
         return []
-    preset = Path(options.preset) if options.preset and options.motion != "decorrelation" else None
+    preset = Path(options.preset) if options.preset and options.motion == "constant" else None
     name, direction = reconstructor.motion.name, reconstructor.direction
     return accuracy(name, direction, placed.truth, placed.poses, placed.size, options.speed_mm_s, preset)
 

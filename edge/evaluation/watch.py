@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -65,6 +65,7 @@ class Watched:
     geometry: Geometry
     size: tuple[int, int]
     ended: str = ""
+    plus_config: Path | None = None
 
     @property
     def direction(self) -> str:
@@ -77,14 +78,18 @@ class Watched:
         return Estimate(steps_of(self.true), np.zeros(())).turned(self.direction).steps
 
 
-def watch(path: Path, sources: Mapping[str, MotionSource]) -> Watched:
-    """Show every B-mode frame of the file's first sweep to every source. ``NothingToCompare`` names what it lacks."""
+def watch(path: Path, sources: Mapping[str, MotionSource], plus_config: Path | None = None) -> Watched:
+    """Show every B-mode frame of the file's first sweep to every source. ``NothingToCompare`` names what it lacks.
+
+    ``plus_config``: the PLUS configuration with ImageToProbe, for sweeps with tracker transforms only.
+    """
     seen: list[Frame] = []  # without their pixels
     said: dict[str, list[Step]] = {name: [] for name in sources}
     ended = ""
-    for frame, image in placed_images(frame for frame in open_sweep(path).frames() if frame.modality == "bmode"):
+    missing: dict[tuple[int, int, int], int] = {}
+    for frame, image in placed_images(_bmode(open_sweep(path, plus_config=plus_config).frames(), missing)):
         check_tracked(path, frame)
-        elapsed = frame.sequence - seen[-1].sequence if seen else 0
+        elapsed = 1 + missing[frame.boot_id, frame.sweep, frame.sequence]
         if seen and frame.sweep_key != seen[0].sweep_key:
             ended = f"frame {frame.sequence} begins another sweep; only the first is compared"
         elif elapsed > 1 + MAX_BRIDGED_FRAMES:
@@ -94,7 +99,19 @@ def watch(path: Path, sources: Mapping[str, MotionSource]) -> Watched:
         for name, source in sources.items():
             said[name].append(source.step(frame, image, elapsed) if seen else source.start(frame, image))
         seen.append(msgspec.structs.replace(frame, pixels=np.zeros((0, 0), np.uint8)))
-    return _compared(path, seen, said, ended)
+    return replace(_compared(path, seen, said, ended), plus_config=plus_config)
+
+
+def _bmode(frames: Iterable[Frame], missing: dict[tuple[int, int, int], int]) -> Iterator[Frame]:
+    """The B-mode frames; ``missing`` by sweep and sequence is told how many frames of any kind are lost since the one before it."""
+    before, lost = None, 0
+    for frame in frames:
+        new_sweep = before is None or frame.sweep_key != before[:2]
+        lost = 0 if new_sweep or before is None else lost + max(frame.sequence - before[2] - 1, 0)
+        before = (*frame.sweep_key, frame.sequence)
+        if frame.modality == "bmode":
+            missing[before], lost = lost, 0
+            yield frame
 
 
 def _compared(path: Path, seen: list[Frame], said: Mapping[str, list[Step]], ended: str) -> Watched:

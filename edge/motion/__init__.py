@@ -49,7 +49,7 @@ def _decorrelation(config: MotionConfig) -> MotionSource:
 
 
 def _network(config: MotionConfig) -> MotionSource:
-    return open_network(find_bundle(config.model), config.backend)
+    return open_network(find_bundle(config.model), config.backend, probe_file=Path(config.preset) if config.preset else None)
 
 
 SOURCES: dict[str, Callable[[MotionConfig], MotionSource]] = {

@@ -104,8 +104,8 @@ def choose_backend(name: str) -> str:
     raise MotionUnavailable(f"no network can run here: {'; '.join(f'{each}: {lack}' for each, lack in lacks.items())}")
 
 
-def open_network(path: Path, backend: str = "auto", threads: int = 0) -> NetworkMotion:
-    """The bundle at ``path``, loaded and proved, with the probe's own normalisation where it lies beside the bundle.
+def open_network(path: Path, backend: str = "auto", threads: int = 0, probe_file: Path | None = None) -> NetworkMotion:
+    """The bundle at ``path``, loaded and proved, with the probe's own normalisation: ``probe_file``, else the one beside the bundle.
 
     ``BundleCorrupt``, ``BundleMismatch``, ``MotionUnavailable``, ``ort.GraphRefused``: each says what to do.
     """
@@ -118,7 +118,7 @@ def open_network(path: Path, backend: str = "auto", threads: int = 0) -> Network
     stepper = Stepper(card, runner)
     golden = read_golden(bundle.files[card.golden], card)
     prove(card, variant, stepper, golden)
-    probe = read_probe(bundle)
+    probe = read_probe(bundle, probe_file)
     if probe is None:
         return NetworkMotion(card.name, f"{chosen} {variant}", card, stepper)
     fitted = Stepper(card, runner, probe.values)
@@ -145,14 +145,16 @@ def probe_path(bundle: Path) -> Path:
     return bundle.with_name(f"{bundle.name.removesuffix('.zip')}.probe.json")
 
 
-def read_probe(bundle: Bundle) -> ProbeNormalisation | None:
-    """The file beside the bundle, None where there is none; refused by name where it does not fit the bundle."""
-    path = probe_path(bundle.path)
+def read_probe(bundle: Bundle, given: Path | None = None) -> ProbeNormalisation | None:
+    """The file ``given``, else the one beside the bundle, None where there is none; refused by name where it does not fit the bundle."""
+    path = given or probe_path(bundle.path)
     cure = "remove it to use the bundle's own values, or estimate it again for this bundle"
     try:
         probe = msgspec.json.decode(path.read_bytes(), type=ProbeNormalisation)
-    except FileNotFoundError:
-        return None
+    except FileNotFoundError as wrong:
+        if given is None:
+            return None
+        raise BundleCorrupt(f"{path}: there is no such file; make it with `sonosweep calibrate domain`") from wrong
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as wrong:
         raise BundleCorrupt(f"{path}: is no normalisation of a probe: {wrong}; {cure}") from wrong
     if probe.bundle != bundle.identity:

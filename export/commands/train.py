@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+import numpy as np
 import torch
 from torch import nn
 
@@ -21,7 +22,7 @@ from export.training.data import Sweeps, open_sweeps
 from export.training.recipes import PRESETS, BadRecipe, Recipe
 from export.training.sweeps import TrainingSweep
 from export.training.trainer import Batches, Trainer, averaged
-from export.training.trainer_batches import SweepBatches
+from export.training.trainer_batches import SweepBatches, Variation, varied
 from export.training.trainer_bundle import Naming, write_bundle
 from export.training.trainer_measure import Measured, mean_of, measure, trust_errors
 from export.training.trainer_session import keep, train
@@ -34,8 +35,8 @@ EXAMPLES = """  sonosweep export train --preset cpu --minutes 240 --data train-s
   OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m edge export train --preset cpu --data train-sweeps -o small.zip
   torchrun --nproc-per-node 8 -m edge export train --preset gpu --data train-sweeps -o small.zip"""
 
-SIMULATED_ASIDE = 12  # sweeps of --data that are measured and never trained on
-TAKES = 8  # variations of each tracked sweep: there are few of them
+SIMULATED_ASIDE = 24  # sweeps of --data that are measured and never trained on
+TAKES, SIMULATED_TAKES = 8, 2  # variations of each tracked sweep, of which there are few, and of each simulated one
 STATISTICS_FROM = 64  # sweeps: the averaged weights' own normalisation, which no step of training had
 
 
@@ -121,8 +122,8 @@ def _prepared(options: argparse.Namespace, recipe: Recipe, workers: Workers) -> 
     aside: list[TrainingSweep] = []
     batches: Batches | None = None
     if simulated is not None:
-        aside, simulated = list(simulated.part(slice(SIMULATED_ASIDE))), simulated.part(slice(SIMULATED_ASIDE, None))
-        batches = SweepBatches(simulated.part(slice(workers.rank, None, workers.count)), network, seed=recipe.seed)
+        aside, simulated = as_shown(simulated.part(slice(SIMULATED_ASIDE))), simulated.part(slice(SIMULATED_ASIDE, None))
+        batches = SweepBatches(simulated.part(slice(workers.rank, None, workers.count)), network, takes=SIMULATED_TAKES, seed=recipe.seed)
     if tracked is not None:
         say(f"statistics of {normalise_to(module, tracked)} images")
         own = SweepBatches(tracked, network, takes=TAKES, seed=recipe.seed)
@@ -130,6 +131,11 @@ def _prepared(options: argparse.Namespace, recipe: Recipe, workers: Workers) -> 
     trained = tracked if tracked is not None else simulated
     assert trained is not None and batches is not None
     return Trainer(recipe, module, batches, workers), Prepared(trained, aside)
+
+
+def as_shown(sweeps: Sweeps) -> list[TrainingSweep]:
+    """Simulated sweeps as scanners and operators make them, each in one of its variations."""
+    return [varied(sweep, Variation(), np.random.default_rng((0, index))) for index, sweep in enumerate(sweeps)]
 
 
 def pieces(paths: Sequence[Path], but: Sequence[Path] = ()) -> list[TrainingSweep]:
@@ -141,7 +147,7 @@ def pieces(paths: Sequence[Path], but: Sequence[Path] = ()) -> list[TrainingSwee
 def _finish(options: argparse.Namespace, trainer: Trainer, sweeps: Prepared) -> None:
     module = averaged(trainer)
     held_out, trained = pieces(options.hold_out), sweeps.trained
-    normalise_to(module, trained if options.adapt else trained.part(slice(None, None, -(-len(trained) // STATISTICS_FROM))))
+    normalise_to(module, trained if options.adapt else as_shown(trained.part(slice(None, None, -(-len(trained) // STATISTICS_FROM)))))
     # What real sweeps teach about errors belongs to a fitted network only.
     unseen = (options.adapt and held_out) or sweeps.aside or held_out
     memory = trust_errors(module, unseen or trained.part(slice(SIMULATED_ASIDE)))

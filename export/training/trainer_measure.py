@@ -116,15 +116,18 @@ def mean_of(measured: Sequence[Measured], name: str) -> Measured:
 
 @torch.no_grad()
 def trust_errors(module: nn.Module, sweeps: Sequence[TrainingSweep]) -> ErrorMemory:
-    """Make the standard deviations hold 68 % of the errors on ``sweeps``, per value; how alike the errors of near steps are.
+    """Make the intervals of 68 % and of 95 % hold their shares of the errors on ``sweeps`` or more, per value; how alike the errors
+    of near steps are.
 
-    A network is surer of what it was trained on than of what it meets; ``sweeps`` are best kept out of training.
+    Errors have heavier tails than a Gaussian, so it is mostly the wider interval that decides. A network is surer of what it was
+    trained on than of what it meets; ``sweeps`` are best kept out of training.
     """
     errors = []
     for sweep in sweeps:
         found, deviation = estimate(module, sweep)
         errors.append((found - sweep.motion) / deviation)
-    factors = np.quantile(np.abs(np.concatenate(errors)), 0.68, axis=0) / WITHIN[0.68]
+    sizes = np.abs(np.concatenate(errors))
+    factors = np.max([np.quantile(sizes, share, axis=0) / half for share, half in WITHIN.items()], axis=0)
     learned = dict(module.named_parameters())
     bias = learned["log_variance"] if "log_variance" in learned else learned["head.bias"][6:]  # MoGLo's constants; the head's last six
     bias += torch.as_tensor(2 * np.log(factors), dtype=bias.dtype, device=bias.device)

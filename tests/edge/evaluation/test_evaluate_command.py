@@ -23,13 +23,13 @@ from edge.evaluation.volumes import poses_along
 from edge.evaluation.watch import NothingToCompare, watch
 from edge.files import open_sweep, write_sweep
 from edge.messages import Frame
-from edge.motion import open_motion
+from edge.motion import Step, open_motion
 from edge.motion.accuracy import chain_of_poses, chain_of_steps, steps_of
 from edge.motion.card import parse_card
 from edge.motion.network import open_network
 from edge.motion.recorded import NotTracked
 from edge.simulation import Freehand, SimulationSettings, simulate_sweep, write_simulated_sweep
-from edge.transform import REFLECTION, Transform
+from edge.transform import REFLECTION, Transform, motion
 from export.golden_frames import random_frames
 from export.pack import pack
 
@@ -165,6 +165,24 @@ def test_too_many_lost_frames_end_the_compared_sweep_as_on_the_device(sweeps, tm
     write_sweep(tmp_path / "lost.igs.mha", kept)
     watched = watch(tmp_path / "lost.igs.mha", {})
     assert len(watched.true) == 8 and "4 frames are missing before frame 12" in watched.ended
+
+
+def test_photoacoustic_frames_in_between_are_no_lost_frames(tmp_path):
+    settings = SimulationSettings(frames=14, image_size=(48, 40), spacing_mm=(0.5, 0.5), seed=1, looks=1, photoacoustic=True)
+    write_simulated_sweep(tmp_path / "both.mcap", simulate_sweep(settings))
+
+    class Counts:
+        name, relative, backend, elapsed = "counts", True, "", []
+
+        def start(self, frame, image):
+            return Step()
+
+        def step(self, frame, image, elapsed_frames):
+            self.elapsed.append(elapsed_frames)
+            return Step(center_to_previous=motion((0, 0, 0.5), (0, 0, 0)))
+
+    assert len(watch(tmp_path / "both.mcap", {"counts": Counts()}).true) == 7
+    assert Counts.elapsed == [1] * 6
 
 
 def test_a_sweep_without_poses_is_refused(sweeps, tmp_path):

@@ -54,7 +54,7 @@ def sweeps(tmp_path):
     rng, window = np.random.default_rng(0), Window()
     folder = tmp_path / "sweeps"
     folder.mkdir()
-    for number in range(13):
+    for number in range(26):
         field = rng.standard_normal((2, 4, window.height, window.width))
         mixed = field[0] * np.sqrt(1 - 0.3**2) + field[1] * 0.3
         windows = np.clip(110 + 40 * np.concatenate([field[0, :2], mixed[:2]]), 0, 255).astype(np.uint8)
@@ -70,7 +70,7 @@ def test_training_writes_a_bundle_that_steps_like_the_network(tmp_path, sweeps, 
     assert main(["export", "train", "--data", str(sweeps), "-o", str(out), *OPTIONS, *asked]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["steps"] == 3 and answer["bytes"] < 12e6
-    assert answer["measured"][0]["sweep"] == "12 simulated sweeps kept aside"
+    assert answer["measured"][0]["sweep"] == "24 simulated sweeps kept aside"
     bundle = open_bundle(out)
     card = bundle.card
     assert card.name == "tiny" and card.training["recipe"]["seed"] == 0 and "not for clinical use" in card.intended_use

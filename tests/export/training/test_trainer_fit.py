@@ -199,7 +199,7 @@ def test_the_standard_deviations_hold_their_share_of_the_errors():
     after = measure(module, sweep, np.zeros(6)).within
     assert memory.lasting[2] > 0.5 > 0.2 > memory.lasting[0]  # it misses every elevational step by about as much; the others as they come
     assert before["68%"] != pytest.approx(0.68, abs=0.02)
-    assert after["68%"] == pytest.approx(0.68, abs=0.02)
+    assert 0.67 < after["68%"] < 0.8 and 0.94 < after["95%"]
 
 
 def test_the_truth_has_no_drift_and_the_mean_motion_is_its_own_baseline():
