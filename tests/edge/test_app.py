@@ -98,7 +98,13 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(sweep, tmp_pa
 
 def test_an_option_that_would_be_ignored_is_refused(sweep, tmp_path, capsys):
     recorded, constant = ["--motion", "recorded"], ["--motion", "constant"]
-    for words in ([*recorded, "--direction", "-"], [*recorded, "--model", "small"], ["--preset", "x.json"], [*constant, "--model", "x"]):
+    idle = (
+        [*recorded, "--direction", "-"],
+        [*recorded, "--model", "small"],
+        [*recorded, "--preset", "x.json"],
+        [*constant, "--model", "x"],
+    )
+    for words in idle:
         assert main(["reconstruct", str(sweep), "-o", str(tmp_path / "v.nrrd"), *words]) == 1
         assert "says nothing to" in capsys.readouterr().err
 

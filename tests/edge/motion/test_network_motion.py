@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -23,7 +24,7 @@ from edge.motion import MotionFailed, MotionSource, MotionUnavailable, Step, ope
 from edge.motion.bundle import UnknownBundle, open_bundle
 from edge.motion.card import BundleCorrupt, parse_card
 from edge.motion.golden import differences, read_golden, run_golden
-from edge.motion.network import Backend, NetworkMotion, choose_backend, open_network, probe_path
+from edge.motion.network import Backend, NetworkMotion, ProbeNormalisation, choose_backend, open_network, probe_path
 from edge.motion.stepper import BundleMismatch, Stepper
 from edge.transform import motion_parameters
 from export.golden_frames import random_frames
@@ -128,6 +129,17 @@ def test_a_probes_own_normalisation_beside_the_bundle_is_used_and_said(packed, f
     source = open_network(folder)
     assert source.name == "network: tiny for L14"
     assert np.allclose(motions(source, SWEEP), plain, atol=1e-5), "a correlation does not mind scale and shift"
+
+
+def test_the_probes_values_may_lie_elsewhere_and_a_file_that_is_not_there_is_refused(folder, tmp_path):
+    beside = probe_path(folder)
+    elsewhere = tmp_path / "elsewhere.json"
+    with pytest.raises(BundleCorrupt, match=r"elsewhere\.json: there is no such file"):
+        open_network(folder, probe_file=elsewhere)
+    bundle = open_bundle(folder)
+    probe = ProbeNormalisation(bundle=bundle.identity, probe="L14", values={"scale": (0.02,), "shift": (0.0,)})
+    elsewhere.write_bytes(msgspec.json.encode(probe))
+    assert not beside.exists() and open_network(folder, probe_file=elsewhere).name == "network: tiny for L14"
 
 
 def test_normalisation_reaches_the_graph_by_channel(packed):
