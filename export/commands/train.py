@@ -126,7 +126,7 @@ def _prepared(options: argparse.Namespace, recipe: Recipe, workers: Workers) -> 
         batches = SweepBatches(simulated.part(slice(workers.rank, None, workers.count)), network, takes=SIMULATED_TAKES, seed=recipe.seed)
     if tracked is not None:
         say(f"statistics of {normalise_to(module, tracked)} images")
-        own = SweepBatches(tracked, network, takes=TAKES, seed=recipe.seed)
+        own = SweepBatches(tracked, network, Variation(grainy=0.0), takes=TAKES, seed=recipe.seed)  # real grain is in them
         batches = Mixed(own, batches, options.mix) if batches is not None else own
     trained = tracked if tracked is not None else simulated
     assert trained is not None and batches is not None

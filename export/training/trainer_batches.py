@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.training.augment import cropped, lifted, remembered, shadowed
+from export.training.augment import cropped, grainy, lifted, remembered, shadowed
 from export.training.data import NoTrainingSweeps, Sweeps
 from export.training.sweeps import TrainingSweep, reversed_motion, skipped_motion
 
@@ -30,6 +30,7 @@ class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reversed: float = 0.5
     skipping: float = 0.4
     skips: float = 0.3
+    grainy: float = 0.7
     cropped: float = 0.3
     lifted: float = 0.05
     shadowed: float = 0.05
@@ -109,6 +110,8 @@ def varied(sweep: TrainingSweep, how: Variation, rng: np.random.Generator, short
             intervals = np.add.reduceat(intervals[: kept[-1]], kept[:-1]).astype(np.float32)
     if not sweep.persists:
         windows, motion, intervals = remembered(windows, rng)[FADING:], motion[FADING:], intervals[FADING:]
+    if rng.random() < how.grainy:
+        windows = grainy(windows, rng)
     if rng.random() < how.lifted:
         windows = lifted(windows, rng)
     if rng.random() < how.shadowed:

@@ -14,13 +14,13 @@ from torch import nn  # noqa: E402
 
 from edge.motion.accuracy import CANONICAL_SIGN, chain_of_steps  # noqa: E402
 from export.training.adapt import Mixed, normalise_to  # noqa: E402
-from export.training.augment import remembered  # noqa: E402
+from export.training.augment import grainy, remembered  # noqa: E402
 from export.training.data import NoTrainingSweeps, Sweeps  # noqa: E402
 from export.training.sweeps import TrainingSweep, reversed_motion  # noqa: E402
 from export.training.trainer_batches import FADING, SweepBatches, Variation, varied  # noqa: E402
 from export.training.trainer_measure import compare, mean_of, measure, trust_errors  # noqa: E402
 
-PLAIN = Variation(mirrored=0, reversed=0, skipping=0, cropped=0, lifted=0, shadowed=0, gain=0, contrast=0)
+PLAIN = Variation(mirrored=0, reversed=0, skipping=0, grainy=0, cropped=0, lifted=0, shadowed=0, gain=0, contrast=0)
 SPACING = (0.5, 0.25)
 
 
@@ -120,7 +120,7 @@ def test_brighter_and_darker_changes_grey_and_nothing_else():
 @pytest.mark.parametrize("harm", ["lifted", "shadowed"])
 def test_a_lifted_probe_and_a_shadow_take_light_and_leave_the_motion(harm):
     bright = replace(numbered(), windows=np.full((12, 60, 60), 160, np.uint8))
-    found = [varied(bright, changed(**{harm: 1}), np.random.default_rng(seed)) for seed in range(8)]
+    found = [varied(bright, changed(**{harm: 1}), np.random.default_rng(seed)) for seed in range(24)]
     assert all((one.windows <= 160).all() for one in found) and sum((one.windows < 100).any() for one in found) >= 4
     assert all(np.array_equal(one.motion, bright.motion) for one in found)
 
@@ -131,6 +131,17 @@ def test_a_smaller_image_ends_in_black_at_both_sides_and_below():
     columns, rows = np.array([one[0, 0] > 0 for one in found]), np.array([one[0, :, 30] > 0 for one in found])
     assert np.array_equal(columns, columns[:, ::-1]) and 30 <= columns.sum(1).min() < 40 and columns.sum(1).max() > 55
     assert rows[:, 0].all() and rows.sum(1).min() < 50 and (rows.sum(1) == 60).sum() > 4
+
+
+def test_grain_lasts_some_frames_and_spares_black():
+    grey = np.full((30, 40, 40), 120, np.uint8)
+    grey[:, :, :10] = 0
+    found = [grainy(grey, np.random.default_rng(seed)).astype(float) for seed in range(12)]
+    assert all((one[:, :, :10] == 0).all() for one in found)
+    sizes = [one[:, :, 10:].std() for one in found]
+    assert min(sizes) < 6 and 8 < max(sizes) < 14
+    alike = [np.corrcoef(one[9, :, 10:].ravel(), one[10, :, 10:].ravel())[0, 1] for one in found]
+    assert min(alike) < 0.25 and max(alike) > 0.4
 
 
 def test_a_sweep_is_seen_once_per_take_and_the_same_whenever_it_is_asked_for():
