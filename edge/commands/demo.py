@@ -46,9 +46,6 @@ EXAMPLES = """  sonosweep demo                                   # simulate a sw
   sonosweep demo --motion recorded                 # the same, placed by its own poses
   sonosweep demo --sweep sweep.igs.mha --direction + --out out   # play a recorded one at its own rate
   sonosweep demo --sweep sweep.igs.mha --rate max --spacing-mm 0.25 --json"""
-# 51.5 mm wide, so that the image fills the window that `small` looks at. Its first weights, trained on full windows only, made
-# steps a third too long on images of 40 mm (final drift 35 % there, 7 % here: means of two sweeps).
-SIMULATED_SIZE = (412, 384)
 SIMULATED_DIRECTION: Direction = "+"  # the simulated hand's, said as an operator's preset says it: no image could tell
 SILENT_S = 30.0
 SERVICE_WORD_S = 2.0
@@ -129,7 +126,7 @@ def _run(options: argparse.Namespace, out: Path) -> int:
 def _simulated(out: Path, photoacoustic: bool) -> Path:
     path = out / "simulated.igs.mha"
     say("simulating a sweep ...")
-    sweep = simulate_sweep(SimulationSettings(image_size=SIMULATED_SIZE, photoacoustic=photoacoustic))
+    sweep = simulate_sweep(SimulationSettings(photoacoustic=photoacoustic))
     write_simulated_sweep(path, sweep, progress=lambda frames, total: progress(frames, total=total, label="simulating"))
     return path
 
