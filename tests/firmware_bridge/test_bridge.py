@@ -78,7 +78,7 @@ def test_a_recorder_that_comes_back_gets_the_rest_of_the_sweep(bench: BridgeBenc
     bench.step_until(lambda: len(record.frames) == 5)
     bench.lose(record)
     send(bench, front_end, [linear_frame(i) for i in range(5, 8)])
-    bench.step_until(lambda: "RECORDER_GONE" in bench.fault_names)
+    bench.step_until(lambda: "RECORDER_GONE" in bench.fault_names and bench.counts["received"] == 8)
     again = bench.consume("record")
     send(bench, front_end, [linear_frame(i) for i in range(8, 12)])
     bench.step_until(lambda: len(again.frames) == 4)
