@@ -7,7 +7,7 @@ from bisect import insort
 import numpy as np
 from numpy.typing import NDArray
 
-REMEMBERED = 255  # intervals in the running median
+ENOUGH = 255  # intervals: then the usual one is known
 
 
 class Intervals:
@@ -22,7 +22,7 @@ class Intervals:
         self._before = timestamp_ns
         if since <= 0:
             return float(elapsed_frames)
-        if len(self._sorted) < REMEMBERED:
+        if len(self._sorted) < ENOUGH:
             insort(self._sorted, since / elapsed_frames)
         return since / self._sorted[len(self._sorted) // 2]
 

@@ -7,6 +7,7 @@ are free of it.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -113,11 +114,17 @@ class Evidence(nn.Module):
 
 def mirrored(evidence: Tensor) -> Tensor:
     """The evidence [..., CHANNELS, CELLS, CELLS] of the same frames with left and right exchanged."""
+    return evidence.flip(-1)[..., _mirrored_channels(), :, :]
+
+
+@cache
+def _mirrored_channels() -> list[int]:
+    """Where each channel's mirror image stands: lateral shifts the other way round, measures as they are."""
     order, first = [], 0
     for rows, columns in GRIDS:
         order += [first + row * columns + column for row in range(rows) for column in reversed(range(columns))]
         first += rows * columns
-    return evidence.flip(-1)[..., [*order, *range(first, CHANNELS)], :, :]
+    return [*order, *range(first, CHANNELS)]
 
 
 def _cell_mean(image: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ class Small(nn.Module):
         self.says_norm = ProbeNorm(n["narrow"])
         self.sure = nn.Conv2d(n["trunk"], n["narrow"], 1)
         self.register_buffer("bases", bases(), persistent=False)
-        self.gather = nn.Sequential(nn.Linear(n["narrow"] * len(bases()) + 1, n["hidden"]), nn.ReLU(), nn.Dropout(0.1))
+        self.gather = nn.Sequential(nn.Linear(n["narrow"] * len(self.bases) + 1, n["hidden"]), nn.ReLU(), nn.Dropout(0.1))
         self.memory = Cell(n["hidden"], n["hidden"])
         self.head = nn.Linear(2 * n["hidden"], 12)
         nn.init.normal_(self.head.weight, std=0.01)

@@ -5,13 +5,17 @@ All act on whole sequences uint8 [frames, H, W] of one sweep. Motion stays what 
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Random = np.random.Generator
 Windows = NDArray[np.uint8]
+Frame = Any  # an array or a tensor: both add and multiply
 CONTRAST, BLACK = 14, 6  # grey values: the standard deviation of speckle; below the second there is none
 DARKEST = 150  # grey values that full loss takes: 35 dB of 60
 
@@ -21,16 +25,19 @@ def remembered(windows: Windows, random: Random) -> Windows:
 
     Recursive averaging of grey values is what the real frames at hand show (zero-shift correlation 0.57 after 1 frame, 0.30 after 3).
     """
-    share = np.float32(random.uniform(0.1, 0.65) if random.random() < 0.85 else 0.0)
+    share = random.uniform(0.1, 0.65) if random.random() < 0.85 else 0.0
     count = int(random.integers(2, 5)) if random.random() < 0.15 else 0
-    shown = windows.astype(np.float32)
-    if count:
-        means = [shown[max(i - count + 1, 0) : i + 1].mean(0) for i in range(len(shown))]
-        return np.asarray(np.rint(means), np.uint8)
-    for before, now in pairwise(shown):
-        now *= 1 - share
-        now += share * before
-    return np.asarray(np.rint(shown), np.uint8)
+    return np.asarray(np.rint(list(persisting(windows.astype(np.float32), share, count))), np.uint8)
+
+
+def persisting(frames: Iterable[Frame], share: float, count: int = 0) -> Iterator[Frame]:
+    """What a scanner shows of frames (arrays or tensors): ``share`` of the one shown before in each, or the mean of the last ``count``."""
+    held: Frame | None = None
+    last: deque[Frame] = deque(maxlen=count or 1)
+    for frame in frames:
+        last.append(frame)
+        held = sum(last) / len(last) if count else (1 - share) * frame + share * (frame if held is None else held)
+        yield held
 
 
 def grainy(windows: Windows, random: Random) -> Windows:

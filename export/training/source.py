@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from edge.motion.accuracy import CANONICAL_SIGN, Matrices
+from export.training.augment import persisting
 from export.training.fields import COARSE, Points
 from export.training.paths import Hand, freehand_motion, placed
 from export.training.phantoms import Tissue
@@ -122,13 +123,7 @@ def render(
 
 def _persist(grey: list[Tensor], look: Look, mask: Tensor) -> NDArray[np.uint8]:
     """Grey values [H, W] of all frames after the scanner's memory of the frames before."""
-    shown, held = [], grey[0]
-    for i, frame in enumerate(grey):
-        if look.averaged:
-            held = torch.stack(grey[max(i - look.averaged + 1, 0) : i + 1]).mean(0)
-        else:
-            held = (1 - look.persistence) * frame + look.persistence * held
-        shown.append((held * mask + 0.5).to(torch.uint8))
+    shown = [(held * mask + 0.5).to(torch.uint8) for held in persisting(grey, look.persistence, look.averaged)]
     return np.asarray(torch.stack(shown[WARM_UP:]).cpu().numpy())
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,28 +114,25 @@ def save_training_sweep(path: Path, sweep: TrainingSweep) -> None:
         )
 
 
-def load_training_sweep(path: Path) -> TrainingSweep:
-    """The sweep in ``path``; ``BadTrainingSweep`` where the file is none."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The arrays in ``path`` by name, read when they are asked for."""
     try:
         with np.load(path, allow_pickle=False) as held:
-            lateral, axial = held["spacing_mm"].tolist()
-            return TrainingSweep(
-                held["windows"],
-                held["motion"],
-                (lateral, axial),
-                str(held["name"]),
-                float(held["frames_per_s"]),
-                held["intervals"],
-                bool(held["persists"]),
-            )
+            yield held
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as wrong:
         raise BadTrainingSweep(f"{path}: is not a training sweep ({wrong}); `sonosweep export source` writes them") from wrong
+
+
+def load_training_sweep(path: Path) -> TrainingSweep:
+    """The sweep in ``path``; ``BadTrainingSweep`` where the file is none."""
+    with _opened(path) as held:
+        lateral, axial = held["spacing_mm"].tolist()
+        name, frames_per_s, persists = str(held["name"]), float(held["frames_per_s"]), bool(held["persists"])
+        return TrainingSweep(held["windows"], held["motion"], (lateral, axial), name, frames_per_s, held["intervals"], persists)
 
 
 def load_motion(path: Path) -> Motion:
     """The motion [n - 1, 6] of the sweep in ``path`` without its windows; ``BadTrainingSweep`` where the file is none."""
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            return np.asarray(held["motion"], np.float32)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as wrong:
-        raise BadTrainingSweep(f"{path}: is not a training sweep ({wrong}); `sonosweep export source` writes them") from wrong
+    with _opened(path) as held:
+        return np.asarray(held["motion"], np.float32)

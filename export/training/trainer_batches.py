@@ -67,11 +67,12 @@ class SweepBatches:
     def __init__(self, sweeps: Sweeps, network: Sees, variation: Variation | None = None, *, takes: int = 1, seed: int = 0) -> None:
         self._sweeps, self._network, self._variation = sweeps, network, variation or Variation()
         self._takes, self._seed = takes, seed
+        self._steps = np.array([len(motion) for motion in sweeps.motions])
         self._kept: dict[tuple[int, int], Sequences] = {}
 
     def __call__(self, rng: np.random.Generator, count: int, frames: int) -> Sequences:
         """As :class:`export.training.trainer.Batches`. ``NoTrainingSweeps`` where every sweep is shorter than ``frames``."""
-        steps = np.array([len(motion) if len(motion) >= frames - 1 else 0 for motion in self._sweeps.motions], np.float64)
+        steps = np.where(self._steps >= frames - 1, self._steps, 0)
         if not steps.any():
             raise NoTrainingSweeps(f"no sweep has the {frames} frames of a training sequence; give longer sweeps or a shorter sequence")
         drawn = [self._sequence(int(i), frames, rng) for i in rng.choice(len(steps), count, p=steps / steps.sum())]
