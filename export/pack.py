@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import edge.motion.ort as ort
 from edge.errors import SonosweepError
 from edge.files.atomic import make_folder, replacing, sync_folder
-from edge.motion.bundle import open_bundle
+from edge.motion.bundle import Bundle, open_bundle
 from edge.motion.card import CARD, Card
 from edge.motion.golden import Golden, differences, pack_golden, prove, read_golden, run_golden
 from edge.motion.stepper import Stepper
@@ -60,7 +60,7 @@ def pack(draft: Card, graphs: Mapping[str, bytes], frames: NDArray[np.uint8], ou
     files = {card.graphs[variant].file: graph for variant, graph in graphs.items()} | {card.golden: pack_golden(golden)}
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     card = msgspec.structs.replace(card, files=sums)
-    files[CARD] = msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
+    files[CARD] = _as_text(card)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         unproved = Path(folder) / out.name
         _write(files, unproved)
@@ -70,6 +70,21 @@ def pack(draft: Card, graphs: Mapping[str, bytes], frames: NDArray[np.uint8], ou
         os.replace(unproved, out)
     sync_folder(out.parent)
     return Packed(again.identity, sum(map(len, again.files.values())), found, controls)
+
+
+def with_card(bundle: Bundle, card: Card, out: Path) -> Bundle:
+    """Write ``bundle`` with another ``card`` to ``out`` (may be where it is): figures and words may differ, and nothing that it runs by."""
+    same = ("graphs", "image", "interval", "motion", "normalisation", "layers", "state", "start_runs", "golden", "files")
+    changed = [name for name in same if getattr(card, name) != getattr(bundle.card, name)]
+    if changed:
+        raise ProofFailed(f"{', '.join(changed)} of {bundle.path} cannot be changed without proving it anew: pack it with `export bundle`")
+    make_folder(out.parent)
+    _write({**bundle.files, CARD: _as_text(card)}, out)
+    return open_bundle(out)
+
+
+def _as_text(card: Card) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
 
 
 def _with_tolerances(draft: Card, golden: Golden) -> Card:

@@ -8,11 +8,13 @@ from edge.commands.actions import Action, add_actions, run_action
 
 SUMMARY = "turn a network into a bundle that proves itself on the device"
 EXAMPLES = """  sonosweep export bundle step.onnx --card card.json --golden sweep.igs.mha -o small.zip
+  sonosweep export card small
   sonosweep export train --preset cpu --minutes 240 --data train-sweeps -o small.zip
   sonosweep export bundle --help"""
 
 ACTIONS = {
     "bundle": Action("export.commands.bundle", "pack a step graph with its card and golden sequence", ("onnx", "onnxruntime"), "export"),
+    "card": Action("export.commands.card", "show a bundle's card, or write measured figures into it", ("onnxruntime",), "export"),
     "source": Action("export.commands.source", "simulate sweeps to train on, or prove that the simulation behaves", ("torch",), "train"),
     "train": Action(
         "export.commands.train", "train a motion network, or fit one to a probe", ("torch", "onnx", "onnxscript", "onnxruntime"), "train"
