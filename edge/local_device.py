@@ -5,7 +5,6 @@ The demo and the tests use it. On a device systemd does this work.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import shlex
 import signal
@@ -25,6 +24,7 @@ from edge.bus import Subscriber, ipc
 from edge.config import Config
 from edge.errors import SonosweepError
 from edge.messages import Message, Status
+from edge.processes import die_with_parent
 from edge.services import CLIENTS_HEAR, SERVICES
 
 START_S = 20.0
@@ -44,21 +44,6 @@ def as_toml(config: Config) -> str:
     for name, table in tables.items():
         lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
-
-
-def die_with_parent() -> None:
-    """For a child process: SIGTERM comes when its parent is gone, however it went (prctl PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-@contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that what it opened is closed."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -30,12 +30,13 @@ from edge.faults import FAULTS
 from edge.files import open_sweep, write_sweep
 from edge.files.volumes import read_volume
 from edge.latency import Latencies
-from edge.local_device import LocalDevice, die_with_parent, ended_by_sigterm
+from edge.local_device import LocalDevice
 from edge.messages import Bricks, FaultRaised, Frame, Pose, Status, SweepEnded
 from edge.motion import SOURCES, open_motion
 from edge.motion.bundle import find_bundle
 from edge.picture import draw
 from edge.placed_images import as_images
+from edge.processes import die_with_parent, ended_by_sigterm
 from edge.services import SERVICES
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
 from edge.sweep_state import placed_size

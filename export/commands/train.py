@@ -36,7 +36,7 @@ EXAMPLES = """  sonosweep export train --preset cpu --minutes 240 --data train-s
   torchrun --nproc-per-node 8 -m edge export train --preset gpu --data train-sweeps -o small.zip"""
 
 SIMULATED_ASIDE = 24  # sweeps of --data that are measured and never trained on
-TAKES, SIMULATED_TAKES = 8, 2  # variations of each tracked sweep, of which there are few, and of each simulated one
+TAKES, SIMULATED_TAKES = 8, 3  # variations of each tracked sweep, of which there are few, and of each simulated one
 STATISTICS_FROM = 64  # sweeps: the averaged weights' own normalisation, which no step of training had
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from edge.errors import SonosweepError
+from edge.processes import die_with_parent
 from export.training.held_out import write_held_out_sweep
 from export.training.source import SWEEPS_PER_BANK, draw_bank, draw_sweep
 from export.training.sweeps import HELD_OUT_SEED, save_training_sweep
@@ -34,7 +35,7 @@ def generate(n_sweeps: int, frames: int, seed: int, out_folder: Path, *, process
         for chunk in chunks:
             yield from _write(chunk, frames, seed, folder, device)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin) as pool:
         for done in as_completed([pool.submit(_write, chunk, frames, seed, folder, device) for chunk in chunks]):
             yield from done.result()
 
@@ -49,6 +50,12 @@ def generate_held_out(n_sweeps: int, out_folder: Path) -> Iterator[Path]:
 def sweep_path(folder: Path, seed: int, index: int) -> Path:
     """Where sweep ``index`` of a seed is written."""
     return folder / f"sim_{seed}_{index:05d}.npz"
+
+
+def _begin() -> None:
+    """A worker: one thread, and no work for a parent that is gone."""
+    die_with_parent()
+    torch.set_num_threads(1)
 
 
 def _write(indices: range, frames: int, seed: int, folder: Path, device: str) -> list[Path]:

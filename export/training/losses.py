@@ -11,7 +11,7 @@ from torch.nn.functional import smooth_l1_loss
 from export.networks.moglo_losses import moglo_loss
 from export.training.recipes import Recipe
 
-SUMMED, APART = 12, 4  # steps whose errors are added up; a start every so many steps
+SUMMED, APART = 20, 4  # steps whose errors are added up; a start every so many steps
 
 
 class Losses(NamedTuple):

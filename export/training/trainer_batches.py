@@ -15,6 +15,7 @@ from export.training.sweeps import TrainingSweep, reversed_motion, skipped_motio
 
 MIRROR = np.array([-1, 1, 1, 1, -1, -1], np.float32)  # of the six motion parameters where left and right change places
 FADING = 3  # first frames of a memory that began with nothing
+BLOCK = 64 << 20  # bytes
 FROM_START = 0.5  # share of sequences that begin where their sweep begins, as every sweep of a device does
 
 
@@ -30,7 +31,7 @@ class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reversed: float = 0.5
     skipping: float = 0.4
     skips: float = 0.3
-    grainy: float = 0.7
+    grainy: float = 0.6
     cropped: float = 0.3
     lifted: float = 0.05
     shadowed: float = 0.05
@@ -61,6 +62,21 @@ class Sees(Protocol):
         """See ``export.networks.MotionNetwork``."""
 
 
+class Shelf:
+    """Keeps tensors in few large blocks. Each kept by itself, among arrays that come and go, takes three times its size of the heap."""
+
+    def __init__(self) -> None:
+        self._block = torch.empty(0, dtype=torch.uint8)
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        """The same values, to be read."""
+        count = tensor.numel() * tensor.element_size()
+        if count > len(self._block):
+            self._block = torch.empty(max(count, BLOCK), dtype=torch.uint8)
+        place, self._block = self._block[:count], self._block[-(-count // 64) * 64 :]
+        return place.view(tensor.dtype).reshape(tensor.shape).copy_(tensor)
+
+
 class SweepBatches:
     """Draws sequences from ``sweeps``, each as often as it has steps. Of each, ``takes`` variations are seen and kept."""
 
@@ -69,6 +85,7 @@ class SweepBatches:
         self._takes, self._seed = takes, seed
         self._steps = np.array([len(motion) for motion in sweeps.motions])
         self._kept: dict[tuple[int, int], Sequences] = {}
+        self._shelf = Shelf()
 
     def __call__(self, rng: np.random.Generator, count: int, frames: int) -> Sequences:
         """As :class:`export.training.trainer.Batches`. ``NoTrainingSweeps`` where every sweep is shorter than ``frames``."""
@@ -92,7 +109,7 @@ class SweepBatches:
         if (index, number) not in self._kept:
             rng = np.random.default_rng((self._seed, index, number))
             sweep = varied(self._sweeps[index], self._variation, rng, frames)
-            seen = self._network.see(torch.from_numpy(np.ascontiguousarray(sweep.windows)))
+            seen = self._shelf.keep(self._network.see(torch.from_numpy(np.ascontiguousarray(sweep.windows))))
             self._kept[index, number] = Sequences(seen, torch.from_numpy(sweep.motion), torch.from_numpy(sweep.intervals))
         return self._kept[index, number]
 
@@ -109,10 +126,10 @@ def varied(sweep: TrainingSweep, how: Variation, rng: np.random.Generator, short
         if len(kept) >= shortest + FADING:
             windows, motion = windows[kept], skipped_motion(motion, kept)
             intervals = np.add.reduceat(intervals[: kept[-1]], kept[:-1]).astype(np.float32)
-    if not sweep.persists:
-        windows, motion, intervals = remembered(windows, rng)[FADING:], motion[FADING:], intervals[FADING:]
     if rng.random() < how.grainy:
         windows = grainy(windows, rng)
+    if not sweep.persists:
+        windows, motion, intervals = remembered(windows, rng)[FADING:], motion[FADING:], intervals[FADING:]
     if rng.random() < how.lifted:
         windows = lifted(windows, rng)
     if rng.random() < how.shadowed:

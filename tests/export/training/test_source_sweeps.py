@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,6 +121,25 @@ def test_the_same_seed_writes_the_same_sweeps_and_what_is_there_is_kept(tmp_path
 def test_seeds_of_the_held_out_sweeps_are_refused_for_training(tmp_path: Path) -> None:
     with pytest.raises(SeedKept, match="held-out"):
         list(generate(1, 5, HELD_OUT_SEED, tmp_path))
+
+
+def test_workers_end_with_the_command_however_it_ends(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "edge", "export", "source", "-o", str(tmp_path), "--sweeps", "64", "--frames", "5", "--processes", "2"]
+    command = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not list(tmp_path.glob("*.npz")):
+            assert command.poll() is None
+            time.sleep(0.05)
+        workers = [int(child) for child in Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()]
+        assert workers
+    finally:
+        command.kill()
+        command.wait()
+    for _ in range(200):
+        if not any(Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes() for worker in workers):
+            return
+        time.sleep(0.05)
+    raise AssertionError("workers go on without their parent")
 
 
 def test_the_held_out_set_is_what_was_agreed_before_training() -> None:
