@@ -38,7 +38,7 @@ from edge.picture import draw
 from edge.placed_images import as_images
 from edge.processes import die_with_parent, ended_by_sigterm
 from edge.services import SERVICES
-from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
+from edge.simulation import SCANNER_PERSISTENCE, SimulationSettings, simulate_sweep, write_simulated_sweep
 from edge.sweep_state import placed_size
 from edge.transform import Transform
 
@@ -127,7 +127,7 @@ def _run(options: argparse.Namespace, out: Path) -> int:
 def _simulated(out: Path, photoacoustic: bool) -> Path:
     path = out / "simulated.igs.mha"
     say("simulating a sweep ...")
-    sweep = simulate_sweep(SimulationSettings(photoacoustic=photoacoustic))
+    sweep = simulate_sweep(SimulationSettings(photoacoustic=photoacoustic, persistence=SCANNER_PERSISTENCE))
     write_simulated_sweep(path, sweep, progress=lambda frames, total: progress(frames, total=total, label="simulating"))
     return path
 

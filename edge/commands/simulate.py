@@ -9,7 +9,7 @@ from typing import Any
 
 from edge.commands.options import add_json
 from edge.console import progress, result
-from edge.simulation import Convex, Freehand, SimulationSettings, simulate_sweep, write_simulated_sweep
+from edge.simulation import SCANNER_PERSISTENCE, Convex, Freehand, SimulationSettings, simulate_sweep, write_simulated_sweep
 
 SUMMARY = "simulate a freehand sweep over a phantom, with its true poses"
 EXAMPLES = """  sonosweep simulate -o sweep.igs.mha
@@ -29,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spacing-mm", type=float, default=usual.spacing_mm[0], help="pixel size (%(default)s)")
     parser.add_argument("--step-mm", type=float, default=hand.step_mm, help="mean step between frames; negative: backwards (%(default)s)")
     parser.add_argument("--seed", type=int, default=usual.seed, help="another phantom, path and speckle (%(default)s)")
+    parser.add_argument(
+        "--persistence",
+        type=float,
+        default=SCANNER_PERSISTENCE,
+        metavar="SHARE",
+        help="of the B-mode images before in each one, as scanners average; 0: each is new (%(default)s)",
+    )
     parser.add_argument("--photoacoustic", action="store_true", help="every second frame is photoacoustic")
     parser.add_argument("--convex", action="store_true", help="a curved probe: --size is beams and samples; written as .mcap")
     parser.add_argument("--truth", action="store_true", help="no speckle and no noise: the phantom itself")
@@ -44,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
         spacing_mm=(options.spacing_mm, options.spacing_mm),
         hand=Freehand(step_mm=options.step_mm),
         speckle=not options.truth,
+        persistence=options.persistence,
         photoacoustic=options.photoacoustic,
         convex=Convex() if options.convex else None,
         seed=options.seed,

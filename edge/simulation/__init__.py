@@ -2,7 +2,7 @@
 
 from edge.simulation.display import Display
 from edge.simulation.phantom import Phantom
-from edge.simulation.simulate import Convex, SimulatedFrame, SimulatedSweep, SimulationSettings, simulate_sweep
+from edge.simulation.simulate import SCANNER_PERSISTENCE, Convex, SimulatedFrame, SimulatedSweep, SimulationSettings, simulate_sweep
 from edge.simulation.speckle import PointSpread, SpeckleField
 from edge.simulation.sweep_file import as_frames, write_simulated_sweep
 from edge.simulation.trajectory import Freehand, freehand_path
@@ -21,4 +21,5 @@ __all__ = [
     "Freehand",
     "freehand_path",
     "Convex",
+    "SCANNER_PERSISTENCE",
 ]

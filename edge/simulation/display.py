@@ -21,10 +21,14 @@ class Display:
         """Echo power in dB [...] to grey values 0..255, float32 [...], not rounded."""
         return np.asarray(np.clip((echo_db + (self.gain_db + self.dynamic_range_db)) * (255 / self.dynamic_range_db), 0, 255))
 
+    def shown(self, power: Floats) -> Floats:
+        """Echo power, linear and not negative [...], to grey values 0..255, float32 [...], not rounded."""
+        floor = 10 ** (-(self.gain_db + self.dynamic_range_db + 10) / 10)  # black, so that log10 never sees 0
+        return self.grey(10 * np.log10(np.maximum(power, floor)))
+
     def pixels(self, power: Floats) -> NDArray[np.uint8]:
         """Echo power, linear and not negative [...], to uint8 pixels [...]."""
-        floor = 10 ** (-(self.gain_db + self.dynamic_range_db + 10) / 10)  # black, so that log10 never sees 0
-        return rounded(self.grey(10 * np.log10(np.maximum(power, floor))))
+        return rounded(self.shown(power))
 
 
 def rounded(grey: Floats) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -23,6 +23,8 @@ from edge.transform import Transform
 Modality = Literal["bmode", "photoacoustic"]
 PHOTOACOUSTIC_NOISE_DB = -36.0
 AHEAD = 4
+REMEMBERED = 4  # images in the scanner's memory
+SCANNER_PERSISTENCE = 0.4  # of a usual scanner's B-mode
 
 
 class BadSimulation(SonosweepError):
@@ -69,6 +71,7 @@ class SimulationSettings:
     spread: PointSpread = field(default_factory=PointSpread)
     looks: int = 2  # independent speckle patterns averaged, as compounding scanners do
     speckle: bool = True  # False: the known truth on the same grey scale, and no noise
+    persistence: float = 0.0  # share of the B-mode images before in each one (SCANNER_PERSISTENCE: as scanners average)
     noise_db: float = -58.0  # noise of the receiver, new in every frame; rises with depth by 0.1 dB per mm
     display: Display = field(default_factory=lambda: Display(60, 3))
     photoacoustic: bool = False  # every second frame is photoacoustic
@@ -80,6 +83,8 @@ class SimulationSettings:
             raise BadSimulation(f"an image of {self.image_size} pixels shows nothing; give at least 2 x 2")
         if self.convex and self.spacing_mm[0] != self.spacing_mm[1]:
             raise BadSimulation(f"a convex probe's image has square pixels; {self.spacing_mm} mm are not")
+        if not 0 <= self.persistence < 1:
+            raise BadSimulation(f"a persistence of {self.persistence} is none; give 0 (each image is new) to below 1")
         if self.seed < 0:
             raise BadSimulation(f"a seed counts from 0; {self.seed} is none")
         if self.convex and not (
@@ -116,6 +121,7 @@ class SimulatedSweep:
         length_mm = settings.hand.step_mm * max(settings.frames - 1, 1) or 1.0
         size_mm = width * self.spacing_mm[0], height * self.spacing_mm[1], length_mm
         self.phantom = Phantom(size_mm, settings.seed)
+        self._image = lru_cache(2 * REMEMBERED + AHEAD)(self._new_image)
 
     @property
     def geometry(self) -> Geometry:
@@ -143,22 +149,21 @@ class SimulatedSweep:
         """Every frame in order. Two are computed at a time, and at most ``AHEAD`` wait to be taken."""
         self._prepare()
         with ThreadPoolExecutor(2) as pool:
-            waiting: deque[Future[SimulatedFrame]] = deque()
-            for index in range(len(self)):
-                waiting.append(pool.submit(self.__getitem__, index))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            waiting: deque[Future[Floats]] = deque()
+            for index in range(len(self) + AHEAD):
+                if index < len(self):
+                    waiting.append(pool.submit(self._image, index))
+                if index >= AHEAD:
+                    waiting.popleft().result()
+                    yield self[index - AHEAD]
 
     def __getitem__(self, index: int) -> SimulatedFrame:
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of a sweep of {len(self)} frames")
-        points_mm = self.points_mm(index)
-        modality: Modality = "photoacoustic" if self.settings.photoacoustic and index % 2 else "bmode"
-        pixels = self._b_mode(points_mm, index) if modality == "bmode" else self._photoacoustic(points_mm, index)
+        modality = self._modality(index)
+        image = self._remembered(index) if modality == "bmode" else self._image(index)
         timestamp_ns = round(index * 1e9 / self.settings.frames_per_s)
-        return SimulatedFrame(index, modality, timestamp_ns, pixels, self.poses[index])
+        return SimulatedFrame(index, modality, timestamp_ns, rounded(image), self.poses[index])
 
     def points_mm(self, index: int) -> NDArray[np.float32]:
         """Where the pixels of a frame lie in Reference, mm: [axial, lateral, 3], or [samples, beams, 3]."""
@@ -190,19 +195,36 @@ class SimulatedSweep:
         if self.settings.speckle:
             _ = self._field
 
-    def _b_mode(self, points_mm: NDArray[np.float32], index: int) -> NDArray[np.uint8]:
+    def _modality(self, index: int) -> Modality:
+        return "photoacoustic" if self.settings.photoacoustic and index % 2 else "bmode"
+
+    def _remembered(self, index: int) -> Floats:
+        """The B-mode image that the scanner shows: it keeps a share of those before, the first having stood there for long."""
+        share, apart = self.settings.persistence, 2 if self.settings.photoacoustic else 1
+        if not share or not self.settings.speckle:
+            return self._image(index)
+        weights = share ** np.arange(REMEMBERED, dtype=np.float32)
+        weights /= weights.sum()
+        return np.asarray(sum(weight * self._image(max(index - back * apart, 0)) for back, weight in enumerate(weights)))
+
+    def _new_image(self, index: int) -> Floats:
+        """Grey values 0..255 of a frame without memory, float32, not rounded."""
+        points_mm = self.points_mm(index)
+        return self._b_mode(points_mm, index) if self._modality(index) == "bmode" else self._photoacoustic(points_mm, index)
+
+    def _b_mode(self, points_mm: NDArray[np.float32], index: int) -> Floats:
         display = self.settings.display
         if not self.settings.speckle:
-            return rounded(self.phantom.grey(points_mm, display))
+            return self.phantom.grey(points_mm, display)
         power = self.phantom.echogenicity(points_mm) * self._field.power(points_mm)
-        return display.pixels(power + self._noise(points_mm, index, self.settings.noise_db, 0.1))
+        return display.shown(power + self._noise(points_mm, index, self.settings.noise_db, 0.1))
 
-    def _photoacoustic(self, points_mm: NDArray[np.float32], index: int) -> NDArray[np.uint8]:
+    def _photoacoustic(self, points_mm: NDArray[np.float32], index: int) -> Floats:
         display = Display(40, 0)
         if not self.settings.speckle:
-            return rounded(display.grey(self.phantom.absorption_db(points_mm)))
+            return display.grey(self.phantom.absorption_db(points_mm))
         power = self.phantom.absorption(points_mm)
-        return display.pixels(power + self._noise(points_mm, index, PHOTOACOUSTIC_NOISE_DB, 0.0))
+        return display.shown(power + self._noise(points_mm, index, PHOTOACOUSTIC_NOISE_DB, 0.0))
 
     def _noise(self, points_mm: NDArray[np.float32], index: int, level_db: float, db_per_mm: float) -> Floats:
         """Noise power, exponentially distributed, new in every frame and the same whenever that frame is asked for."""

@@ -56,8 +56,23 @@ def test_speckle_keeps_the_mean_brightness_of_the_truth() -> None:
     assert np.corrcoef(gaussian_filter(seen, 3).ravel(), gaussian_filter(truth, 3).ravel())[0, 1] > 0.9
 
 
-def test_a_frame_is_the_same_whenever_it_is_asked_for() -> None:
-    forwards, again = small(), small()
+def test_a_scanner_that_averages_shows_what_it_showed_before_and_little_of_what_is_long_gone() -> None:
+    new, shown = (small(persistence=share, photoacoustic=both) for share, both in ((0, False), (0.5, False)))
+    images = np.stack([new[i].pixels.astype(float) for i in range(12)])
+    expected = (8 * images[11] + 4 * images[10] + 2 * images[9] + images[8]) / 15
+    assert np.abs(shown[11].pixels - expected).max() <= 1, "rounded once, not five times"
+    assert (shown[0].pixels != new[0].pixels).mean() < 1e-3, "the first stands alone, but for halves that round the other way"
+    apart, both = small(photoacoustic=True), small(photoacoustic=True, persistence=0.5)
+    images = np.stack([apart[i].pixels.astype(float) for i in range(12)])
+    expected = (8 * images[10] + 4 * images[8] + 2 * images[6] + images[4]) / 15
+    assert np.abs(both[10].pixels - expected).max() <= 1
+    assert np.array_equal(both[11].pixels, apart[11].pixels), "light is not averaged"
+    assert np.array_equal(small(persistence=0.5, speckle=False)[9].pixels, small(speckle=False)[9].pixels), "nor is the truth"
+
+
+@pytest.mark.parametrize("persistence", [0.0, 0.4])
+def test_a_frame_is_the_same_whenever_it_is_asked_for(persistence: float) -> None:
+    forwards, again = small(persistence=persistence), small(persistence=persistence)
     last_first = again[7].pixels
     assert np.array_equal([f.pixels for f in forwards][7], last_first)
     assert not np.array_equal(small(seed=1)[7].pixels, last_first)
@@ -117,6 +132,8 @@ def test_scan_converted_convex_frames_are_the_phantom_at_their_poses(angles: tup
 
 
 def test_settings_that_contradict_themselves_are_refused_by_name() -> None:
+    with pytest.raises(BadSimulation, match="persistence"):
+        SimulationSettings(persistence=1.0)
     with pytest.raises(BadSimulation, match="shows nothing"):
         SimulationSettings(image_size=(1, 100))
     with pytest.raises(BadSimulation, match="square pixels"):
