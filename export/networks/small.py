@@ -10,7 +10,9 @@ from export.networks.layers import Cell, ProbeNorm, Residual, Window, steady
 
 SIZE = 192
 OUTPUT_SCALE = (0.52, 0.24, 1.17, 0.0030, 0.0031, 0.0017)  # mm, rad: about the size of a step
-WIDTHS = {"wide": 128, "trunk": 96, "narrow": 32, "hidden": 256}
+WIDTHS = {"wide": 128, "trunk": 96, "narrow": 32, "hidden": 256, "scanner": 64}
+BELT = 4  # depths at which evidence is averaged to tell what scanner this is
+LONGEST_MEAN = 200.0  # frames: after that, what the scanner is said to be follows the newer ones
 LEAST = 0.02  # confidence in a patch: all in shadow is no division by nothing
 EIGHT_BIT = 85.0  # evidence is kept for training as int8: steps of 1/85, range -1.5 to 1.5
 MOST = 10.0  # times the usual interval
@@ -31,13 +33,15 @@ class Small(nn.Module):
 
     What is learned sees :class:`Evidence` of each frame and of the one before, patch by patch; it undoes persistence and says of each
     patch how it moved and how sure that is. Means over the patches, and how what they say slopes and bends across the image, go to
-    the memory: a probe that turns moves the patches unlike. ``width`` multiplies all channels.
+    the memory: a probe that turns moves the patches unlike. How much motion the same decorrelation means depends on the scanner's
+    persistence, noise and beam: what the frames so far say of these is averaged over the sweep, and scales the patches' channels.
+    ``width`` multiplies all channels.
     """
 
     window = Window(SIZE, SIZE)
     start_runs = LATEST + 1  # of the first frame: until the evidence before it is of that frame alone too
     timed = True  # a step takes the time since the frame before
-    reset = ("hidden", "cell")  # state that the runs of the start do not fill
+    reset = ("hidden", "cell", "scanner", "count")  # state that the runs of the start do not fill
     output_scale: Tensor
     bases: Tensor
 
@@ -50,6 +54,8 @@ class Small(nn.Module):
         self.of_now = nn.Conv2d(CHANNELS, n["wide"], 1)
         self.of_before = nn.Conv2d(CHANNELS, n["wide"], 1, bias=False)
         self.place = nn.Parameter(torch.zeros(n["wide"], CELLS, CELLS))  # depth changes what decorrelation means
+        self.tells = nn.Sequential(nn.Linear(CHANNELS * BELT, n["trunk"]), nn.ReLU(), nn.Linear(n["trunk"], n["scanner"]), nn.ReLU())
+        self.by_scanner = nn.Linear(n["scanner"], 2 * n["wide"])
         self.trunk = nn.Sequential(
             nn.BatchNorm2d(n["wide"]),
             nn.ReLU(),
@@ -65,11 +71,12 @@ class Small(nn.Module):
         self.says_norm = ProbeNorm(n["narrow"])
         self.sure = nn.Conv2d(n["trunk"], n["narrow"], 1)
         self.register_buffer("bases", bases(), persistent=False)
-        self.gather = nn.Sequential(nn.Linear(n["narrow"] * len(self.bases) + 1, n["hidden"]), nn.ReLU(), nn.Dropout(0.1))
+        self.gather = nn.Sequential(nn.Linear(n["narrow"] * len(self.bases) + 1 + n["scanner"], n["hidden"]), nn.ReLU(), nn.Dropout(0.1))
         self.memory = Cell(n["hidden"], n["hidden"])
         self.head = nn.Linear(2 * n["hidden"], 12)
         nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        for zero in (self.head.bias, self.by_scanner.weight, self.by_scanner.bias):
+            nn.init.zeros_(zero)
         steady(self)
 
     @torch.no_grad()
@@ -86,27 +93,33 @@ class Small(nn.Module):
         frame but the first over the usual one, [b, t - 1]."""
         b, t = seen.shape[:2]
         evidence = seen / EIGHT_BIT if seen.dtype == torch.int8 else seen
-        now, before = self.look(evidence.flatten(0, 1))
-        now, before = (x.reshape(b, t, *x.shape[1:]) for x in (now, before))
-        found = self.understand((now[:, 1:] + before[:, :-1]).flatten(0, 1), intervals.reshape(-1, 1)).reshape(b, t - 1, -1)
+        now, before, told = self.look(evidence.flatten(0, 1))
+        now, before, told = (x.reshape(b, t, *x.shape[1:]) for x in (now, before, told))
+        with torch.autocast(seen.device.type, enabled=False):
+            scanner = averages(told[:, 1:].float())
+        both = (now[:, 1:] + before[:, :-1]).flatten(0, 1)
+        found = self.understand(both, intervals.reshape(-1, 1), scanner.flatten(0, 1)).reshape(b, t - 1, -1)
         with torch.autocast(seen.device.type, enabled=False):
             motion, log_variance = self.remember(found.float())
         return motion * self.output_scale, log_variance
 
-    def look(self, evidence: Tensor) -> tuple[Tensor, Tensor]:
-        """Evidence [n, CHANNELS, CELLS, CELLS] as part of its own frame's motion and of the next one's, [n, wide, CELLS, CELLS] each."""
+    def look(self, evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Evidence [n, CHANNELS, CELLS, CELLS] as part of its own frame's motion and of the next one's, [n, wide, CELLS, CELLS] each,
+        and what it tells of the scanner [n, scanner]."""
         normal = self.evidence_norm(evidence)
-        return self.of_now(normal) + self.place, self.of_before(normal)
+        belts = normal.reshape(len(normal), CHANNELS, BELT, -1).mean(3).flatten(1)
+        return self.of_now(normal) + self.place, self.of_before(normal), self.tells(belts)
 
-    def understand(self, both: Tensor, intervals: Tensor) -> Tensor:
-        """The sum of both parts and intervals [n, 1]: [n, hidden]."""
-        patches = self.trunk(both)
+    def understand(self, both: Tensor, intervals: Tensor, scanner: Tensor) -> Tensor:
+        """The sum of both parts, intervals [n, 1] and what is known of the scanner [n, scanner]: [n, hidden]."""
+        more, shift = self.by_scanner(scanner)[:, :, None, None].chunk(2, 1)
+        patches = self.trunk(both * (1 + more) + shift)
         said, sure = self.says_norm(self.says(patches)).flatten(2), torch.sigmoid(self.sure(patches)).flatten(2)
         with torch.autocast(both.device.type, enabled=False):
             weight = sure.float() + LEAST
             moments = (said.float() * weight) @ self.bases.T / weight.sum(2, keepdim=True)
             since = torch.log(intervals.clamp(1 / MOST, MOST))
-            found: Tensor = self.gather(torch.cat([moments.flatten(1), since], 1))
+            found: Tensor = self.gather(torch.cat([moments.flatten(1), since, scanner], 1))
         return found
 
     def answer(self, seen: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,6 +145,8 @@ class Small(nn.Module):
             "before": torch.zeros(1, self.of_before.out_channels, CELLS, CELLS),
             "hidden": torch.zeros(1, self.memory.hidden),
             "cell": torch.zeros(1, self.memory.hidden),
+            "scanner": torch.zeros(1, self.by_scanner.in_features),
+            "count": torch.zeros(1, 1),
         }
 
     def step(self, frame: Tensor, interval: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
@@ -139,8 +154,22 @@ class Small(nn.Module):
         images, measures = self.evidence.bands(frame[:, 0])
         kept = [state[f"band{i}"] for i in range(len(BANDS))]
         before = [[old[:, lag - 1] for lag in band.lags] for band, old in zip(BANDS, kept, strict=True)]
-        now, for_next = self.look(self.evidence.compare(images, before, measures))
-        seen = self.understand(now + state["before"], interval)
+        now, for_next, told = self.look(self.evidence.compare(images, before, measures))
+        count = (state["count"] + 1).clamp(max=LONGEST_MEAN)
+        scanner = state["scanner"] + (told - state["scanner"]) / count
+        seen = self.understand(now + state["before"], interval, scanner)
         hidden, cell = self.memory(seen, state["hidden"], state["cell"])
         bands = {f"band{i}": torch.cat([image[:, None], old[:, :-1]], 1) for i, (image, old) in enumerate(zip(images, kept, strict=True))}
-        return *self.answer(seen, hidden), {**bands, "before": for_next, "hidden": hidden, "cell": cell}
+        memory = {"hidden": hidden, "cell": cell, "scanner": scanner, "count": count}
+        return *self.answer(seen, hidden), {**bands, "before": for_next, **memory}
+
+
+def averages(told: Tensor) -> Tensor:
+    """[b, steps, n]: of each step, the mean over the steps so far; over :data:`LONGEST_MEAN` and fewer of before as in a step."""
+    if told.shape[1] <= LONGEST_MEAN:
+        return told.cumsum(1) / torch.arange(1, told.shape[1] + 1, device=told.device)[:, None]
+    mean, means = torch.zeros_like(told[:, 0]), []
+    for i, one in enumerate(told.unbind(1)):
+        mean = mean + (one - mean) / min(i + 1, LONGEST_MEAN)
+        means.append(mean)
+    return torch.stack(means, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT or not state.keys() >= NEEDED:
         raise CheckpointUnfit(f"{path}: is no checkpoint of this version of sonosweep; train again")
     return dict(state)
+
+
+def mean_weights(weights: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of several networks' weights by name; of one, itself. ``CheckpointUnfit`` where they are not of one kind of network.
+
+    Networks that were trained on from the same weights can be averaged (Wortsman et al., Model soups, ICML 2022).
+    """
+    shapes = [{name: value.shape for name, value in one.items()} for one in weights]
+    if any(one != shapes[0] for one in shapes):
+        raise CheckpointUnfit("the checkpoints hold networks of different shapes, which have no mean; name those of one network")
+    first = weights[0]
+    return {
+        name: torch.stack([one[name] for one in weights]).mean(0) if value.is_floating_point() else value for name, value in first.items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.training.augment import cropped, grainy, lifted, remembered, shadowed
+from export.training.augment import cluttered, cropped, grabbed, grainy, lifted, remembered, shadowed, structured
 from export.training.data import NoTrainingSweeps, Sweeps
 from export.training.sweeps import TrainingSweep, reversed_motion, skipped_motion
 
@@ -31,7 +32,10 @@ class Variation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     reversed: float = 0.5
     skipping: float = 0.4
     skips: float = 0.3
+    structured: float = 0.4
     grainy: float = 0.6
+    cluttered: float = 0.25
+    grabbed: float = 0.4
     cropped: float = 0.3
     lifted: float = 0.05
     shadowed: float = 0.05
@@ -109,8 +113,9 @@ class SweepBatches:
         if (index, number) not in self._kept:
             rng = np.random.default_rng((self._seed, index, number))
             sweep = varied(self._sweeps[index], self._variation, rng, frames)
-            seen = self._shelf.keep(self._network.see(torch.from_numpy(np.ascontiguousarray(sweep.windows))))
-            self._kept[index, number] = Sequences(seen, torch.from_numpy(sweep.motion), torch.from_numpy(sweep.intervals))
+            seen = self._network.see(torch.from_numpy(np.ascontiguousarray(sweep.windows)))
+            parts = seen, torch.from_numpy(sweep.motion), torch.from_numpy(sweep.intervals)
+            self._kept[index, number] = Sequences(*map(self._shelf.keep, parts))
         return self._kept[index, number]
 
 
@@ -126,10 +131,17 @@ def varied(sweep: TrainingSweep, how: Variation, rng: np.random.Generator, short
         if len(kept) >= shortest + FADING:
             windows, motion = windows[kept], skipped_motion(motion, kept)
             intervals = np.add.reduceat(intervals[: kept[-1]], kept[:-1]).astype(np.float32)
+    if rng.random() < how.structured:
+        windows = structured(windows, motion, sweep.spacing_mm, rng)
     if rng.random() < how.grainy:
         windows = grainy(windows, rng)
+    if rng.random() < how.cluttered:
+        windows = cluttered(windows, rng)
     if not sweep.persists:
         windows, motion, intervals = remembered(windows, rng)[FADING:], motion[FADING:], intervals[FADING:]
+    if rng.random() < how.grabbed:
+        seen = grabbed(replace(sweep, windows=windows, motion=motion, intervals=intervals), rng, shortest)
+        windows, motion, intervals = seen.windows, seen.motion, seen.intervals
     if rng.random() < how.lifted:
         windows = lifted(windows, rng)
     if rng.random() < how.shadowed:

@@ -115,19 +115,22 @@ def mean_of(measured: Sequence[Measured], name: str) -> Measured:
 
 
 @torch.no_grad()
-def trust_errors(module: nn.Module, sweeps: Sequence[TrainingSweep]) -> ErrorMemory:
-    """Make the intervals of 68 % and of 95 % hold their shares of the errors on ``sweeps`` or more, per value; how alike the errors
-    of near steps are.
+def trust_errors(module: nn.Module, sweeps: Sequence[TrainingSweep], *, scale: bool = True) -> ErrorMemory:
+    """Make the intervals of 68 % and of 95 % hold about their shares of the errors on ``sweeps``, per value; how alike the errors of
+    near steps are.
 
-    Errors have heavier tails than a Gaussian, so it is mostly the wider interval that decides. A network is surer of what it was
-    trained on than of what it meets; ``sweeps`` are best kept out of training.
+    Errors have heavier tails than a Gaussian: the factor is the mean (of logarithms) of what either interval wants, so the narrow one
+    holds a little more than its share and the wide one a little less. A network is surer of what it was
+    trained on than of what it meets; ``sweeps`` are best kept out of training. Without ``scale`` the intervals stay as they are.
     """
     errors = []
     for sweep in sweeps:
         found, deviation = estimate(module, sweep)
         errors.append((found - sweep.motion) / deviation)
+    if not scale:
+        return fit_memory(errors)
     sizes = np.abs(np.concatenate(errors))
-    factors = np.max([np.quantile(sizes, share, axis=0) / half for share, half in WITHIN.items()], axis=0)
+    factors = np.exp(np.mean([np.log(np.quantile(sizes, share, axis=0) / half) for share, half in WITHIN.items()], axis=0))
     learned = dict(module.named_parameters())
     bias = learned["log_variance"] if "log_variance" in learned else learned["head.bias"][6:]  # MoGLo's constants; the head's last six
     bias += torch.as_tensor(2 * np.log(factors), dtype=bias.dtype, device=bias.device)

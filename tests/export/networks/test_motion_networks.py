@@ -23,7 +23,7 @@ from export.networks.evidence import CHANNELS, GRIDS, MEASURES, Evidence, mirror
 from export.networks.flops import count_flops, count_parameters  # noqa: E402
 from export.networks.moglo_losses import correlation_loss, moglo_loss, motion_weighted_error, triplet_loss  # noqa: E402
 from export.networks.moglo_parts import PatchCorrelation  # noqa: E402
-from export.networks.small import EIGHT_BIT  # noqa: E402
+from export.networks.small import EIGHT_BIT, averages  # noqa: E402
 from export.networks.step_graph import export_step  # noqa: E402
 from export.pack import pack  # noqa: E402
 
@@ -59,6 +59,9 @@ def settled(name: str) -> torch.nn.Module:
         head = [p for n, p in module.named_parameters() if n.startswith(("head", "fc")) and p.ndim > 1]
         for weights in head:
             weights.mul_(10)
+        for weights in module.parameters():  # what begins at nothing would hide that its state is wrong
+            if weights.ndim > 1 and not weights.any():
+                weights.normal_(std=0.1)
     return module.eval()
 
 
@@ -90,6 +93,16 @@ def test_streaming_equals_the_sequence_from_the_first_frame_on(name):
     assert log_variance.shape == motion.shape == (1, 6, 6)
     assert motion.std() > 1e-3
     assert (stepped(module, frames) - motion).abs().max() < 1e-5
+
+
+def test_what_is_known_of_the_scanner_is_a_mean_that_slowly_follows():
+    told = torch.randn(2, 450, 3, generator=torch.Generator().manual_seed(1))
+    found, mean = averages(told), torch.zeros(2, 3)
+    assert torch.allclose(found[:, 99], told[:, :100].mean(1), atol=1e-5)
+    assert torch.allclose(averages(told[:, :150]), found[:, :150], atol=1e-5)
+    for i in range(450):
+        mean = mean + (told[:, i] - mean) / min(i + 1, 200)
+    assert torch.allclose(found[:, -1], mean, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed (pip install
 from PIL import Image  # noqa: E402
 from torch import nn  # noqa: E402
 
-from export.training.checkpoint import CheckpointUnfit, checkpoint_path, load_checkpoint, save_checkpoint  # noqa: E402
+from export.training.checkpoint import CheckpointUnfit, checkpoint_path, load_checkpoint, mean_weights, save_checkpoint  # noqa: E402
 from export.training.curves import draw_curves  # noqa: E402
 from export.training.losses import gaussian_likelihood, losses  # noqa: E402
 from export.training.recipes import PRESETS, BadRecipe, Recipe, learning_rate  # noqa: E402
@@ -224,3 +224,13 @@ def test_two_processes_under_torchrun_train_one_network(tmp_path):
     assert done.returncode == 0, done.stderr
     one, two = (torch.load(tmp_path / f"rank{rank}-of-2.pt", weights_only=True) for rank in (0, 1))
     assert same({k: v for k, v in one.items() if "running" not in k}, {k: v for k, v in two.items() if "running" not in k})
+
+
+def test_weights_of_one_network_have_a_mean_and_those_of_others_have_none():
+    one = {"a": torch.tensor([1.0, 2.0]), "batches": torch.tensor(7)}
+    two = {"a": torch.tensor([4.0, 2.0]), "batches": torch.tensor(9)}
+    mean = mean_weights([one, two, two])
+    assert torch.equal(mean["a"], torch.tensor([3.0, 2.0])) and mean["batches"] == 7
+    assert all(torch.equal(value, one[name]) for name, value in mean_weights([one]).items())
+    with pytest.raises(CheckpointUnfit, match="different shapes"):
+        mean_weights([one, {"a": torch.zeros(3), "batches": torch.tensor(1)}])
