@@ -70,6 +70,7 @@ class Trainer:
                 tell(self)
             for future in waiting.values():
                 future.cancel()
+        self._parallel = self.module  # lets go of the other workers
 
     def state(self) -> dict[str, Any]:
         """Everything that :meth:`restore` needs."""

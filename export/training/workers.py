@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,5 +45,7 @@ def gathered(device: str = "auto") -> Iterator[Workers]:
         if kind == "cuda":
             torch.cuda.set_device(here)
         yield Workers(rank, distributed.get_world_size(), here)
+        gc.collect()  # what still holds the group must go before it, or its threads outlive it
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
