@@ -1,6 +1,6 @@
 """What scanner and operator do to images: memory of the frames before, a probe that lifts off, shadows that fall from the surface.
 
-All act on whole sequences uint8 [frames, H, W] of one sweep. Motion stays what it is.
+All act on whole sequences uint8 [frames, H, W] of one sweep. Motion stays what it is, but for a grabber.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class Sees(Protocol):
 
 
 class Shelf:
-    """Keeps tensors in few large blocks. Each kept by itself, among arrays that come and go, takes three times its size of the heap."""
+    """Keeps tensors in few large blocks, so that they do not lie scattered among arrays that come and go."""
 
     def __init__(self) -> None:
         self._block = torch.empty(0, dtype=torch.uint8)
