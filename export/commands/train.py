@@ -15,6 +15,7 @@ from torch import nn
 
 from edge.commands.options import add_json
 from edge.console import result, say, table
+from edge.motion.bundle import open_bundle
 from edge.motion.golden import FEWEST_FRAMES
 from export.networks import NETWORKS
 from export.training.adapt import Mixed, normalise_to
@@ -25,7 +26,7 @@ from export.training.sweeps import TrainingSweep
 from export.training.trainer import Batches, Trainer, averaged
 from export.training.trainer_batches import SweepBatches, Variation, varied
 from export.training.trainer_bundle import Naming, write_bundle
-from export.training.trainer_measure import Measured, mean_of, measure, trust_errors
+from export.training.trainer_measure import Measured, Trust, mean_of, measure, trust_errors, widen
 from export.training.trainer_session import keep, train
 from export.training.workers import Workers, gathered
 
@@ -38,6 +39,7 @@ EXAMPLES = """  sonosweep export train --preset cpu --minutes 240 --data train-s
 
 SIMULATED_ASIDE = 24  # sweeps of --data that are measured and never trained on
 TAKES = 8  # variations of each tracked sweep, of which there are few
+FACTORS = "interval_factors"  # in the card's account of the training
 STATISTICS_FROM = 64  # sweeps: the averaged weights' own normalisation, which no step of training had
 
 
@@ -63,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bundle with its checkpoint beside it, to begin from; several: from the mean of their weights",
     )
     parser.add_argument("--mix", type=float, default=0.0, metavar="SHARE", help="share of --data in each batch of --adapt (0)")
+    parser.add_argument(
+        "--intervals-of", type=Path, metavar="BUNDLE", help="state uncertainty as this bundle learned to, of the sweeps held out of its fit"
+    )
     parser.add_argument("--statistics-only", action="store_true", help="--adapt without labels: normalisation statistics and no training")
     parser.add_argument("--resume", action="store_true", help="go on after a kill, from the checkpoint beside the bundle")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -110,10 +115,12 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """``trained``: the sweeps trained on, the probe's own where it is fitted; ``aside``: simulated sweeps to measure on."""
+    """``trained``: the sweeps trained on, the probe's own where it is fitted; ``aside``: simulated sweeps to measure on;
+    ``trust``: what --intervals-of names."""
 
     trained: Sweeps
     aside: list[TrainingSweep]
+    trust: Trust | None
 
 
 def _prepared(options: argparse.Namespace, recipe: Recipe, workers: Workers) -> tuple[Trainer, Prepared]:
@@ -121,6 +128,7 @@ def _prepared(options: argparse.Namespace, recipe: Recipe, workers: Workers) -> 
         raise CheckpointUnfit("--adapt fits a trained network to a probe: name its bundle with --from")
     if options.data is None and not options.adapt:
         raise BadRecipe("name a folder of sweeps with --data, or tracked sweeps with --adapt")
+    trust = trust_of(options.intervals_of) if options.intervals_of else None
     torch.manual_seed(recipe.seed)
     network = NETWORKS[recipe.network](**recipe.options)
     module = cast(nn.Module, network)
@@ -141,7 +149,16 @@ def _prepared(options: argparse.Namespace, recipe: Recipe, workers: Workers) -> 
         batches = Mixed(own, batches, options.mix) if batches is not None else own
     trained = tracked if tracked is not None else simulated
     assert trained is not None and batches is not None
-    return Trainer(recipe, module, batches, workers), Prepared(trained, aside)
+    return Trainer(recipe, module, batches, workers), Prepared(trained, aside, trust)
+
+
+def trust_of(bundle: Path) -> Trust:
+    """What the sweeps held out of the fit of ``bundle`` taught of its errors. ``BadRecipe`` where none were."""
+    card = open_bundle(bundle).card
+    memory = card.motion.error_memory if card.motion else None
+    if FACTORS not in card.training or memory is None:
+        raise BadRecipe(f"{bundle} does not tell how far its intervals were from the errors; fit it again, with --hold-out")
+    return Trust(np.array(card.training[FACTORS]), memory)
 
 
 def as_shown(sweeps: Sweeps) -> list[TrainingSweep]:
@@ -162,7 +179,8 @@ def _finish(options: argparse.Namespace, trainer: Trainer, sweeps: Prepared) -> 
     # What real sweeps teach about errors belongs to a fitted network only; it learned its intervals on real sweeps, and simulated
     # ones would make them narrow (58 and 80 % of the errors on the leg, in place of 65 and 88 %).
     unseen = held_out if options.adapt else sweeps.aside or held_out
-    memory = trust_errors(module, unseen or trained.part(slice(SIMULATED_ASIDE)), scale=bool(unseen or not options.adapt))
+    trust = sweeps.trust or trust_errors(module, unseen or trained.part(slice(SIMULATED_ASIDE)), scale=bool(unseen or not options.adapt))
+    widen(module, trust.factors)
     trainer.average = dict(module.state_dict())
     keep(trainer, options.output, finished=True)
     constant = trained.mean_motion()
@@ -179,7 +197,8 @@ def _finish(options: argparse.Namespace, trainer: Trainer, sweeps: Prepared) -> 
         attribution=options.attribution,
     )
     how = {"steps": trainer.step, "seconds": round(trainer.seconds, 1), "workers": trainer.workers.count, "frames": trained.frames}
-    packed = write_bundle(module, naming, trainer.recipe, how, measured, memory, golden, options.output)
+    how |= {FACTORS: trust.factors.round(4).tolist()}
+    packed = write_bundle(module, naming, trainer.recipe, how, measured, trust.memory, golden, options.output)
     shown = [one.row() for one in measured]
     answer = {"bundle": str(options.output), **dataclasses.asdict(packed), **how, "measured": [dataclasses.asdict(one) for one in measured]}
     text = f"{table(shown, list(shown[0]))}\n\n" if shown else ""

@@ -114,7 +114,7 @@ class Evidence(nn.Module):
 
 def mirrored(evidence: Tensor) -> Tensor:
     """The evidence [..., CHANNELS, CELLS, CELLS] of the same frames with left and right exchanged."""
-    return evidence.flip(-1)[..., _mirrored_channels(), :, :]
+    return evidence.flip(-1).index_select(-3, torch.tensor(_mirrored_channels(), device=evidence.device))
 
 
 @cache

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+MIRROR = (-1.0, 1.0, 1.0, 1.0, -1.0, -1.0)  # of the six motion parameters, where left and right change places
+
 
 class Window(NamedTuple):
     """What a network sees: pixels and their size in mm (lateral, axial); see ``edge.motion.resample``."""

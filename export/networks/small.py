@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from export.networks.evidence import BANDS, CELLS, CHANNELS, LATEST, Evidence, mirrored
-from export.networks.layers import Cell, ProbeNorm, Residual, Window, steady
+from export.networks.layers import MIRROR, Cell, ProbeNorm, Residual, Window, steady
 
 SIZE = 192
 OUTPUT_SCALE = (0.52, 0.24, 1.17, 0.0030, 0.0031, 0.0017)  # mm, rad: about the size of a step
@@ -35,6 +35,8 @@ class Small(nn.Module):
     patch how it moved and how sure that is. Means over the patches, and how what they say slopes and bends across the image, go to
     the memory: a probe that turns moves the patches unlike. How much motion the same decorrelation means depends on the scanner's
     persistence, noise and beam: what the frames so far say of these is averaged over the sweep, and scales the patches' channels.
+    Trained, it answers from the mean of what it says of the images and of their mirror image, so that a mirrored sweep has the mirrored
+    path exactly; evidence is measured once for both.
     ``width`` multiplies all channels.
     """
 
@@ -44,6 +46,7 @@ class Small(nn.Module):
     reset = ("hidden", "cell", "scanner", "count")  # state that the runs of the start do not fill
     output_scale: Tensor
     bases: Tensor
+    mirror: Tensor
 
     def __init__(self, width: float = 1.0, output_scale: tuple[float, ...] = OUTPUT_SCALE) -> None:
         super().__init__()
@@ -71,6 +74,7 @@ class Small(nn.Module):
         self.says_norm = ProbeNorm(n["narrow"])
         self.sure = nn.Conv2d(n["trunk"], n["narrow"], 1)
         self.register_buffer("bases", bases(), persistent=False)
+        self.register_buffer("mirror", torch.tensor(MIRROR), persistent=False)
         self.gather = nn.Sequential(nn.Linear(n["narrow"] * len(self.bases) + 1 + n["scanner"], n["hidden"]), nn.ReLU(), nn.Dropout(0.1))
         self.memory = Cell(n["hidden"], n["hidden"])
         self.head = nn.Linear(2 * n["hidden"], 12)
@@ -91,17 +95,29 @@ class Small(nn.Module):
     def forward(self, seen: Tensor, intervals: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`see` of sequences, [b, t, CHANNELS, CELLS, CELLS] (or the evidence itself, not rounded), and the time before each
         frame but the first over the usual one, [b, t - 1]."""
-        b, t = seen.shape[:2]
         evidence = seen / EIGHT_BIT if seen.dtype == torch.int8 else seen
+        if self.training:
+            motion, log_variance = self.follow(evidence, intervals)
+        else:
+            motion, log_variance = self.agreed(*self.follow(both_sides(evidence), torch.cat([intervals, intervals])))
+        return motion * self.output_scale, log_variance
+
+    def follow(self, evidence: Tensor, intervals: Tensor) -> tuple[Tensor, Tensor]:
+        """Evidence of sequences and intervals as they are: scaled motion and log variance, each [b, t - 1, 6]."""
+        b, t = evidence.shape[:2]
         now, before, told = self.look(evidence.flatten(0, 1))
         now, before, told = (x.reshape(b, t, *x.shape[1:]) for x in (now, before, told))
-        with torch.autocast(seen.device.type, enabled=False):
+        with torch.autocast(evidence.device.type, enabled=False):
             scanner = averages(told[:, 1:].float())
         both = (now[:, 1:] + before[:, :-1]).flatten(0, 1)
         found = self.understand(both, intervals.reshape(-1, 1), scanner.flatten(0, 1)).reshape(b, t - 1, -1)
-        with torch.autocast(seen.device.type, enabled=False):
-            motion, log_variance = self.remember(found.float())
-        return motion * self.output_scale, log_variance
+        with torch.autocast(evidence.device.type, enabled=False):
+            return self.remember(found.float())
+
+    def agreed(self, motion: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean of both sides' answers [2 n, ..., 6], the second half those of the mirror images: [n, ..., 6] each."""
+        ours, theirs = motion.chunk(2)
+        return (ours + theirs * self.mirror) / 2, sum(log_variance.chunk(2)) / 2
 
     def look(self, evidence: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Evidence [n, CHANNELS, CELLS, CELLS] as part of its own frame's motion and of the next one's, [n, wide, CELLS, CELLS] each,
@@ -138,14 +154,15 @@ class Small(nn.Module):
         return torch.stack(motion, 1), torch.stack(log_variance, 1)
 
     def initial_state(self) -> State:
-        """State of a step before any frame. ``band0`` and ``band1`` hold the last frames, newest first."""
+        """State of a step before any frame. ``band0`` and ``band1`` hold the last frames, newest first; the others [2, ...] have one row
+        for the images and one for their mirror images."""
         bands = {f"band{i}": torch.zeros(1, max(band.lags), SIZE // band.pixels[0], SIZE // band.pixels[1]) for i, band in enumerate(BANDS)}
         return {
             **bands,
-            "before": torch.zeros(1, self.of_before.out_channels, CELLS, CELLS),
-            "hidden": torch.zeros(1, self.memory.hidden),
-            "cell": torch.zeros(1, self.memory.hidden),
-            "scanner": torch.zeros(1, self.by_scanner.in_features),
+            "before": torch.zeros(2, self.of_before.out_channels, CELLS, CELLS),
+            "hidden": torch.zeros(2, self.memory.hidden),
+            "cell": torch.zeros(2, self.memory.hidden),
+            "scanner": torch.zeros(2, self.by_scanner.in_features),
             "count": torch.zeros(1, 1),
         }
 
@@ -154,14 +171,19 @@ class Small(nn.Module):
         images, measures = self.evidence.bands(frame[:, 0])
         kept = [state[f"band{i}"] for i in range(len(BANDS))]
         before = [[old[:, lag - 1] for lag in band.lags] for band, old in zip(BANDS, kept, strict=True)]
-        now, for_next, told = self.look(self.evidence.compare(images, before, measures))
+        now, for_next, told = self.look(both_sides(self.evidence.compare(images, before, measures)))
         count = (state["count"] + 1).clamp(max=LONGEST_MEAN)
         scanner = state["scanner"] + (told - state["scanner"]) / count
-        seen = self.understand(now + state["before"], interval, scanner)
+        seen = self.understand(now + state["before"], torch.cat([interval, interval]), scanner)
         hidden, cell = self.memory(seen, state["hidden"], state["cell"])
         bands = {f"band{i}": torch.cat([image[:, None], old[:, :-1]], 1) for i, (image, old) in enumerate(zip(images, kept, strict=True))}
         memory = {"hidden": hidden, "cell": cell, "scanner": scanner, "count": count}
-        return *self.answer(seen, hidden), {**bands, "before": for_next, **memory}
+        return *self.agreed(*self.answer(seen, hidden)), {**bands, "before": for_next, **memory}
+
+
+def both_sides(evidence: Tensor) -> Tensor:
+    """[n, ...] to [2 n, ...]: as it is, then with left and right exchanged."""
+    return torch.cat([evidence, mirrored(evidence)])
 
 
 def averages(told: Tensor) -> Tensor:

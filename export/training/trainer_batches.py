@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from export.networks.layers import MIRROR
 from export.training.augment import cluttered, cropped, grabbed, grainy, lifted, remembered, shadowed, structured
 from export.training.data import NoTrainingSweeps, Sweeps
 from export.training.sweeps import TrainingSweep, reversed_motion, skipped_motion
 
-MIRROR = np.array([-1, 1, 1, 1, -1, -1], np.float32)  # of the six motion parameters where left and right change places
 FADING = 3  # first frames of a memory that began with nothing
 BLOCK = 64 << 20  # bytes
 FROM_START = 0.5  # share of sequences that begin where their sweep begins, as every sweep of a device does
@@ -105,7 +105,7 @@ class SweepBatches:
         first = 0 if rng.random() < FROM_START else int(rng.integers(places))
         seen, motion = take.seen[first : first + frames], take.motion[first : first + frames - 1]
         if rng.random() < self._variation.mirrored:
-            seen, motion = self._network.mirrored(seen), motion * torch.from_numpy(MIRROR)
+            seen, motion = self._network.mirrored(seen), motion * torch.tensor(MIRROR)
         return Sequences(seen, motion, take.intervals[first : first + frames - 1])
 
     def _take(self, index: int, number: int, frames: int) -> Sequences:

@@ -114,27 +114,39 @@ def mean_of(measured: Sequence[Measured], name: str) -> Measured:
     )
 
 
+@dataclass(frozen=True)
+class Trust:
+    """What errors on unseen sweeps teach: ``factors`` [6] that stated deviations lack, and how alike the errors of near steps are."""
+
+    factors: NDArray[np.float64]
+    memory: ErrorMemory
+
+
 @torch.no_grad()
-def trust_errors(module: nn.Module, sweeps: Sequence[TrainingSweep], *, scale: bool = True) -> ErrorMemory:
-    """Make the intervals of 68 % and of 95 % hold about their shares of the errors on ``sweeps``, per value; how alike the errors of
-    near steps are.
+def trust_errors(module: nn.Module, sweeps: Sequence[TrainingSweep], *, scale: bool = True) -> Trust:
+    """What :func:`widen` needs so that the intervals of 68 % and of 95 % hold about their shares of the errors on ``sweeps``, per value.
 
     Errors have heavier tails than a Gaussian: the factor is the mean (of logarithms) of what either interval wants, so the narrow one
     holds a little more than its share and the wide one a little less. A network is surer of what it was
-    trained on than of what it meets; ``sweeps`` are best kept out of training. Without ``scale`` the intervals stay as they are.
+    trained on than of what it meets; ``sweeps`` are best kept out of training. Without ``scale`` the factors are 1.
     """
     errors = []
     for sweep in sweeps:
         found, deviation = estimate(module, sweep)
         errors.append((found - sweep.motion) / deviation)
-    if not scale:
-        return fit_memory(errors)
-    sizes = np.abs(np.concatenate(errors))
-    factors = np.exp(np.mean([np.log(np.quantile(sizes, share, axis=0) / half) for share, half in WITHIN.items()], axis=0))
+    factors = np.ones(6)
+    if scale:
+        sizes = np.abs(np.concatenate(errors))
+        factors = np.exp(np.mean([np.log(np.quantile(sizes, share, axis=0) / half) for share, half in WITHIN.items()], axis=0))
+    return Trust(factors, fit_memory([one / factors for one in errors]))
+
+
+@torch.no_grad()
+def widen(module: nn.Module, factors: NDArray[np.float64]) -> None:
+    """Multiply the deviations that ``module`` states by ``factors`` [6]."""
     learned = dict(module.named_parameters())
     bias = learned["log_variance"] if "log_variance" in learned else learned["head.bias"][6:]  # MoGLo's constants; the head's last six
     bias += torch.as_tensor(2 * np.log(factors), dtype=bias.dtype, device=bias.device)
-    return fit_memory([one / factors for one in errors])
 
 
 def _pieces(true: NDArray[np.float64], found: NDArray[np.float64]) -> float:

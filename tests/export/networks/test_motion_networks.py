@@ -21,6 +21,7 @@ from export.graph import check_graph  # noqa: E402
 from export.networks import NETWORKS, MoGLo, Small  # noqa: E402
 from export.networks.evidence import CHANNELS, GRIDS, MEASURES, Evidence, mirrored, surfaces  # noqa: E402
 from export.networks.flops import count_flops, count_parameters  # noqa: E402
+from export.networks.layers import MIRROR  # noqa: E402
 from export.networks.moglo_losses import correlation_loss, moglo_loss, motion_weighted_error, triplet_loss  # noqa: E402
 from export.networks.moglo_parts import PatchCorrelation  # noqa: E402
 from export.networks.small import EIGHT_BIT, averages  # noqa: E402
@@ -267,3 +268,10 @@ def test_the_published_losses_weigh_fast_motion_ignore_scale_and_order_embedding
     heads = [true[:, None].repeat(1, 4, 1)] * 2
     embedding = ordered[:, None].repeat(1, 4, 1)
     assert float(moglo_loss(heads, embedding, heads[0])) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_mirrored_sweep_moves_as_in_the_mirror():
+    module, frames = settled("small"), speckle_frames(7)
+    there, back = stepped(module, frames), stepped(module, frames.flip(-1))
+    assert torch.abs(there[..., 0]).max() > 1e-3
+    assert (back - there * torch.tensor(MIRROR)).abs().max() < 1e-5

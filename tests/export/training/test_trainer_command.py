@@ -12,7 +12,7 @@ pytest.importorskip("onnxscript", reason="onnxscript is not installed (pip insta
 
 import edge.motion.ort as ort  # noqa: E402
 from edge.app import main  # noqa: E402
-from edge.motion.bundle import open_bundle  # noqa: E402
+from edge.motion.bundle import open_bundle, shipped_bundles  # noqa: E402
 from edge.motion.stepper import Stepper  # noqa: E402
 from export.networks import NETWORKS  # noqa: E402
 from export.training.checkpoint import checkpoint_path, load_checkpoint  # noqa: E402
@@ -87,6 +87,20 @@ def test_training_writes_a_bundle_that_steps_like_the_network(tmp_path, sweeps, 
     assert (tmp_path / "tiny.losses.png").stat().st_size > 1000
 
 
+def test_a_fit_to_all_sweeps_states_its_uncertainty_as_the_fit_with_some_held_out_learned(tmp_path, sweeps, capsys):
+    options = {"tiny": [], "fitted": ["--intervals-of", str(tmp_path / "tiny.zip")]}
+    width = ["--set", 'options={"width": 0.25}']
+    cards = {}
+    for name, more in options.items():
+        assert main(["export", "train", "--data", str(sweeps), "-o", str(tmp_path / f"{name}.zip"), *OPTIONS, *width, *more]) == 0
+        cards[name] = open_bundle(tmp_path / f"{name}.zip").card
+    assert cards["fitted"].training["interval_factors"] == cards["tiny"].training["interval_factors"]
+    assert cards["fitted"].motion.error_memory == cards["tiny"].motion.error_memory
+    weights = [load_checkpoint(checkpoint_path(tmp_path / f"{name}.zip"))["average"]["head.bias"] for name in options]
+    assert torch.allclose(*weights, atol=1e-3), "the same training, widened by the same factors"
+    capsys.readouterr()
+
+
 def test_what_is_asked_for_in_vain_is_said(tmp_path, sweeps, capsys):
     for arguments, said in (
         (["--data", str(sweeps), "--set", "learningrate=1"], "names are"),
@@ -95,6 +109,7 @@ def test_what_is_asked_for_in_vain_is_said(tmp_path, sweeps, capsys):
         (["--data", str(sweeps), "--resume"], "there is no checkpoint"),
         (["--adapt", str(sweeps / "sweep_00.npz")], "--from"),
         ([], "--data"),
+        (["--data", str(sweeps), "--intervals-of", str(shipped_bundles()["moglo"])], "--hold-out"),
     ):
         assert main(["export", "train", "-o", str(tmp_path / "tiny.zip"), *arguments]) != 0
         assert said in capsys.readouterr().err

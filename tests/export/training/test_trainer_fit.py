@@ -18,7 +18,7 @@ from export.training.augment import cluttered, grabbed, grainy, remembered, stru
 from export.training.data import NoTrainingSweeps, Sweeps  # noqa: E402
 from export.training.sweeps import TrainingSweep, reversed_motion  # noqa: E402
 from export.training.trainer_batches import FADING, Shelf, SweepBatches, Variation, varied  # noqa: E402
-from export.training.trainer_measure import compare, mean_of, measure, trust_errors  # noqa: E402
+from export.training.trainer_measure import compare, mean_of, measure, trust_errors, widen  # noqa: E402
 
 PLAIN = Variation(**{what: 0.0 for what in Variation.__struct_fields__})
 SPACING = (0.5, 0.25)
@@ -263,7 +263,9 @@ def test_statistics_are_those_of_all_images_together():
 def test_the_standard_deviations_hold_their_share_of_the_errors():
     sweep, module = numbered(200), Pixel()
     before = measure(module, sweep, np.zeros(6)).within
-    memory = trust_errors(module, [sweep])
+    trust = trust_errors(module, [sweep])
+    widen(module, trust.factors)
+    memory = trust.memory
     after = measure(module, sweep, np.zeros(6)).within
     assert memory.lasting[2] > 0.5 > 0.2 > memory.lasting[0]  # it misses every elevational step by about as much; the others as they come
     assert before["68%"] != pytest.approx(0.68, abs=0.02)
@@ -273,7 +275,9 @@ def test_the_standard_deviations_hold_their_share_of_the_errors():
 def test_intervals_that_are_not_to_be_scaled_stay_and_the_errors_are_remembered_all_the_same():
     sweep, module = numbered(200), Pixel()
     before = measure(module, sweep, np.zeros(6)).within
-    assert trust_errors(module, [sweep], scale=False).lasting[2] > 0.5
+    trust = trust_errors(module, [sweep], scale=False)
+    widen(module, trust.factors)
+    assert trust.memory.lasting[2] > 0.5
     assert measure(module, sweep, np.zeros(6)).within == before
 
 
