@@ -87,11 +87,29 @@ class StateTensor(Entry, frozen=True, kw_only=True):
     start: Literal["first-frame", "initial"] = "first-frame"
 
 
+class Parity(Entry, frozen=True, kw_only=True):
+    """How far a variant's steps are from those of FP32 (root mean square and largest), and what that does to the path.
+
+    ``drift_points``: final drift rate (%) less that of FP32, mean over the sweeps; ``lpe_ratio``: LPE over that of FP32.
+    """
+
+    measured_on: str
+    frames: int
+    step_mm: float
+    step_mm_largest: float
+    step_deg: float
+    step_deg_largest: float
+    drift_percent: float
+    drift_points: float
+    lpe_ratio: float
+
+
 class Graph(Entry, frozen=True, kw_only=True):
     """One variant's step graph. ``tolerance``: how far each output may be from the golden one, absolute, per output."""
 
     file: str
     tolerance: dict[str, float] = {}
+    parity: tuple[Parity, ...] = ()
 
 
 class ErrorMemory(Entry, frozen=True, kw_only=True):

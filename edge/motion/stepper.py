@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,14 +18,31 @@ class BundleMismatch(SonosweepError):
     """A bundle's graph does not do what its card or its golden sequence says, or a file was made for another bundle."""
 
 
-class Runner(Protocol):
-    """What a motion backend gives: one loaded graph."""
+class Ported(Protocol):
+    """Anything with the ports of a step graph."""
 
     inputs: Ports
     outputs: Ports
 
+
+class Runner(Ported, Protocol):
+    """One loaded graph without memory."""
+
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
         """All outputs by name, fresh arrays."""
+
+
+class Steps(Protocol):
+    """A step graph with its memory, wherever it computes: ``Stepper`` on the CPU, ``edge.motion.trt.DeviceStepper`` on a GPU."""
+
+    def start(self, image: NDArray[np.float32]) -> None:
+        """Forget the sweep before and take the first image of the next one."""
+
+    def step(self, image: NDArray[np.float32], interval: float = 1.0) -> Tensors:
+        """The outputs of one step."""
+
+
+Factory = Callable[[Mapping[str, tuple[float, ...]], bool], Steps]  # of a loaded graph: (normalisation, with the state in the outputs)
 
 
 class Stepper:
@@ -33,7 +50,7 @@ class Stepper:
 
     def __init__(self, card: Card, runner: Runner, normalisation: Mapping[str, tuple[float, ...]] | None = None) -> None:
         """``normalisation`` replaces the card's values by graph input, in C order."""
-        _check_signature(card, runner)
+        check_signature(card, runner)
         self._card, self._runner = card, runner
         given = normalisation or {}
         self._fixed: Tensors = {n.input: np.array(given.get(n.input, n.values), np.float32).reshape(n.shape) for n in card.normalisation}
@@ -50,20 +67,25 @@ class Stepper:
 
     def step(self, image: NDArray[np.float32], interval: float = 1.0) -> Tensors:
         """All outputs of one step, the new state among them. ``interval``: the time since the image before over the usual one."""
+        outputs = self._runner.infer(self.inputs(image, interval))
+        self.state = {s.input: outputs[s.output] for s in self._card.state}
+        return outputs
+
+    def inputs(self, image: NDArray[np.float32], interval: float = 1.0) -> Tensors:
+        """Everything that the graph is given in a step that follows the last one."""
         card = self._card
         given: Tensors = {card.image.input: image.reshape(1, 1, card.image.height, card.image.width)}
         if card.interval:
             given[card.interval.input] = np.full((1, 1), interval, np.float32)
-        outputs = self._runner.infer({**given, **self._fixed, **self.state})
-        self.state = {s.input: outputs[s.output] for s in self._card.state}
-        return outputs
+        return {**given, **self._fixed, **self.state}
 
     def _initial(self) -> Tensors:
         return {s.input: np.full(s.shape, s.initial, s.dtype) for s in self._card.state}
 
 
-def _check_signature(card: Card, runner: Runner) -> None:
-    for what, expected, found in zip(("input", "output"), card.signature(), (runner.inputs, runner.outputs), strict=True):
+def check_signature(card: Card, graph: Ported) -> None:
+    """``BundleMismatch`` where a loaded graph has not the ports that the card says."""
+    for what, expected, found in zip(("input", "output"), card.signature(), (graph.inputs, graph.outputs), strict=True):
         for name in expected.keys() | found.keys():
             ours, theirs = expected.get(name), found.get(name)
             if ours != theirs:

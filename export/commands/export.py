@@ -15,6 +15,8 @@ EXAMPLES = """  sonosweep export bundle step.onnx --card card.json --golden swee
 ACTIONS = {
     "bundle": Action("export.commands.bundle", "pack a step graph with its card and golden sequence", ("onnx", "onnxruntime"), "export"),
     "card": Action("export.commands.card", "show a bundle's card, or write measured figures into it", ("onnxruntime",), "export"),
+    "parity": Action("export.commands.parity", "compare a bundle's variants with FP32 on tracked sweeps", ("onnxruntime",), "export"),
+    "quantize": Action("export.commands.quantize", "add INT8 and FP16 variants to a bundle", ("onnx", "onnxruntime"), "export"),
     "source": Action("export.commands.source", "simulate sweeps to train on, or prove that the simulation behaves", ("torch",), "train"),
     "train": Action(
         "export.commands.train", "train a motion network, or fit one to a probe", ("torch", "onnx", "onnxscript", "onnxruntime"), "train"

@@ -52,24 +52,25 @@ def box(length: int, size: int) -> Tensor:
 
 
 def surfaces(now: Tensor, before: Tensor, reach: tuple[int, int], half: bool = False) -> Tensor:
-    """Mean of now[y, x] before[y + dy, x + dx] over each cell, for images [n, h, w]: [n, shifts, CELLS, CELLS].
+    """Mean of now[y, x] before[y + dy, x + dx] over each cell, for images now [n, h, w] beside each of before [n, frames, h, w]:
+    [n, frames * shifts, CELLS, CELLS].
 
     Shifts in rows of equal dy, see :func:`shift_grid`; before is 0 beyond its edge. Each cell's rows are multiplied with the rows
     in reach as matrices; the diagonals of the products are the shifts, read by shearing.
     """
-    n, h, w = now.shape
+    n, frames, h, w = before.shape
     (axial, lateral), (count, across) = reach, shift_grid(reach, half)
     tall, wide = h // CELLS, w // CELLS
     long = wide + 2 * lateral
-    padded = functional.pad(before[:, None], (lateral, lateral, axial, axial))[:, 0]
-    rows = torch.stack([padded[:, dy : dy + h] for dy in range(2 * axial + 1 - count, 2 * axial + 1)], 2)  # n, h, count, w + 2 lateral
-    columns = torch.stack([rows[..., x : x + long] for x in range(0, w, wide)], 1)  # n, CELLS across, h, count, long
-    theirs = columns.reshape(n, CELLS, CELLS, tall, count * long).transpose(1, 2).reshape(-1, tall, count * long)
-    mine = now.reshape(n, CELLS, tall, CELLS, wide).permute(0, 1, 3, 4, 2).reshape(-1, wide, tall)
+    padded = functional.pad(before, (lateral, lateral, axial, axial))
+    columns = torch.stack([padded[..., x : x + long] for x in range(0, w, wide)], 2)  # n, frames, CELLS across, h + 2 axial, long
+    nearby = torch.arange(h)[:, None] + torch.arange(2 * axial + 1 - count, 2 * axial + 1)  # of each row, those in reach
+    theirs = columns.index_select(3, nearby.flatten().to(before.device)).reshape(n, frames, CELLS, CELLS, tall, count * long)
+    mine = now.reshape(n, 1, CELLS, tall, CELLS, wide).permute(0, 1, 4, 2, 5, 3)
     products = torch.matmul(mine, theirs).reshape(-1, wide * count * long)
     sheared = functional.pad(products, (0, wide)).reshape(-1, wide, count * long + 1)[..., :-1]
     chosen = sheared.reshape(-1, wide, count, long)[..., :across].sum(1) * (1 / (tall * wide))
-    return chosen.reshape(n, CELLS, CELLS, count * across).permute(0, 3, 1, 2)
+    return chosen.reshape(n, frames, CELLS, CELLS, count * across).permute(0, 1, 4, 3, 2).reshape(n, -1, CELLS, CELLS)
 
 
 class Evidence(nn.Module):
@@ -95,19 +96,17 @@ class Evidence(nn.Module):
             contrast = variance if not i else contrast
         return seen, torch.stack([_cell_mean(grey), _cell_mean(contrast).sqrt() * 4], 1)
 
-    def compare(self, now: list[Tensor], before: list[list[Tensor]], measures: Tensor) -> Tensor:
-        """Bands [n, h, w] of frames beside those ``lags`` before them, a list per band: their evidence."""
-        found = [surfaces(now[0], now[0], OF_ITSELF, half=True)]
-        for band, image, earlier in zip(BANDS, now, before, strict=True):
-            found += [surfaces(image, old, band.reach) for old in earlier]
-        return torch.cat([*found, measures], 1)
+    def compare(self, now: list[Tensor], before: list[Tensor], measures: Tensor) -> Tensor:
+        """Bands [n, h, w] of frames beside those ``lags`` before them [n, lags, h, w]: their evidence."""
+        found = [surfaces(image, earlier, band.reach) for band, image, earlier in zip(BANDS, now, before, strict=True)]
+        return torch.cat([surfaces(now[0], now[0][:, None], OF_ITSELF, half=True), *found, measures], 1)
 
     def forward(self, frames: Tensor) -> Tensor:
         """All frames [t, h, w] of one sweep, each beside those before it; before the first frame there is the first frame."""
         bands, measures = self.bands(frames)
         at, found = torch.arange(len(frames), device=frames.device), []
         for part in at.split(4):  # more fall out of a core's cache
-            before = [[image[(part - lag).clamp(0)] for lag in band.lags] for band, image in zip(BANDS, bands, strict=True)]
+            before = [torch.stack([image[(part - lag).clamp(0)] for lag in band.lags], 1) for band, image in zip(BANDS, bands, strict=True)]
             found.append(self.compare([image[part] for image in bands], before, measures[part]))
         return torch.cat(found)
 

@@ -57,7 +57,7 @@ class Small(nn.Module):
         self.of_now = nn.Conv2d(CHANNELS, n["wide"], 1)
         self.of_before = nn.Conv2d(CHANNELS, n["wide"], 1, bias=False)
         self.place = nn.Parameter(torch.zeros(n["wide"], CELLS, CELLS))  # depth changes what decorrelation means
-        self.tells = nn.Sequential(nn.Linear(CHANNELS * BELT, n["trunk"]), nn.ReLU(), nn.Linear(n["trunk"], n["scanner"]), nn.ReLU())
+        self.tells = nn.Sequential(nn.Linear(CHANNELS * BELT, n["trunk"]), nn.Tanh(), nn.Linear(n["trunk"], n["scanner"]), nn.Tanh())
         self.by_scanner = nn.Linear(n["scanner"], 2 * n["wide"])
         self.trunk = nn.Sequential(
             nn.BatchNorm2d(n["wide"]),
@@ -170,7 +170,7 @@ class Small(nn.Module):
         """Frame [1, 1, h, w] (0..255), interval [1, 1] and state to scaled motion [1, 6], its log variance [1, 6] and the new state."""
         images, measures = self.evidence.bands(frame[:, 0])
         kept = [state[f"band{i}"] for i in range(len(BANDS))]
-        before = [[old[:, lag - 1] for lag in band.lags] for band, old in zip(BANDS, kept, strict=True)]
+        before = [old.index_select(1, torch.tensor(band.lags) - 1) for band, old in zip(BANDS, kept, strict=True)]
         now, for_next, told = self.look(both_sides(self.evidence.compare(images, before, measures)))
         count = (state["count"] + 1).clamp(max=LONGEST_MEAN)
         scanner = state["scanner"] + (told - state["scanner"]) / count

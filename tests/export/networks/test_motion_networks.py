@@ -206,11 +206,11 @@ def test_moglo_streaming_equals_its_windowed_inference_from_the_first_frame_on()
 
 def test_surfaces_are_the_means_of_products_with_each_shift_cell_by_cell():
     torch.manual_seed(0)
-    now, before = torch.randn(2, 2, 16, 24, dtype=torch.float64).unbind(0)
+    now, before = torch.randn(2, 16, 24, dtype=torch.float64), torch.randn(2, 3, 16, 24, dtype=torch.float64)
     padded = functional.pad(before, (2, 2, 1, 1))
     for half, rows in ((False, range(3)), (True, range(1, 3))):
-        expected = torch.stack([now * padded[:, y : y + 16, x : x + 24] for y in rows for x in range(5)], 1)
-        expected = expected.reshape(2, -1, 8, 2, 8, 3).mean((3, 5))
+        shifts = [now[:, None] * padded[:, :, y : y + 16, x : x + 24] for y in rows for x in range(5)]
+        expected = torch.stack(shifts, 2).reshape(2, -1, 8, 2, 8, 3).mean((3, 5))
         found = surfaces(now, before, (1, 2), half=half)
         assert torch.allclose(found, expected, atol=1e-12)
 
