@@ -15,9 +15,13 @@ EXAMPLES = """  sonosweep export bundle step.onnx --card card.json --golden swee
 ACTIONS = {
     "bundle": Action("export.commands.bundle", "pack a step graph with its card and golden sequence", ("onnx", "onnxruntime"), "export"),
     "card": Action("export.commands.card", "show a bundle's card, or write measured figures into it", ("onnxruntime",), "export"),
+    "engine": Action("export.commands.engine", "build and prove a TensorRT engine of a bundle for this machine"),
     "parity": Action("export.commands.parity", "compare a bundle's variants with FP32 on tracked sweeps", ("onnxruntime",), "export"),
     "quantize": Action("export.commands.quantize", "add INT8 and FP16 variants to a bundle", ("onnx", "onnxruntime"), "export"),
     "source": Action("export.commands.source", "simulate sweeps to train on, or prove that the simulation behaves", ("torch",), "train"),
+    "streaming": Action(
+        "export.commands.streaming", "what a step with carried state saves against the published window", ("torch", "onnxscript"), "train"
+    ),
     "train": Action(
         "export.commands.train", "train a motion network, or fit one to a probe", ("torch", "onnx", "onnxscript", "onnxruntime"), "train"
     ),

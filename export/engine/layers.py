@@ -22,7 +22,10 @@ def report_layers(information: str) -> LayerReport:
     A layer counts as INT8 where its first input and its weights are. Layers that TensorRT fuses into one (Myelin's) show as what
     they are called in ``kinds``, and the convolutions within them cannot be told.
     """
-    told = json.loads(information)
+    try:
+        told = json.loads(information)
+    except json.JSONDecodeError:
+        return LayerReport(schema="not readable", layers=0, convolutions=0, convolutions_int8=0, work=0, work_int8=0, reformats=0, kinds={})
     layers = [layer if isinstance(layer, dict) else {"Name": layer} for layer in told.get("Layers", [])]  # names only: less verbosity
     kinds = Counter(str(layer.get("LayerType", "not told")) for layer in layers)
     convolutions = [layer for layer in layers if _is_convolution(layer)]
@@ -44,15 +47,20 @@ def _is_convolution(layer: dict[str, Any]) -> bool:
 
 
 def _is_int8(layer: dict[str, Any]) -> bool:
-    first = next(iter(layer.get("Inputs", [])), {})
+    first = _first(layer, "Inputs")
     kind = " ".join(str(first.get(key, "")) for key in DATA_TYPE)
     return bool(INT8.search(kind) and INT8.search(str(layer.get("Weights", {}).get("Type", ""))))
 
 
 def _work(layer: dict[str, Any]) -> int:
     """Multiply-adds: every weight is used once for each output pixel. 0 where sizes are not told."""
-    outputs = layer.get("Outputs", [])
-    if not outputs:
+    sizes = _first(layer, "Outputs").get("Dimensions", [])
+    if len(sizes) < 3:
         return 0
-    batch, _, *places = (*outputs[0].get("Dimensions", ()), 0, 0)[:4] if len(outputs[0].get("Dimensions", ())) >= 4 else (0, 0)
-    return int(layer.get("Weights", {}).get("Count", 0)) * int(batch) * math.prod(map(int, places))
+    batch, _, *places = map(int, sizes)
+    return int(layer.get("Weights", {}).get("Count", 0)) * batch * math.prod(places)
+
+
+def _first(layer: dict[str, Any], ports: str) -> dict[str, Any]:
+    tensors: list[dict[str, Any]] = layer.get(ports, [])
+    return tensors[0] if tensors else {}

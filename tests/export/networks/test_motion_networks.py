@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip ins
 from torch.nn import functional  # noqa: E402
 
 import edge.motion.ort as ort  # noqa: E402
+from edge.app import main  # noqa: E402
 from edge.motion.card import Card, Graph  # noqa: E402
 from edge.motion.golden import INTERVALS  # noqa: E402
 from edge.motion.network import open_network  # noqa: E402
@@ -275,3 +278,10 @@ def test_a_mirrored_sweep_moves_as_in_the_mirror():
     there, back = stepped(module, frames), stepped(module, frames.flip(-1))
     assert torch.abs(there[..., 0]).max() > 1e-3
     assert (back - there * torch.tensor(MIRROR)).abs().max() < 1e-5
+
+
+def test_the_streaming_measurement_compares_the_same_answers(capsys):
+    assert main(["export", "streaming", "--width", "0.0625", "--size", "192", "--runs", "1", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["flop_ratio"] > 4 and said["largest_difference"] < 1e-5
+    assert said["time_ratio"] == pytest.approx(said["window_ms"] / said["step_ms"])
