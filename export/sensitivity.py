@@ -15,7 +15,8 @@ from edge.console import progress
 from edge.files.atomic import replacing
 from edge.motion.card import Card, Parity
 from edge.motion.stepper import Tensors
-from export.parity import REFERENCE, compared, named, summary
+from export.pack import REFERENCE
+from export.parity import compared, named, summary
 from export.quantization import convolutions, to_int8
 
 ROW, LABEL, BAR, MARGIN = 26, 250, 480, 24  # pixels

@@ -59,7 +59,11 @@ def _check(options: argparse.Namespace, bundle: Bundle, variants: tuple[str, ...
         {"variant": name, "layers": b.layers, "MB": b.plan_bytes / 1e6, "seconds": b.seconds, "warnings": sum(b.warnings.values())}
         for name, b in built.items()
     ]
-    answer = {"bundle": str(bundle.path), "identity": bundle.identity, "built": {name: msgspec.to_builtins(b) for name, b in built.items()}}
+    answer = {
+        "bundle": str(bundle.path),
+        "identity": bundle.identity,
+        "built": {name: msgspec.structs.asdict(b) for name, b in built.items()},
+    }
     text = f"{table(rows, list(rows[0]))}\n\nTensorRT takes and builds them; nothing was proved or kept (--json shows its warnings)"
     result(answer, as_json=options.json, text=text)
     return 0

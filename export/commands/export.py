@@ -17,6 +17,7 @@ ACTIONS = {
     "card": Action("export.commands.card", "show a bundle's card, or write measured figures into it", ("onnxruntime",), "export"),
     "engine": Action("export.commands.engine", "build and prove a TensorRT engine of a bundle for this machine"),
     "parity": Action("export.commands.parity", "compare a bundle's variants with FP32 on tracked sweeps", ("onnxruntime",), "export"),
+    "planning": Action("export.commands.planning", "predict frame time, memory and power on Jetson modules", ("onnx",), "export"),
     "quantize": Action("export.commands.quantize", "add INT8 and FP16 variants to a bundle", ("onnx", "onnxruntime"), "export"),
     "source": Action("export.commands.source", "simulate sweeps to train on, or prove that the simulation behaves", ("torch",), "train"),
     "streaming": Action(

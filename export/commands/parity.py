@@ -9,7 +9,8 @@ from edge.commands.options import add_json
 from edge.console import result, table
 from edge.motion.bundle import find_bundle, open_bundle
 from edge.motion.source import MotionUnavailable
-from export.parity import REFERENCE, compared, named, shown, summary
+from export.pack import REFERENCE
+from export.parity import compared, named, shown, summary
 
 SUMMARY = "compare every variant of a bundle with FP32 on tracked sweeps, in mm, degrees and points of drift"
 EXAMPLES = """  sonosweep export parity small-int8.zip tracked.igs.mha

@@ -17,8 +17,8 @@ from edge.files.atomic import make_folder, replacing
 from edge.motion.bundle import find_bundle, open_bundle
 from edge.motion.card import Parity
 from export.half import to_fp16
-from export.pack import add_variants
-from export.parity import REFERENCE, compared, named, shown, summary
+from export.pack import REFERENCE, add_variants
+from export.parity import compared, named, shown, summary
 from export.quantization import METHODS, NothingToQuantize, to_int8
 from export.sensitivity import Layer, draw_layers, layer_by_layer
 

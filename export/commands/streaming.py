@@ -6,7 +6,7 @@ import argparse
 
 from edge.commands.options import add_json
 from edge.console import result, table
-from export.streaming import measure_streaming
+from export.networks.streaming import measure_streaming
 
 SUMMARY = "measure MoGLo-Net's streaming step beside its published window of five frames: FLOPs and time"
 EXAMPLES = """  sonosweep export streaming

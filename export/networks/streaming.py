@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +65,7 @@ def measure_streaming(width: float, size: int, runs: int, threads: int) -> Saved
     took = []
     for _ in progress(range(runs), total=runs, label="in turn"):
         times = [time.perf_counter()]
-        for work in (lambda: window.infer(given), lambda: stepper.step(images[-1])):
+        for work in (partial(window.infer, given), partial(stepper.step, images[-1])):
             work()
             times.append(time.perf_counter())
         took.append(np.diff(times))
