@@ -10,8 +10,9 @@ from edge.benchmark.machine import copy_gb_per_s, resolve_threads
 from edge.benchmark.quoted import against_plus
 from edge.benchmark.records import Plan, Record, record, repeat, timed
 from edge.benchmark.speckle_sweep import PIXEL_MM, STEP_MM, Matrix, Pixels, poses, speckle
-from edge.compounding import Compounder, VolumeSettings, open_compounder
+from edge.compounding import Compounder, VolumeSettings, cuda, open_compounder
 
+COPIED_MIB = 64
 WORD_BYTES = 4  # a voxel is one 32-bit word, read and written by each update
 GAP_STEP_VOXELS = 3.2  # planes this far apart leave a gap between slabs that reach one voxel to either side: 0.8 mm at 0.25
 GAP_LIMIT_MM = 4.0
@@ -28,6 +29,13 @@ def thread_counts(plan: Plan) -> list[int]:
         return resolve_threads(plan.threads) if volume.backend == "host" else [1]
 
 
+def copy_rate(plan: Plan, threads: int) -> float:
+    """What the backend's memory copies, 10^9 bytes per second read plus written."""
+    with opened(plan, 1.0) as volume:
+        on_host = volume.backend == "host"
+    return copy_gb_per_s(threads, COPIED_MIB) if on_host else cuda.copy_gb_per_s(4 * COPIED_MIB)
+
+
 def place_all(volume: Compounder, pixels: Pixels, matrices: list[Matrix]) -> list[float]:
     """A whole sweep into an empty volume, as the reconstructor places it; answers the ms of each frame."""
     volume.reset()
@@ -38,7 +46,7 @@ def place_all(volume: Compounder, pixels: Pixels, matrices: list[Matrix]) -> lis
 def mean(plan: Plan) -> Iterator[Record]:
     """Stage ``compounding``: the mean, on the input that PLUS was measured with, for each voxel size and number of threads."""
     pixels, matrices = speckle(plan.frames, plan.image_size), poses(plan.frames, plan.image_size)
-    copies = {threads: copy_gb_per_s(threads, 64) for threads in thread_counts(plan)}
+    copies = {threads: copy_rate(plan, threads) for threads in thread_counts(plan)}
     for spacing_mm in plan.spacings_mm:
         for threads, copy_gb_s in copies.items():
             with opened(plan, spacing_mm, threads) as volume:
@@ -57,8 +65,8 @@ def mean(plan: Plan) -> Iterator[Record]:
                 voxel_updates_per_frame=per_frame,
                 voxels_per_s=per_frame * rates["frames_per_s"],
                 moved_gb_per_s=gb_s,
-                copy_gb_per_s=copy_gb_s if backend == "host" else None,
-                bandwidth_share=gb_s / copy_gb_s if backend == "host" else None,
+                copy_gb_per_s=copy_gb_s,
+                bandwidth_share=gb_s / copy_gb_s,
                 voxels_touched=voxels.measured,
                 **(against_plus(threads, spacing_mm, rates["frames_per_s"]) if full else {}),
             )

@@ -81,6 +81,12 @@ def _device() -> tuple[Any, Any, bytes]:
     return cuda, context, code
 
 
+def copy_gb_per_s(mib: int, runs: int = 8) -> float:
+    """10^9 bytes per second, read plus written, of copies of ``mib`` MiB within the device's memory; the best of ``runs``."""
+    with Compounder(VolumeSettings()) as volume:
+        return volume._gpu.copy_gb_per_s(mib << 20, runs)
+
+
 class Compounder:
     """See :class:`edge.compounding.Compounder`. ``threads`` is for the host and makes no difference here.
 

@@ -5,6 +5,7 @@ All but ``Gpu.current`` itself is called within ``Gpu.current``: without a curre
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -164,6 +165,22 @@ class Gpu:
         """Until all that was asked before is done."""
         self._done.record(self.stream)
         self._done.synchronize()
+
+    def copy_gb_per_s(self, size: int, runs: int) -> float:
+        """See :func:`edge.compounding.cuda.copy_gb_per_s`."""
+        best = float("inf")
+        with self.current():
+            source, target = self.cuda.mem_alloc(size), self.cuda.mem_alloc(size)
+            self.cuda.memset_d8_async(source, 1, size, self.stream)
+            for _ in range(runs + 1):  # the first one wakes the device
+                self.wait()
+                begun = time.perf_counter()
+                self.cuda.memcpy_dtod_async(target, source, size, self.stream)
+                self.wait()
+                best = min(best, time.perf_counter() - begun)
+            source.free()
+            target.free()
+        return 2 * size / best / 1e9
 
     def release(self) -> None:
         """Free everything that is held here."""

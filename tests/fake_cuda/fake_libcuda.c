@@ -194,6 +194,15 @@ Status cuMemcpyDtoHAsync_v2(void *d, Device s, size_t n, void *stream) {
 Status cuMemcpyHtoD_v2(Device d, const void *s, size_t n) { Status e = cuMemcpyHtoDAsync_v2(d, s, n, 0); return e ? e : drain(); }
 Status cuMemcpyDtoH_v2(void *d, Device s, size_t n) { Status e = cuMemcpyDtoHAsync_v2(d, s, n, 0); return e ? e : drain(); }
 
+Status cuMemcpyDtoDAsync_v2(Device d, Device s, size_t n, void *stream) {
+    (void)stream;
+    NEED_CONTEXT;
+    if (!find(device_blocks, AT(d), n) || !find(device_blocks, AT(s), n)) return INVALID_VALUE;
+    Work *work = enqueue(0, 0);
+    work->to = AT(d), work->from = AT(s), work->bytes = n;
+    return OK;
+}
+
 static Status fill(Device p, unsigned value, size_t n, unsigned unit) {
     NEED_CONTEXT;
     if (!find(device_blocks, AT(p), n * unit)) return INVALID_VALUE;
@@ -287,7 +296,7 @@ NO(cuIpcOpenMemHandle_v2) NO(cuLaunch) NO(cuLaunchGrid) NO(cuLaunchGridAsync) NO
 NO(cuLinkComplete) NO(cuLinkCreate_v2) NO(cuLinkDestroy) NO(cuMemAllocManaged) NO(cuMemAllocPitch_v2) NO(cuMemGetAddressRange_v2)
 NO(cuMemHostGetDevicePointer_v2) NO(cuMemHostGetFlags) NO(cuMemHostRegister_v2) NO(cuMemHostUnregister) NO(cuMemcpy2DAsync_v2)
 NO(cuMemcpy2DUnaligned_v2) NO(cuMemcpy2D_v2) NO(cuMemcpy3DAsync_v2) NO(cuMemcpy3DPeer) NO(cuMemcpy3DPeerAsync) NO(cuMemcpy3D_v2)
-NO(cuMemcpyAtoA_v2) NO(cuMemcpyAtoD_v2) NO(cuMemcpyAtoH_v2) NO(cuMemcpyDtoA_v2) NO(cuMemcpyDtoDAsync_v2) NO(cuMemcpyDtoD_v2)
+NO(cuMemcpyAtoA_v2) NO(cuMemcpyAtoD_v2) NO(cuMemcpyAtoH_v2) NO(cuMemcpyDtoA_v2) NO(cuMemcpyDtoD_v2)
 NO(cuMemcpyHtoA_v2) NO(cuMemcpyPeer) NO(cuMemcpyPeerAsync) NO(cuMemsetD16Async) NO(cuMemsetD16_v2) NO(cuMemsetD2D16Async)
 NO(cuMemsetD2D16_v2) NO(cuMemsetD2D32Async) NO(cuMemsetD2D32_v2) NO(cuMemsetD2D8Async) NO(cuMemsetD2D8_v2) NO(cuModuleGetGlobal_v2)
 NO(cuModuleGetSurfRef) NO(cuModuleGetTexRef) NO(cuModuleLoad) NO(cuParamSetSize) NO(cuParamSetTexRef) NO(cuParamSetf)

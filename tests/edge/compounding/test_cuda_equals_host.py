@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from volume_cases import pose, sweep
 
-from edge.compounding import COMPOUNDINGS, VolumeFull, VolumeSettings, device, open_compounder
+import edge.benchmark.compounding as bench
+from edge.benchmark.records import Plan
+from edge.compounding import COMPOUNDINGS, VolumeFull, VolumeSettings, cuda, device, open_compounder
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("needs_cuda")]
 few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -181,3 +183,11 @@ def test_a_device_that_fails_is_named(fake_driver):
             gpu.launch("pair_image", 1, 0, 1, 16, 1, 1, 0, 16)
             gpu.wait()
         fake_driver.fakecuda_recover()
+
+
+def test_the_device_says_how_fast_its_memory_copies():
+    assert cuda.copy_gb_per_s(1, runs=2) > 0
+    record = next(
+        bench.mean(Plan(quick=True, backend="cuda", frames=4, image_size=(64, 48), spacings_mm=(1.0,), seconds=0.01, least_runs=1))
+    )
+    assert record["backend"] == "cuda" and record["bandwidth_share"] == pytest.approx(record["moved_gb_per_s"] / record["copy_gb_per_s"])
