@@ -28,10 +28,8 @@ fuzz: .venv/dev  ## 100,000 random and mutated wire messages
 bench: .venv/dev  ## what this machine does per second, and how accurately
 	$(BIN)/sonosweep bench
 
-gpu-check: .venv/dev  ## everything that needs a CUDA device, skipped elsewhere (pycuda is built for it)
-	$(BIN)/python tests/fake_cuda/prepare.py
-	$(BIN)/pytest -m gpu
-	$(BIN)/sonosweep bench --backend cuda --json
+gpu-check: .venv/dev  ## everything that needs a CUDA device, with a sheet in bench/results/ (pycuda is built for it)
+	$(BIN)/python bench/gpu_check.py
 
 fake-gpu-check: .venv/fakecuda/ready  ## the CUDA backend through the real pycuda, on a driver that computes on the CPU
 	LD_LIBRARY_PATH=$(CURDIR)/.venv/fakecuda PYTHONPATH=$(CURDIR)/.venv/fakecuda/site $(BIN)/pytest -m gpu tests/edge/compounding

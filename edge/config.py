@@ -47,7 +47,8 @@ class MotionConfig(Section, frozen=True, kw_only=True):
     preset: str = ""  # JSON from `sonosweep calibrate constant`, `decorrelation` or (for the network) `domain`, for that source
     speed_mm_s: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 10.0  # constant motion without a preset: elevational speed
     direction: Direction = ""  # "" = not verified: taken as + and said so
-    backend: Literal["auto", "ort"] = "auto"
+    backend: Literal["auto", "trt", "ort"] = "auto"  # trt: TensorRT, with an engine from `sonosweep export engine`
+    variant: str = "auto"  # of the bundle, such as fp32 or int8-fp16; a variant or backend that is named is never replaced by another
 
 
 class VolumeConfig(Section, frozen=True, kw_only=True):

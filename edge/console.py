@@ -28,9 +28,9 @@ def result(value: Any, *, as_json: bool, text: str) -> None:
     write((msgspec.json.format(msgspec.json.encode(value), indent=2).decode() if as_json else text) + "\n")
 
 
-def progress(items: Iterable[T], *, total: int | None, label: str) -> Iterator[T]:
+def progress(items: Iterable[T], *, total: int | None, label: str, unit: str = "frame") -> Iterator[T]:
     """``items`` behind a bar on stderr; silent where stderr is no terminal."""
-    yield from tqdm(items, total=total, desc=label, unit="frame", file=sys.stderr, disable=None, leave=False)
+    yield from tqdm(items, total=total, desc=label, unit=unit, file=sys.stderr, disable=None, leave=False)
 
 
 def table(rows: list[dict[str, Any]], columns: list[str]) -> str:

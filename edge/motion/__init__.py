@@ -49,7 +49,8 @@ def _decorrelation(config: MotionConfig) -> MotionSource:
 
 
 def _network(config: MotionConfig) -> MotionSource:
-    return open_network(find_bundle(config.model), config.backend, probe_file=Path(config.preset) if config.preset else None)
+    probe_file = Path(config.preset) if config.preset else None
+    return open_network(find_bundle(config.model), config.backend, probe_file=probe_file, variant=config.variant)
 
 
 SOURCES: dict[str, Callable[[MotionConfig], MotionSource]] = {

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.motion.card import BundleCorrupt, Card
-from edge.motion.stepper import BundleMismatch, Stepper, Tensors
+from edge.motion.stepper import BundleMismatch, Steps, Tensors
 
 STATE_SAMPLES = 4096  # of each state tensor, evenly spaced: the whole of a feature map would double the bundle
 INTERVALS = (1.0, 2.0, 0.7)  # between the images, in turn
@@ -31,7 +31,7 @@ class Golden:
     outputs: Tensors
 
 
-def run_golden(card: Card, stepper: Stepper, frames: NDArray[np.uint8]) -> Golden:
+def run_golden(card: Card, stepper: Steps, frames: NDArray[np.uint8]) -> Golden:
     """What ``stepper`` says to ``frames``."""
     states = {s.output for s in card.state}
     rows: dict[str, list[NDArray[Any]]] = {}
@@ -78,7 +78,7 @@ def differences(expected: Golden, found: Golden) -> dict[str, float]:
     return answer
 
 
-def prove(card: Card, variant: str, stepper: Stepper, golden: Golden) -> dict[str, float]:
+def prove(card: Card, variant: str, stepper: Steps, golden: Golden) -> dict[str, float]:
     """Run the golden sequence; the differences, or ``BundleMismatch`` where one is beyond the variant's tolerance."""
     found = differences(golden, run_golden(card, stepper, golden.frames))
     tolerance = card.graphs[variant].tolerance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 
 import edge.motion.ort as ort
+import edge.motion.trt as trt
+from edge.console import say
 from edge.messages import Frame
 from edge.motion.bundle import Bundle, open_bundle
 from edge.motion.card import BundleCorrupt, Card
@@ -17,19 +19,32 @@ from edge.motion.golden import Golden, prove, read_golden, run_golden
 from edge.motion.intervals import Intervals
 from edge.motion.resample import Resampler
 from edge.motion.source import Image, MotionFailed, MotionUnavailable, Step
-from edge.motion.stepper import BundleMismatch, Runner, Stepper
+from edge.motion.stepper import BundleMismatch, Factory, Stepper, Steps
 from edge.transform import Transform, first_image_to_reference, motion
 
 
 class Backend(NamedTuple):
-    """A way to run step graphs: what it lacks here (empty: nothing), how it loads one (graph, threads), its variants."""
+    """A way to run step graphs: what it lacks here (empty: nothing), how it loads one (bundle, variant, threads), its variants."""
 
     missing: Callable[[], str]
-    load: Callable[[bytes, int], Runner]
+    load: Callable[[Bundle, str, int], Factory]
     variants: tuple[str, ...]  # best first
 
 
-MOTION_BACKENDS = {"ort": Backend(ort.missing, ort.Runner, ("fp32",))}
+def _load_ort(bundle: Bundle, variant: str, threads: int) -> Factory:
+    runner = ort.Runner(bundle.graph(variant), threads)
+
+    def stepper(normalisation: Mapping[str, tuple[float, ...]], whole: bool) -> Steps:
+        return Stepper(bundle.card, runner, normalisation)  # always whole: the state is here anyway
+
+    return stepper
+
+
+MOTION_BACKENDS = {  # best first
+    "trt": Backend(trt.missing, trt.load, trt.VARIANTS),
+    "ort": Backend(ort.missing, _load_ort, ("fp32", "int8")),
+}
+LAST = "ort"  # behind it stands nothing
 
 
 class ProbeNormalisation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,7 +67,7 @@ class NetworkMotion:
 
     relative = True
 
-    def __init__(self, name: str, backend: str, card: Card, stepper: Stepper) -> None:
+    def __init__(self, name: str, backend: str, card: Card, stepper: Steps) -> None:
         self.name, self.backend = f"network: {name}", backend
         self.error_memory = card.motion.error_memory
         self._meaning, self._stepper = card.motion, stepper
@@ -95,38 +110,54 @@ def moved(step: Transform, below_mm: float) -> Transform:
     return Transform(step.source, step.target, there @ step.matrix @ np.linalg.inv(there)) if below_mm else step
 
 
-def choose_backend(name: str) -> str:
-    """``name``, or the first that runs here for ``auto``; ``MotionUnavailable`` says what is lacking."""
-    lacks = {each: MOTION_BACKENDS[each].missing() for each in (MOTION_BACKENDS if name == "auto" else (name,))}
-    for each, lack in lacks.items():
-        if not lack:
-            return each
-    raise MotionUnavailable(f"no network can run here: {'; '.join(f'{each}: {lack}' for each, lack in lacks.items())}")
+def candidates(card: Card, backend: str = "auto", variant: str = "auto") -> list[tuple[str, str]]:
+    """What can run the bundle here, as (backend, variant), best first; ``MotionUnavailable`` says what is lacking.
+
+    Of the last backend only its best: if that one fails, something is wrong, and no other variant may hide it.
+    """
+    named = MOTION_BACKENDS if backend == "auto" else (backend,)
+    found, lacks = [], []
+    for name in named:
+        lack, runs = MOTION_BACKENDS[name].missing(), MOTION_BACKENDS[name].variants
+        ours = [v for v in runs if v in card.graphs and variant in ("auto", v)]
+        if lack or not ours:
+            lacks.append(f"{name}: {lack or f'runs {runs}; the bundle has {tuple(card.graphs)}, asked for is {variant}'}")
+            continue
+        found += [(name, v) for v in (ours[:1] if name == LAST else ours)]
+    if not found:
+        raise MotionUnavailable(f"no network can run here: {'; '.join(lacks)}")
+    return found
 
 
-def open_network(path: Path, backend: str = "auto", threads: int = 0, probe_file: Path | None = None) -> NetworkMotion:
+def open_network(
+    path: Path, backend: str = "auto", threads: int = 0, probe_file: Path | None = None, variant: str = "auto"
+) -> NetworkMotion:
     """The bundle at ``path``, loaded and proved, with the probe's own normalisation: ``probe_file``, else the one beside the bundle.
 
-    ``BundleCorrupt``, ``BundleMismatch``, ``MotionUnavailable``, ``ort.GraphRefused``: each says what to do.
+    ``BundleCorrupt``, ``BundleMismatch``, ``MotionUnavailable``, ``ort.GraphRefused``: each says what to do. Where ``auto`` leaves
+    a choice, what cannot be used is said on the console, and the next is tried.
     """
-    bundle, chosen = open_bundle(path), choose_backend(backend)
-    card = bundle.card
-    variant = next((v for v in MOTION_BACKENDS[chosen].variants if v in card.graphs), "")
-    if not variant:
-        raise MotionUnavailable(f"{path}: {chosen} runs {MOTION_BACKENDS[chosen].variants}; there are {tuple(card.graphs)}")
-    runner = MOTION_BACKENDS[chosen].load(bundle.graph(variant), threads)
-    stepper = Stepper(card, runner)
-    golden = read_golden(bundle.files[card.golden], card)
-    prove(card, variant, stepper, golden)
-    probe = read_probe(bundle, probe_file)
+    bundle = open_bundle(path)
+    golden, probe = read_golden(bundle.files[bundle.card.golden], bundle.card), read_probe(bundle, probe_file)
+    *better, last = candidates(bundle.card, backend, variant)
+    for candidate in better:
+        try:
+            return _opened(bundle, *candidate, threads, golden, probe)
+        except (MotionUnavailable, MotionFailed, BundleMismatch) as wrong:
+            say(f"{' '.join(candidate)} is not used: {wrong}")
+    return _opened(bundle, *last, threads, golden, probe)
+
+
+def _opened(bundle: Bundle, backend: str, variant: str, threads: int, golden: Golden, probe: ProbeNormalisation | None) -> NetworkMotion:
+    card, factory = bundle.card, MOTION_BACKENDS[backend].load(bundle, variant, threads)
+    prove(card, variant, factory({}, True), golden)
     if probe is None:
-        return NetworkMotion(card.name, f"{chosen} {variant}", card, stepper)
-    fitted = Stepper(card, runner, probe.values)
-    _prove_probe(card, variant, fitted, golden, probe)
-    return NetworkMotion(f"{card.name} for {probe.probe}", f"{chosen} {variant}", card, fitted)
+        return NetworkMotion(card.name, f"{backend} {variant}", card, factory({}, False))
+    _prove_probe(card, variant, factory(probe.values, True), golden, probe)
+    return NetworkMotion(f"{card.name} for {probe.probe}", f"{backend} {variant}", card, factory(probe.values, False))
 
 
-def _prove_probe(card: Card, variant: str, stepper: Stepper, golden: Golden, probe: ProbeNormalisation) -> None:
+def _prove_probe(card: Card, variant: str, stepper: Steps, golden: Golden, probe: ProbeNormalisation) -> None:
     """The golden images once more with the probe's own values."""
     if not probe.golden_motion:
         return

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from edge.motion.trt import MODULES, complaint, library, listener
 
 WEAK = {"int8-fp16": ("FP16", "INT8"), "fp16": ("FP16",)}  # BuilderFlags that let TensorRT below 11 choose, by variant
 FULL_TENSORRT = MODULES[0]  # the others keep no timing cache
-MEMORY = re.compile(r"out of ?memory|insufficient memory|bad_alloc|cannot allocate|alloc\w* fail", re.IGNORECASE)
+MEMORY = re.compile(r"out ?of ?memory|insufficient memory|bad_alloc|cannot allocate|alloc\w* fail", re.IGNORECASE)
 LESS_MEMORY = "give it less with --workspace-mib, end what else runs, or add swap"
 
 
@@ -52,10 +51,6 @@ class BuilderDied(EngineNotBuilt):
 
 class WeakTypingUnavailable(EngineNotBuilt):
     """This TensorRT, or this variant, knows strong typing only."""
-
-
-class TimingCacheUnfit(EngineNotBuilt):
-    """The timing cache is of another machine, or damaged."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -125,7 +120,7 @@ def build(trt: Any, request: Request, tell: Callable[[Message], None]) -> Built:
     config.builder_optimization_level = request.optimisation_level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the layer report needs it
     config.progress_monitor = monitor = _monitor(trt, tell)
-    cache = _load_cache(config, request.timing_cache) if request.timing_cache else None
+    timed = bool(request.timing_cache) and _load_timings(config, Path(request.timing_cache), said)
     began = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - began
@@ -139,7 +134,7 @@ def build(trt: Any, request: Request, tell: Callable[[Message], None]) -> Built:
     content = bytes(plan)
     if request.plan:
         Path(request.plan).write_bytes(content)
-    if cache is not None:
+    if timed:
         with replacing(Path(request.timing_cache)) as out:
             out.write(bytes(config.get_timing_cache().serialize()))
     warnings = [text for error, text in said]
@@ -147,15 +142,15 @@ def build(trt: Any, request: Request, tell: Callable[[Message], None]) -> Built:
     return Built(layers=network.num_layers, plan_bytes=len(content), seconds=seconds, warnings=counted)
 
 
-def _load_cache(config: Any, file: str) -> Any:
-    """The timings that builds on this GPU left, in use; empty at first. ``TimingCacheUnfit``."""
-    known = b""
-    with suppress(FileNotFoundError):
-        known = Path(file).read_bytes()
-    cache = config.create_timing_cache(known)
-    if not config.set_timing_cache(cache, ignore_mismatch=False):
-        raise TimingCacheUnfit(f"{file}: TensorRT does not take this timing cache; remove it")
-    return cache
+def _load_timings(config: Any, file: Path, said: list[tuple[bool, str]]) -> bool:
+    """Let the builder use what builds on this GPU timed before, or begin anew where it does not take that; False where it times nothing."""
+    known = [file.read_bytes()] if file.exists() else []
+    for timings in (*known, b""):
+        cache = config.create_timing_cache(timings)
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return True
+        said.append((False, f"{file}: TensorRT does not take these timings; it times anew"))
+    return False
 
 
 def _monitor(trt: Any, tell: Callable[[Message], None]) -> Any:

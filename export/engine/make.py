@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ from edge.console import say
 from edge.errors import SonosweepError
 from edge.files.atomic import make_folder, replacing
 from edge.motion.bundle import Bundle
-from edge.motion.engine import CACHES, KEY_LENGTH, Dependencies, EngineCard, Machine, cache_folders, fitting, read_plan
+from edge.motion.engine import KEY_LENGTH, Dependencies, EngineCard, Machine, fitting, own_folder, read_plan
 from edge.motion.trt import VARIANTS
 from export.engine.build import FULL_TENSORRT, Built, EngineNotBuilt, Request, precision
 from export.engine.builder import Shown, build_apart
@@ -53,9 +52,8 @@ class Proved:
 
 
 def cache_folder(given: Path | None = None) -> Path:
-    """``given``, else the services' folder where they have made it and we may write there, else the one in the home directory."""
-    usable = [folder for folder in cache_folders() if folder != CACHES[0] or os.access(folder, os.W_OK)]
-    folder = given or next(iter(usable), None)
+    """``given``, else the one in which engines are looked for; made where it is not there. ``CacheUnwritable``."""
+    folder = given or own_folder()
     if folder is None:
         raise CacheUnwritable("there is neither a home directory nor a writable /var/cache/sonosweep; name a folder with --cache")
     try:
@@ -161,6 +159,7 @@ def _keep(bundle: Bundle, made: Proved, cache: Path, step_ms: dict[str, float], 
         step_ms=step_ms,
         passed_over=passed_over,
         layers=made.proof.layers,
+        warnings=made.built.warnings,
         power_mode=_power_mode(),
     )
     path = _path(cache, made.depends)

@@ -24,7 +24,7 @@ from edge.motion import MotionFailed, MotionSource, MotionUnavailable, Step, ope
 from edge.motion.bundle import UnknownBundle, open_bundle
 from edge.motion.card import BundleCorrupt, parse_card
 from edge.motion.golden import differences, read_golden, run_golden
-from edge.motion.network import Backend, NetworkMotion, ProbeNormalisation, choose_backend, open_network, probe_path
+from edge.motion.network import NetworkMotion, ProbeNormalisation, candidates, open_network, probe_path
 from edge.motion.stepper import BundleMismatch, Stepper
 from edge.transform import motion_parameters
 from export.golden_frames import random_frames
@@ -284,11 +284,11 @@ def test_the_golden_check_sees_what_is_not_finite(packed):
 def test_a_named_backend_says_what_it_lacks_and_auto_takes_the_next(monkeypatch):
     import edge.motion.network as network
 
-    lacking = Backend(lambda: "no driver", ort.Runner, ("fp16",))
+    lacking = network.MOTION_BACKENDS["trt"]._replace(missing=lambda: "no driver")
     monkeypatch.setattr(network, "MOTION_BACKENDS", {"trt": lacking, "ort": network.MOTION_BACKENDS["ort"]})
-    assert choose_backend("auto") == "ort"
+    assert candidates(TINY) == [("ort", "fp32")]
     with pytest.raises(MotionUnavailable, match="trt: no driver"):
-        choose_backend("trt")
+        candidates(TINY, "trt")
 
 
 def test_a_bundle_that_is_not_there_is_refused_by_name():

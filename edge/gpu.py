@@ -1,0 +1,193 @@
+"""The GPU itself: what it is, whether it can be used, and the primary context, stream and memory of whoever computes on it.
+
+The driver is asked by ctypes before any library that needs it is touched: TensorRT without a driver ends the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import math
+import re
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import SonosweepError
+
+CAPABILITY_AND_COUNT = (75, 76, 16)  # CUdevice_attribute: compute capability major, minor; multiprocessors
+ALIGNMENT = 256  # bytes: what cudaMalloc gives, so that an engine finds every tensor as if it were alone
+DRIVER = (Path("/proc/driver/nvidia/version"), re.compile(r"Kernel Module.*?\s(\d+\.\d+[.\d]*)"))
+L4T = (Path("/etc/nv_tegra_release"), re.compile(r"R(\d+) .*REVISION: ([\d.]+)"))
+RUNTIMES = (Path("/usr/local/cuda"), Path("/usr/lib"))
+Layout = Mapping[str, tuple[tuple[int, ...], str]]  # name: (shape, numpy type)
+
+
+class NoDevice(SonosweepError):
+    """This machine has no CUDA device that can be used."""
+
+
+class Device(NamedTuple):
+    """Device 0. ``cuda``: the newest CUDA its driver runs, 12060 for 12.6; ``driver``: its version, empty where it is not told."""
+
+    name: str
+    compute_capability: str  # "8.7"
+    sm_count: int
+    cuda: int
+    driver: str
+
+
+def probe() -> Device:
+    """Ask the driver; takes no device memory and never crashes. ``NoDevice`` says what is lacking, with the cure."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError as wrong:
+        raise NoDevice("libcuda.so.1 is not installed; install the NVIDIA driver") from wrong
+    count, version, device, name = ctypes.c_int(), ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(256)
+    if status := driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        raise NoDevice(f"the NVIDIA driver offers no device (CUDA error {status}); see what nvidia-smi says")
+    if not count.value:
+        raise NoDevice("this machine has no CUDA device")
+    values = [ctypes.c_int() for _ in CAPABILITY_AND_COUNT]
+    status = driver.cuDriverGetVersion(ctypes.byref(version)) or driver.cuDeviceGet(ctypes.byref(device), 0)
+    status = status or driver.cuDeviceGetName(name, len(name), device)
+    for value, attribute in zip(values, CAPABILITY_AND_COUNT, strict=True):
+        status = status or driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+    if status:
+        raise NoDevice(f"the NVIDIA driver does not describe its device (CUDA error {status}); see what nvidia-smi says")
+    major, minor, sm_count = (value.value for value in values)
+    return Device(name.value.decode(errors="replace"), f"{major}.{minor}", sm_count, version.value, _read(*DRIVER))
+
+
+def missing() -> str:
+    """What is lacking to compute on a GPU through pycuda, with the cure; empty where nothing is."""
+    try:
+        probe()
+    except NoDevice as wrong:
+        return str(wrong)
+    if importlib.util.find_spec("pycuda") is None:
+        return "pycuda is not installed; run: pip install 'sonosweep[cuda]' (it is compiled: CUDA toolkit and g++ are needed)"
+    try:
+        importlib.import_module("pycuda.driver")
+    except ImportError as wrong:
+        return f"pycuda does not fit this driver or this Python ({wrong}); build it again: pip install --force-reinstall pycuda"
+    return ""
+
+
+def cuda_runtime() -> str:
+    """Version of the system's CUDA runtime, as 12.6.68 (or 13, where its file says no more); empty where there is none.
+
+    By the names of its files: which runtime a process would load depends on what it has loaded before.
+    """
+    found = (file.name.removeprefix("libcudart.so.") for folder in RUNTIMES for file in folder.glob("*/libcudart.so.*"))
+    return max(found, key=lambda version: (len(version), version), default="")
+
+
+def l4t() -> str:
+    """The Jetson's system, as 36.4.3; empty on other machines."""
+    return _read(*L4T)
+
+
+def _read(path: Path, pattern: re.Pattern[str]) -> str:
+    with suppress(OSError):
+        if found := pattern.search(path.read_text(errors="replace")):
+            return ".".join(found.groups())
+    return ""
+
+
+@lru_cache(maxsize=1)
+def _primary() -> tuple[Any, Any]:
+    """pycuda's driver and the primary context of device 0, which TensorRT uses too, retained for the life of the process."""
+    import pycuda.driver as cuda
+
+    cuda.init()
+    context = cuda.Device(0).retain_primary_context()
+    weakref.finalize(Stream, context.detach)  # at exit, after all streams: see edge.compounding.cuda
+    return cuda, context
+
+
+@contextmanager
+def current(kind: type[SonosweepError]) -> Iterator[None]:
+    """The primary context is current on the calling thread; a failure of the GPU is raised as ``kind``."""
+    cuda, context = _primary()
+    context.push()
+    try:
+        yield
+    except cuda.MemoryError as wrong:
+        raise kind("the GPU's memory is full; close what else uses it") from wrong
+    except cuda.Error as wrong:
+        raise kind(f"the GPU failed ({wrong}); start the program again, and the machine if that does not help") from wrong
+    finally:
+        cuda.Context.pop()
+
+
+class Stream:
+    """One queue of work. All its calls are made within ``current``."""
+
+    def __init__(self) -> None:
+        self.cuda = _primary()[0]
+        self._stream = self.cuda.Stream()
+        self._done = self.cuda.Event(self.cuda.event_flags.BLOCKING_SYNC | self.cuda.event_flags.DISABLE_TIMING)  # waiting burns no core
+
+    @property
+    def handle(self) -> int:
+        """As TensorRT wants it."""
+        return int(self._stream.handle)
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Between pinned arrays and addresses on the device, after all that was asked before."""
+        to_device = isinstance(source, np.ndarray)
+        (self.cuda.memcpy_htod_async if to_device else self.cuda.memcpy_dtoh_async)(target, source, self._stream)
+
+    def wait(self) -> None:
+        """Until all that was asked before is done."""
+        self._done.record(self._stream)
+        self._done.synchronize()
+
+    def release(self) -> None:
+        """Give the stream back."""
+        self.wait()
+        del self._stream, self._done
+
+
+class Block:
+    """Arrays side by side in one piece of device memory, each with its place in pinned host memory (``host``, by name)."""
+
+    def __init__(self, stream: Stream, layout: Layout) -> None:
+        self._stream = stream
+        sizes = {name: math.prod(shape) * np.dtype(kind).itemsize for name, (shape, kind) in layout.items()}
+        ends = np.cumsum([-(-size // ALIGNMENT) * ALIGNMENT for size in sizes.values()], dtype=np.int64).tolist()
+        starts = dict(zip(layout, [0, *ends], strict=False))
+        total = ends[-1] if ends else ALIGNMENT
+        self._pinned: NDArray[np.uint8] = stream.cuda.pagelocked_empty(total, np.uint8)
+        self._memory = stream.cuda.mem_alloc(total)
+        self._places = {name: slice(at, at + sizes[name]) for name, at in starts.items()}
+        self.addresses = {name: int(self._memory) + at for name, at in starts.items()}
+        self.host = {name: self._pinned[self._places[name]].view(kind).reshape(shape) for name, (shape, kind) in layout.items()}
+
+    def send(self, *names: str) -> None:
+        """Ask for the host's values (of ``names``, else of all) to go to the device."""
+        for place, address in self._pieces(names):
+            self._stream.copy(self._pinned[place], address)
+
+    def fetch(self) -> None:
+        """Ask for the device's values; they are in ``host`` after a ``wait``."""
+        for place, address in self._pieces(()):
+            self._stream.copy(address, self._pinned[place])
+
+    def release(self) -> None:
+        """Free both memories."""
+        self.host.clear()
+        del self._memory, self._pinned
+
+    def _pieces(self, names: tuple[str, ...]) -> list[tuple[slice, int]]:
+        if names:
+            return [(self._places[name], self.addresses[name]) for name in names]
+        return [(slice(0, self._pinned.size), int(self._memory))] if self.addresses else []
