@@ -140,7 +140,9 @@ def _prepared(options: argparse.Namespace, recipe: Recipe, workers: Workers) -> 
     batches: Batches | None = None
     if simulated is not None:
         aside, simulated = as_shown(simulated.part(slice(SIMULATED_ASIDE))), simulated.part(slice(SIMULATED_ASIDE, None))
-        batches = SweepBatches(simulated.part(slice(workers.rank, None, workers.count)), network, takes=recipe.takes, seed=recipe.seed)
+        batches = SweepBatches(
+            simulated.part(slice(workers.rank, None, workers.count)), network, takes=recipe.takes, renewed=recipe.renewed, seed=recipe.seed
+        )
     if tracked is not None:
         say(f"statistics of {normalise_to(module, tracked)} images")
         own = SweepBatches(

@@ -25,7 +25,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     options: dict[str, float] = {}
     sequence: int = 32
     batch: int = 6
-    takes: int = 2  # variations of each simulated sweep
+    takes: int = 2  # variations of each simulated sweep that are kept
+    renewed: float = 0.04  # of the draws that see another variation: 0.3 s each, so a quarter of the steps
     minutes: float = 60.0
     steps: int = 0
     learning_rate: float = 1e-3
@@ -50,8 +51,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 raise BadRecipe(f"{name} is {value}; it must be above 0")
         if self.sequence < 2:
             raise BadRecipe(f"a sequence of {self.sequence} frames has no motion; give 2 or more")
-        if not (0 <= self.ema < 1 and 0 <= self.warm_up < 1 and 0 <= self.likelihood_from <= 1 and self.steps >= 0 < self.takes):
-            raise BadRecipe("ema and warm_up lie in 0 to 1 (1 left out), likelihood_from in 0 to 1, steps are 0 or more, takes 1 or more")
+        if not (0 <= self.ema < 1 and 0 <= self.warm_up < 1 and 0 <= self.likelihood_from <= 1 and 0 <= self.renewed <= 1):
+            raise BadRecipe("ema and warm_up lie in 0 to 1 (1 left out), likelihood_from and renewed in 0 to 1")
+        if not self.steps >= 0 < self.takes:
+            raise BadRecipe("steps are 0 or more, takes 1 or more")
 
 
 PRESETS = {

@@ -1,6 +1,6 @@
 """The training loop: one step, repeated until the budget is gone; it can be killed at any moment and taken up again.
 
-Batches are drawn by the number of the step, so that a run taken up again sees what it would have seen.
+Batches are drawn by the number of the step, so that a run taken up again sees what it would have seen (but for renewed variations).
 """
 
 from __future__ import annotations

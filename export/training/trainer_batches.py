@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -72,23 +73,35 @@ class Shelf:
     def __init__(self) -> None:
         self._block = torch.empty(0, dtype=torch.uint8)
 
-    def keep(self, tensor: Tensor) -> Tensor:
-        """The same values, to be read."""
-        count = tensor.numel() * tensor.element_size()
+    def room(self, like: Tensor, rows: int) -> Tensor:
+        """A place for ``rows`` rows as those of ``like``; what is in it is not said."""
+        count = rows * like[0].numel() * like.element_size()
         if count > len(self._block):
             self._block = torch.empty(max(count, BLOCK), dtype=torch.uint8)
         place, self._block = self._block[:count], self._block[-(-count // 64) * 64 :]
-        return place.view(tensor.dtype).reshape(tensor.shape).copy_(tensor)
+        return place.view(like.dtype).reshape(rows, *like.shape[1:])
 
 
 class SweepBatches:
-    """Draws sequences from ``sweeps``, each as often as it has steps. Of each, ``takes`` variations are seen and kept."""
+    """Draws sequences from ``sweeps``, each as often as it has steps. Of each, ``takes`` variations are seen and kept; at a share
+    ``renewed`` of the draws another one is seen in place of the one that is kept, so that none is learned by heart."""
 
-    def __init__(self, sweeps: Sweeps, network: Sees, variation: Variation | None = None, *, takes: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self,
+        sweeps: Sweeps,
+        network: Sees,
+        variation: Variation | None = None,
+        *,
+        takes: int = 1,
+        renewed: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         self._sweeps, self._network, self._variation = sweeps, network, variation or Variation()
-        self._takes, self._seed = takes, seed
+        self._takes, self._renewed, self._seed = takes, renewed, seed
         self._steps = np.array([len(motion) for motion in sweeps.motions])
         self._kept: dict[tuple[int, int], Sequences] = {}
+        self._rooms: dict[tuple[int, int], Sequences] = {}  # as long as the whole sweep: a variation is no longer
+        self._seen: Counter[tuple[int, int]] = Counter()
         self._shelf = Shelf()
 
     def __call__(self, rng: np.random.Generator, count: int, frames: int) -> Sequences:
@@ -100,23 +113,34 @@ class SweepBatches:
         return Sequences(*(torch.stack(parts) for parts in zip(*drawn, strict=True)))
 
     def _sequence(self, index: int, frames: int, rng: np.random.Generator) -> Sequences:
-        take = self._take(index, int(rng.integers(self._takes)), frames)
+        take = self._take((index, int(rng.integers(self._takes))), frames, rng)
         places = len(take.seen) - frames + 1
         first = 0 if rng.random() < FROM_START else int(rng.integers(places))
         seen, motion = take.seen[first : first + frames], take.motion[first : first + frames - 1]
         if rng.random() < self._variation.mirrored:
             seen, motion = self._network.mirrored(seen), motion * torch.tensor(MIRROR)
-        return Sequences(seen, motion, take.intervals[first : first + frames - 1])
+        intervals = take.intervals[first : first + frames - 1]
+        return Sequences(seen.clone(), motion.clone(), intervals.clone()) if self._renewed else Sequences(seen, motion, intervals)
 
-    def _take(self, index: int, number: int, frames: int) -> Sequences:
-        """One variation of a sweep, the same whenever it is asked for."""
-        if (index, number) not in self._kept:
-            rng = np.random.default_rng((self._seed, index, number))
-            sweep = varied(self._sweeps[index], self._variation, rng, frames)
-            seen = self._network.see(torch.from_numpy(np.ascontiguousarray(sweep.windows)))
-            parts = seen, torch.from_numpy(sweep.motion), torch.from_numpy(sweep.intervals)
-            self._kept[index, number] = Sequences(*map(self._shelf.keep, parts))
-        return self._kept[index, number]
+    def _take(self, which: tuple[int, int], frames: int, rng: np.random.Generator) -> Sequences:
+        """The variation that is kept, or the next one."""
+        if which not in self._kept or (self._renewed and rng.random() < self._renewed):
+            self._kept[which] = self._next(which, frames)
+        return self._kept[which]
+
+    def _next(self, which: tuple[int, int], frames: int) -> Sequences:
+        """A variation that was not seen before: the same one after so many."""
+        index, _ = which
+        sweep = varied(self._sweeps[index], self._variation, np.random.default_rng((self._seed, *which, self._seen[which])), frames)
+        self._seen[which] += 1
+        seen = self._network.see(torch.from_numpy(np.ascontiguousarray(sweep.windows)))
+        parts = seen, torch.from_numpy(sweep.motion), torch.from_numpy(sweep.intervals)
+        if which not in self._rooms:
+            longest = int(self._steps[index])
+            self._rooms[which] = Sequences(
+                *(self._shelf.room(part, n) for part, n in zip(parts, (longest + 1, longest, longest), strict=True))
+            )
+        return Sequences(*(room[: len(part)].copy_(part) for room, part in zip(self._rooms[which], parts, strict=True)))
 
 
 def varied(sweep: TrainingSweep, how: Variation, rng: np.random.Generator, shortest: int = 2) -> TrainingSweep:

@@ -197,7 +197,7 @@ def test_a_shelf_gives_back_what_it_was_given_and_nothing_overlaps():
     shelf = Shelf()
     given = [torch.randn(n, 7, generator=torch.Generator().manual_seed(n)) for n in (1, 50, 3)]
     given += [torch.arange(70 << 20, dtype=torch.uint8), torch.ones(2, dtype=torch.int8)]
-    kept = [shelf.keep(one) for one in given]
+    kept = [shelf.room(one, len(one)).copy_(one) for one in given]
     assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(kept, given, strict=True))
 
 
@@ -209,6 +209,19 @@ def test_a_sweep_is_seen_once_per_take_and_the_same_whenever_it_is_asked_for():
     again = SweepBatches(sweeps, Looks(), Variation(), takes=3, seed=1)
     again(np.random.default_rng(9), 3, 4)
     assert all(torch.equal(a, b) for a, b in zip(again(np.random.default_rng(5), 40, 4), first, strict=True))
+
+
+def test_variations_are_renewed_in_the_place_of_the_old_ones_and_the_same_ones_every_time():
+    network, sweeps = Looks(), Sweeps([numbered(30), numbered(30, first=100)])
+
+    def drawn(renewed: float) -> list[torch.Tensor]:
+        batches = SweepBatches(sweeps, network, Variation(), takes=1, renewed=renewed, seed=1)
+        return [batches(np.random.default_rng(5), 4, 4).seen for _ in range(3)]
+
+    first, second, _ = once = drawn(1.0)
+    assert network.seen == 12 and not torch.equal(first, second), "each draw sees a new variation"
+    assert all(torch.equal(a, b) for a, b in zip(once, drawn(1.0), strict=True)), "and takes nothing away from the one before"
+    assert torch.equal(*drawn(0.0)[:2])
 
 
 def test_sweeps_too_short_for_a_sequence_are_left_out_and_nothing_left_is_said():
