@@ -13,21 +13,24 @@ import msgspec
 import numpy as np
 
 from edge.benchmark.compounding import opened, thread_counts
-from edge.benchmark.records import Plan, Record, record, repeat, timed
+from edge.benchmark.records import Plan, Record, Runs, record, repeat, timed
 from edge.benchmark.speckle_sweep import as_frames, poses, speckle
 from edge.compounding.scan_conversion import ScanTable, Sector
+from edge.config import MotionConfig
+from edge.console import say
 from edge.files import open_sweep, write_sweep
 from edge.files.volumes import Volume, write_volume
 from edge.messages import Frame, Message, decode, encode
-from edge.motion import MotionSource
-from edge.motion.bundle import find_bundle
-from edge.motion.network import open_network
+from edge.motion import MotionSource, MotionUnavailable
+from edge.motion.bundle import find_bundle, open_bundle
+from edge.motion.network import open_network, runnable
 from edge.motion.recorded import RecordedMotion
 from edge.motion.resample import Resampler
 from edge.reconstructor import Reconstructor
 
 SECTOR = Sector(beams=256, samples=640, radius_start_mm=60, radius_stop_mm=180, angle_start_deg=-30, angle_stop_deg=30)
 CONVERTED_MM = 0.25
+REFERENCE = "ort fp32"  # what the other variants are compared with
 NETWORK_WINDOW = 256, 256, (0.4, 0.4)  # width, height, mm per pixel: what a small network looks at
 
 
@@ -100,15 +103,27 @@ def feed(plan: Plan) -> Iterator[Record]:
 
 
 def network(plan: Plan) -> Iterator[Record]:
-    """Stage ``network``: the motion network alone, and the reconstructor with it; nothing where no bundle is given."""
-    if not plan.model:
-        return
+    """Stage ``network``: a step of each variant that runs here, in turn; and the reconstructor with the one that ``run`` would take."""
     frames = as_frames(speckle(plan.frames, plan.image_size), poses(plan.frames, plan.image_size))[:50]
-    source = open_network(find_bundle(plan.model))
-    source.start(frames[0], frames[0].pixels)
-    runs = repeat(plan, lambda: timed([partial(source.step, frame, frame.pixels, 1) for frame in frames[1:]]), 1.0)
-    yield record("network step", source.backend, None, **runs.rates(len(frames) - 1), model=source.name)
-    yield _fed(plan, "reconstructor, network", frames, source, plan.spacings_mm[0], thread_counts(plan)[-1])
+    path = find_bundle(plan.model or MotionConfig().model)
+    sources = {}
+    for backend, variant in runnable(open_bundle(path).card):
+        try:
+            sources[f"{backend} {variant}"] = open_network(path, backend, variant=variant)
+        except MotionUnavailable as wrong:
+            say(f"{backend} {variant} is not measured: {wrong}")
+    for source in sources.values():
+        source.start(frames[0], frames[0].pixels)
+    runs = {name: Runs() for name in sources}
+    until = time.perf_counter() + plan.seconds * len(sources)
+    while len(runs[next(iter(runs))].seconds) < plan.least_runs or time.perf_counter() < until:
+        for name, source in sources.items():
+            runs[name].add(timed([partial(source.step, frame, frame.pixels, 1) for frame in frames[1:]]))
+    rates = {name: found.rates(len(frames) - 1) for name, found in runs.items()}
+    for name, found in rates.items():
+        times = rates[REFERENCE]["p50_ms"] / found["p50_ms"] if REFERENCE in rates else None
+        yield record("network step", name, None, **found, model=sources[name].name, times_fp32=times)
+    yield _fed(plan, "reconstructor, network", frames, open_network(path), plan.spacings_mm[0], thread_counts(plan)[-1])
 
 
 def _fed(plan: Plan, stage: str, frames: list[Frame], motion: MotionSource, spacing_mm: float, threads: int) -> Record:

@@ -30,6 +30,7 @@ TURN_AFTER_S = 1.25  # the sweep goes to and fro, so that its volume, and with i
 FLOOD_LONGER = 3  # times as many frames, since they take less time
 SILENT_S = 20.0
 LAST_STATUS_S = 0.6  # each service has told its final counts by then
+TRACKED = MotionConfig(source="recorded")
 MIB_PER_BRICK = 512 * 4 / 2**20
 
 
@@ -49,6 +50,12 @@ def live(plan: Plan) -> Iterator[Record]:
     """Stage ``live``: 60 frames/s of 640x480 for as long as the plan says, for each voxel size."""
     for spacing_mm in plan.spacings_mm:
         yield from _played(plan, "live, 60 frames/s", "1", spacing_mm)
+
+
+def chain(plan: Plan) -> Iterator[Record]:
+    """Stage ``chain``: 30 frames/s of 640x480, placed by the network."""
+    motion = MotionConfig(source="network", model=plan.model or MotionConfig().model, direction="+")
+    yield from _played(plan, "live, 30 frames/s, network", "0.5", plan.spacings_mm[0], motion)
 
 
 def flood(plan: Plan) -> Iterator[Record]:
@@ -80,14 +87,14 @@ def probe(plan: Plan) -> Iterator[Record]:
         shutil.rmtree(folder)
 
 
-def _played(plan: Plan, stage: str, rate: str, spacing_mm: float) -> Iterator[Record]:
+def _played(plan: Plan, stage: str, rate: str, spacing_mm: float, motion: MotionConfig = TRACKED) -> Iterator[Record]:
     folder = Path(tempfile.mkdtemp(prefix="sono-"))  # sockets have short names
     try:
         sweep, count = _sweep(plan, folder, plain=rate == "max")
         config = Config(
             run_dir=str(folder / "run"),
             bridge=BridgeConfig(endpoint=f"ipc://{folder}/probe.ipc"),
-            motion=MotionConfig(source="recorded"),
+            motion=motion,
             volume=VolumeConfig(spacing_mm=spacing_mm, backend=plan.backend),
             record=RecordConfig(folder=str(folder / "recordings")),
         )

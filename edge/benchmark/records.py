@@ -46,6 +46,11 @@ class Runs:
     calls_ms: list[float] = field(default_factory=list)
     load: float = field(default_factory=lambda: os.getloadavg()[0])
 
+    def add(self, calls_ms: list[float]) -> None:
+        """One more run, by the ms of its calls."""
+        self.calls_ms += calls_ms
+        self.seconds.append(sum(calls_ms) / 1e3)
+
     def rates(self, frames: int, *, calls: bool = True) -> Record:
         """``frames_per_s`` of the fastest run and of the median one, percentiles over all calls, how many runs there were.
 
@@ -71,9 +76,7 @@ def repeat(plan: Plan, work: Callable[[], list[float]], share: float = 1 / 3) ->
     runs = Runs()
     until = time.perf_counter() + plan.seconds * share
     while len(runs.seconds) < plan.least_runs or time.perf_counter() < until:
-        calls_ms = work()
-        runs.calls_ms += calls_ms
-        runs.seconds.append(sum(calls_ms) / 1e3)
+        runs.add(work())
     return runs
 
 

@@ -26,9 +26,10 @@ STAGES = {
     "bus": Stage("messages between services", frames.messages),
     "files": Stage("volumes and sweeps on the disk", frames.files),
     "feed": Stage("the reconstructor as a whole", frames.feed),
-    "network": Stage("the motion network (needs --model)", frames.network),
+    "network": Stage("the motion network, every variant that runs here", frames.network),
     "probe": Stage("a sweep read, encoded and sent", live.probe),
     "live": Stage("all services, 60 frames/s", live.live),
+    "chain": Stage("all services, 30 frames/s, motion by the network", live.chain),
     "flood": Stage("all services, as fast as it goes", live.flood),
     "accuracy": Stage("error against a known truth, beside pasting", accuracy.accuracy),
 }

@@ -30,7 +30,7 @@ TABLES = (
         "compounding",
         (*COLUMNS, "voxels_per_s", "bandwidth_share", "copy_gb_per_s", "times_plus_linear_quoted", "times_plus_nearest_quoted"),
     ),
-    ("Everything else that a frame or a volume goes through", "stage", (*COLUMNS, "max_ms", "mb_per_s", "voxels_per_s")),
+    ("Everything else that a frame or a volume goes through", "stage", (*COLUMNS, "times_fp32", "max_ms", "mb_per_s", "voxels_per_s")),
     (
         "The whole device, from the probe's send to the bricks at a subscriber",
         "live",

@@ -110,6 +110,12 @@ def moved(step: Transform, below_mm: float) -> Transform:
     return Transform(step.source, step.target, there @ step.matrix @ np.linalg.inv(there)) if below_mm else step
 
 
+def runnable(card: Card) -> list[tuple[str, str]]:
+    """Every (backend, variant) of the bundle that runs on this machine, best first."""
+    here = {name: backend for name, backend in MOTION_BACKENDS.items() if not backend.missing()}
+    return [(name, variant) for name, backend in here.items() for variant in backend.variants if variant in card.graphs]
+
+
 def candidates(card: Card, backend: str = "auto", variant: str = "auto") -> list[tuple[str, str]]:
     """What can run the bundle here, as (backend, variant), best first; ``MotionUnavailable`` says what is lacking.
 
