@@ -20,13 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import edge.caches as caches
 from edge.compounding import BackendUnavailable
 
 SOURCE = Path(__file__).with_name("kernels.cu")
 HEADER = Path(__file__).with_name("portable.cuh")
 OPTIONS = ("-fmad=false",)  # a multiply-add that rounds once would move voxels against the host
 CUDA = Path("/usr/local/cuda")
-CACHES = [Path("/var/cache/sonosweep"), Path("~/.cache/sonosweep")]  # the first is never made by us
 CURE = "install CUDA's nvcc or NVRTC of that version (apt: cuda-nvrtc-12-6, pip: nvidia-cuda-nvrtc or nvidia-cuda-nvrtc-cu12)"
 
 
@@ -48,7 +48,7 @@ def cubin(architecture: str, cuda_version: int) -> bytes:
     Raises BackendUnavailable without a compiler, KernelsDoNotCompile.
     """
     name = cache_name(architecture, cuda_version)
-    folders = _folders()
+    folders = caches.cache_folders()
     for folder in folders:
         with suppress(OSError):
             return (folder / name).read_bytes()
@@ -58,7 +58,7 @@ def cubin(architecture: str, cuda_version: int) -> bytes:
     built = compiler.build(architecture)
     for folder in folders:
         with suppress(OSError):  # a cache that cannot be written costs a second at the next start and nothing else
-            if folder != CACHES[0]:
+            if folder != caches.CACHES[0]:
                 folder.mkdir(parents=True, exist_ok=True)
             _keep(folder / name, built)
             break
@@ -68,7 +68,7 @@ def cubin(architecture: str, cuda_version: int) -> bytes:
 def missing(architecture: str, cuda_version: int) -> str:
     """Why no code for this architecture can be had, with the cure; empty where it can."""
     name = cache_name(architecture, cuda_version)
-    if any((folder / name).exists() for folder in _folders()) or next(compilers(cuda_version), None):
+    if any((folder / name).exists() for folder in caches.cache_folders()) or next(compilers(cuda_version), None):
         return ""
     return f"no compiler for {architecture} that fits a driver of CUDA {cuda_version} is installed; {CURE}"
 
@@ -146,15 +146,6 @@ def _nvrtc_paths() -> Iterator[str]:
         yield from map(str, sorted(Path(place).glob("*/lib/libnvrtc.so.*"), reverse=True))
     yield from ("libnvrtc.so.13", "libnvrtc.so.12")
     yield from map(str, sorted(CUDA.glob("lib64/libnvrtc.so.*"), reverse=True))
-
-
-def _folders() -> list[Path]:
-    """The caches; without a home directory there is one less."""
-    found = []
-    for folder in CACHES:
-        with suppress(RuntimeError):
-            found.append(folder.expanduser())
-    return found
 
 
 def _keep(path: Path, built: bytes) -> None:

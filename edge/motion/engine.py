@@ -10,16 +10,15 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
 
+import edge.caches as caches
 from edge.motion.bundle import Bundle
 from edge.motion.source import MotionUnavailable
 
-CACHES = [Path("/var/cache/sonosweep"), Path("~/.cache/sonosweep")]  # the first is never made by us
 KEY_LENGTH = 16
 OF_THE_GPU = {"gpu", "compute_capability", "sm_count"}  # where one of these differs, the engine is of another machine
 
@@ -132,18 +131,9 @@ class Found(NamedTuple):
     plan: bytes
 
 
-def cache_folders() -> list[Path]:
-    """Where engines are looked for; without a home directory there is one folder less."""
-    found = []
-    for folder in CACHES:
-        with suppress(RuntimeError):
-            found.append(folder.expanduser())
-    return found
-
-
 def own_folder() -> Path | None:
     """Where engines are kept: the services' folder where they have made it and we may write there, else the one in the home directory."""
-    return next((folder for folder in cache_folders() if folder != CACHES[0] or os.access(folder, os.W_OK)), None)
+    return next((folder for folder in caches.cache_folders() if folder != caches.CACHES[0] or os.access(folder, os.W_OK)), None)
 
 
 def find_engine(bundle: Bundle, variant: str, machine: Machine, folders: Sequence[Path] | None = None) -> Found:
@@ -152,7 +142,7 @@ def find_engine(bundle: Bundle, variant: str, machine: Machine, folders: Sequenc
     ``EngineRefused``: its kinds say what is wrong, which dependency changed, and the command that mends it.
     """
     cure = f"run `sonosweep export engine {bundle.path}`"
-    places = cache_folders() if folders is None else folders
+    places = caches.cache_folders() if folders is None else folders
     if exact := fitting(bundle, variant, machine, places):
         path = max(exact, key=lambda path: exact[path].built)
         return Found(exact[path], read_plan(path, exact[path], cure))

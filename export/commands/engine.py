@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 import edge.motion.trt as trt
+from edge.caches import cache_folders
 from edge.commands.options import add_json
 from edge.console import progress, result, say, table
 from edge.motion.bundle import Bundle, find_bundle, open_bundle
-from edge.motion.engine import EngineCard, cache_folders
+from edge.motion.engine import EngineCard
 from edge.motion.source import MotionUnavailable
 from export.engine.builder import Shown
 from export.engine.make import Wishes, cache_folder, check, make_best, make_engine

@@ -18,8 +18,8 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip ins
 from fake_tensorrt import Fake
 from tiny_network import card_json, step_graph
 
+import edge.caches as caches
 import edge.gpu as gpu
-import edge.motion.engine as engines
 import edge.motion.trt as trt
 from edge.app import main
 from edge.motion.bundle import open_bundle
@@ -82,7 +82,7 @@ def test_tensorrt_builds_in_a_process_of_its_own_and_tells_its_steps(rtx, packed
 
 
 def test_check_only_takes_every_variant_and_keeps_nothing(rtx, packed, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(engines, "CACHES", [tmp_path / "var", tmp_path / "home"])
+    monkeypatch.setattr(caches, "CACHES", [tmp_path / "var", tmp_path / "home"])
     assert main(["export", "engine", str(packed), "--check-only", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert list(told["built"]) == ["fp32", "fp16", "int8-fp16"]
@@ -189,7 +189,7 @@ def test_without_tensorrt_the_command_is_refused(packed, capsys, monkeypatch):
 def fake(monkeypatch, tmp_path):
     """A machine where engines can be built, run and kept."""
     made = Fake().install(monkeypatch)
-    monkeypatch.setattr(engines, "CACHES", [tmp_path / "never", tmp_path / "cache"])
+    monkeypatch.setattr(caches, "CACHES", [tmp_path / "never", tmp_path / "cache"])
     monkeypatch.setattr(make, "build_apart", lambda request, shown: build(made.tensorrt, request, lambda message: None))
     yield made
     gpu._primary.cache_clear()

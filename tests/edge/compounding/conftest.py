@@ -5,7 +5,8 @@ Without a GPU, ``make fake-gpu-check`` runs the gpu tests through the real pycud
 
 import pytest
 
-from edge.compounding import cubins, missing, open_compounder
+import edge.caches as caches
+from edge.compounding import missing, open_compounder
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +18,7 @@ def kernel_cache(tmp_path_factory):
 @pytest.fixture
 def needs_cuda(kernel_cache, monkeypatch):
     """Skips the test where CUDA cannot run, and says what is lacking."""
-    monkeypatch.setattr(cubins, "CACHES", [kernel_cache / "never", kernel_cache])
+    monkeypatch.setattr(caches, "CACHES", [kernel_cache / "never", kernel_cache])
     if lack := missing("cuda"):
         pytest.skip(f"cuda: {lack.split(';')[0]}; without a GPU: make fake-gpu-check")
 

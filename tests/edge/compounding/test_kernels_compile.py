@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+import edge.caches as caches
 from edge.compounding import cubins, device, filling
 
 ARCHITECTURES = ("sm_87", "sm_90", "sm_110")  # Orin, the server GPUs we can try on, Thor
@@ -83,7 +84,7 @@ def test_numbers_that_python_repeats_are_those_of_the_kernels():
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     folders = [tmp_path / "system", tmp_path / "home"]
-    monkeypatch.setattr(cubins, "CACHES", folders)
+    monkeypatch.setattr(caches, "CACHES", folders)
     return folders
 
 

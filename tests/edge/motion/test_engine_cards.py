@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import edge.motion.engine as engines
+import edge.caches as caches
 from edge.motion.bundle import Bundle
 from edge.motion.card import parse_card
 from edge.motion.engine import (
@@ -246,9 +246,9 @@ def test_a_variant_that_was_slower_is_refused_with_its_time(tmp_path):
 
 
 def test_engines_are_kept_where_the_services_look_or_at_home(tmp_path, monkeypatch):
-    monkeypatch.setattr(engines, "CACHES", [tmp_path / "var", tmp_path / "home"])
+    monkeypatch.setattr(caches, "CACHES", [tmp_path / "var", tmp_path / "home"])
     assert own_folder() == tmp_path / "home", "the services' folder is not ours to make"
     (tmp_path / "var").mkdir()
     assert own_folder() == tmp_path / "var"
-    monkeypatch.setattr(engines, "CACHES", [tmp_path / "none", Path("~nobody-of-that-name/x")])
+    monkeypatch.setattr(caches, "CACHES", [tmp_path / "none", Path("~nobody-of-that-name/x")])
     assert own_folder() is None

@@ -17,8 +17,8 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip ins
 from fake_tensorrt import Fake, driver
 from tiny_network import card_json, step_graph
 
+import edge.caches as caches
 import edge.gpu as gpu
-import edge.motion.engine as engines
 import edge.motion.ort as ort
 import edge.motion.trt as trt
 from edge.config import parse
@@ -56,7 +56,7 @@ def packed(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(engines, "CACHES", [tmp_path / "never", tmp_path / "cache"])
+    monkeypatch.setattr(caches, "CACHES", [tmp_path / "never", tmp_path / "cache"])
     return tmp_path / "cache"
 
 
