@@ -100,7 +100,7 @@ def main() -> int:
     answer = {
         "date": date.today().isoformat(),
         "gpu": device.name,
-        "sm": f"sm_{device.compute_capability.replace('.', '')}, {device.sm_count} multiprocessors",
+        "sm": f"{device.architecture}, {device.sm_count} multiprocessors",
         "driver": device.driver,
         "cuda": device.cuda,
         "steps": found,

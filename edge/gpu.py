@@ -43,6 +43,11 @@ class Device(NamedTuple):
     cuda: int
     driver: str
 
+    @property
+    def architecture(self) -> str:
+        """As compilers call it: sm_87."""
+        return f"sm_{self.compute_capability.replace('.', '')}"
+
 
 def probe() -> Device:
     """Ask the driver; takes no device memory and never crashes. ``NoDevice`` says what is lacking, with the cure."""
@@ -103,20 +108,24 @@ def _read(path: Path, pattern: re.Pattern[str]) -> str:
 
 
 @lru_cache(maxsize=1)
-def _primary() -> tuple[Any, Any]:
-    """pycuda's driver and the primary context of device 0, which TensorRT uses too, retained for the life of the process."""
+def primary() -> tuple[Any, Any]:
+    """pycuda's driver and the primary context of device 0, which TensorRT uses too.
+
+    It is retained for the life of the process: pycuda cannot release a primary context and take it off the stack, and
+    its destructor releases it as if it were another kind. ``weakref.finalize`` does it at exit, after all streams and volumes.
+    """
     import pycuda.driver as cuda
 
     cuda.init()
     context = cuda.Device(0).retain_primary_context()
-    weakref.finalize(Stream, context.detach)  # at exit, after all streams: see edge.compounding.cuda
+    weakref.finalize(Stream, context.detach)
     return cuda, context
 
 
 @contextmanager
 def current(kind: type[SonosweepError]) -> Iterator[None]:
     """The primary context is current on the calling thread; a failure of the GPU is raised as ``kind``."""
-    cuda, context = _primary()
+    cuda, context = primary()
     context.push()
     try:
         yield
@@ -132,7 +141,7 @@ class Stream:
     """One queue of work. All its calls are made within ``current``."""
 
     def __init__(self) -> None:
-        self.cuda = _primary()[0]
+        self.cuda = primary()[0]
         self._stream = self.cuda.Stream()
         self._done = self.cuda.Event(self.cuda.event_flags.BLOCKING_SYNC | self.cuda.event_flags.DISABLE_TIMING)  # waiting burns no core
 

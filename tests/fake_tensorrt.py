@@ -39,7 +39,7 @@ class Fake:
                 raise OSError(name)
             return self.driver
 
-        gpu._primary.cache_clear()
+        gpu.primary.cache_clear()
         monkeypatch.setattr(gpu.ctypes, "CDLL", load)
         for name, module in {"pycuda": self.pycuda, "pycuda.driver": self.cuda, "tensorrt": self.tensorrt}.items():
             monkeypatch.setitem(__import__("sys").modules, name, module)

@@ -22,7 +22,7 @@ FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob(
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 MAY_IMPORT = {"edge": set(), "firmware_bridge": {"edge"}, "calibration": {"edge"}, "export": {"edge", "calibration"}}
 DOORS = {
-    "pycuda": ("edge/compounding/cuda.py", "edge/gpu.py"),
+    "pycuda": "edge/gpu.py",
     "onnxruntime": ("edge/motion/ort.py", "export/quantization.py"),  # running graphs; its quantizer
     "tensorrt": "edge/motion/trt.py",
     "onnx": "export/",

@@ -6,8 +6,6 @@ only within a call, so that TensorRT lives beside us and a volume may go from th
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
 import weakref
 from functools import lru_cache
 from types import TracebackType
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import edge.gpu as gpu
 from edge.compounding import (
     BRICK_EDGE,
     CHANNELS,
@@ -35,50 +34,21 @@ from edge.compounding.filling import filling_plan
 from edge.compounding.native import checked_channel
 
 FILL_BATCH = 512  # bricks filled at a time: 39 MiB of scratch memory
-COMPUTE_CAPABILITY = (75, 76)  # CUdevice_attribute: major, minor
 
 
 def missing() -> str:
     """What is lacking to run here, with the cure; empty where it can. Takes no device memory and never crashes."""
-    if importlib.util.find_spec("pycuda") is None:
-        return "pycuda is not installed; run: pip install 'sonosweep[cuda]' (it is compiled: CUDA toolkit and g++ are needed)"
-    if lack := native.missing():
+    if lack := gpu.missing() or native.missing():
         return lack
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "libcuda.so.1 is not installed; install the NVIDIA driver"
-    count, version, major, minor = (ctypes.c_int() for _ in range(4))
-    if status := driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-        return f"the NVIDIA driver offers no device (CUDA error {status}); see what nvidia-smi says"
-    if not count.value:
-        return "this machine has no CUDA device"
-    try:
-        importlib.import_module("pycuda.driver")
-    except ImportError as wrong:
-        return f"pycuda does not fit this driver or this Python ({wrong}); build it again: pip install --force-reinstall pycuda"
-    driver.cuDriverGetVersion(ctypes.byref(version))
-    for value, attribute in zip((major, minor), COMPUTE_CAPABILITY, strict=True):
-        driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, 0)
-    return cubins.missing(f"sm_{major.value}{minor.value}", version.value // 1000)
+    device = gpu.probe()
+    return cubins.missing(device.architecture, device.cuda // 1000)
 
 
 @lru_cache(maxsize=1)
-def _device() -> tuple[Any, Any, bytes]:
-    """pycuda's driver, the primary context, and the kernels' code for device 0.
-
-    The context is retained for the life of the process: pycuda cannot release a primary context and take it off the stack, and
-    its destructor releases it as if it were another kind. ``weakref.finalize`` does it at exit, after all volumes.
-    """
-    import pycuda.driver as cuda
-
-    cuda.init()
-    device = cuda.Device(0)
-    major, minor = device.compute_capability()
-    code = cubins.cubin(f"sm_{major}{minor}", cuda.get_driver_version() // 1000)
-    context = device.retain_primary_context()
-    weakref.finalize(Compounder, context.detach)
-    return cuda, context, code
+def _code() -> bytes:
+    """The kernels' code for device 0."""
+    device = gpu.probe()
+    return cubins.cubin(device.architecture, device.cuda // 1000)
 
 
 def copy_gb_per_s(mib: int, runs: int = 8) -> float:
@@ -100,8 +70,8 @@ class Compounder:
         if lack := missing():
             raise BackendUnavailable(f"cuda: {lack}")
         self.settings = settings
-        cuda, context, code = _device()
-        self._gpu = Gpu(cuda, context, code, settings)
+        cuda, context = gpu.primary()
+        self._gpu = Gpu(cuda, context, _code(), settings)
         self._book = Book(settings)
         limit = (settings.memory_limit_mib << 20) // (4 * BRICK_VOXELS)
         with self._gpu.current():

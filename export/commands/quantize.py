@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,8 +26,10 @@ from export.sensitivity import Layer, draw_layers, layer_by_layer
 SUMMARY = "add INT8 and FP16 variants to a bundle, with their distance from FP32 on sweeps"
 EXAMPLES = """  sonosweep export quantize small --calibrate scan1.igs.mha scan2.igs.mha -o small-int8.zip
   sonosweep export quantize mine.zip --calibrate scans/*.igs.mha --measure tracked.igs.mha --method entropy -o mine.zip
-  sonosweep export quantize mine.zip --calibrate scans/*.igs.mha --sensitivity layers -o mine.zip"""
+  sonosweep export quantize mine.zip --calibrate scans/*.igs.mha --sensitivity layers -o mine.zip
+  sonosweep export quantize mine.zip --calibrate scans/*.igs.mha --variant fp16 int8-fp16 -o mine.zip   # for TensorRT alone"""
 
+VARIANTS = ("fp16", "int8", "int8-fp16")
 LAYERS, PICTURE = "layers.json", "layers.png"
 STEPS = 256  # of the calibration sweeps: with more, ranges change by less than a hundredth
 
@@ -37,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibrate", type=Path, nargs="+", required=True, metavar="SWEEP", help="sweeps that show what values occur")
     parser.add_argument("--measure", type=Path, nargs="+", default=[], metavar="SWEEP", help="tracked sweeps for the figures (those)")
     parser.add_argument("--method", choices=("best", *METHODS), default="best", help="how ranges are chosen; best: try all (%(default)s)")
+    parser.add_argument("--variant", nargs="+", choices=VARIANTS, default=VARIANTS, metavar="NAME", help=f"of {', '.join(VARIANTS)} (all)")
     parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help="steps of the sweeps that are looked at (%(default)s)")
     parser.add_argument("--sensitivity", type=Path, metavar="FOLDER", help="also measure each layer alone: layers.json, layers.png")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder, or .zip (may be the same)")
@@ -61,7 +65,12 @@ def run(options: argparse.Namespace) -> int:
     rows = compared(card, {REFERENCE: graph, **graphs}, paths)
     by_method = {method: summary(rows, method, on) for method in methods}
     chosen = min(by_method, key=lambda method: by_method[method].step_mm)
-    variants = {"fp16": to_fp16(graph), "int8": graphs[chosen], "int8-fp16": to_fp16(graphs[chosen])}
+    made: dict[str, Callable[[], bytes]] = {
+        "fp16": partial(to_fp16, graph),
+        "int8": lambda: graphs[chosen],
+        "int8-fp16": partial(to_fp16, graphs[chosen]),
+    }
+    variants = {name: made[name]() for name in VARIANTS if name in options.variant}
     rows = compared(card, {REFERENCE: graph, **variants}, paths)
     parity = {name: summary(rows, name, on) for name in variants}
     layers = layer_by_layer(card, graph, samples, chosen, paths) if options.sensitivity else []

@@ -192,7 +192,7 @@ def fake(monkeypatch, tmp_path):
     monkeypatch.setattr(caches, "CACHES", [tmp_path / "never", tmp_path / "cache"])
     monkeypatch.setattr(make, "build_apart", lambda request, shown: build(made.tensorrt, request, lambda message: None))
     yield made
-    gpu._primary.cache_clear()
+    gpu.primary.cache_clear()
 
 
 def kept(folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import edge.gpu as gpu
 from edge.compounding import BACKENDS, BackendUnavailable, VolumeSettings, cubins, cuda, native, open_compounder
 
 
@@ -23,10 +24,17 @@ def driver(devices=1, status=0):
         return 0
 
     def attribute(pointer, which, device):
-        pointer._obj.value = {75: 8, 76: 7}[which]
+        pointer._obj.value = {75: 8, 76: 7, 16: 8}[which]
         return 0
 
-    return SimpleNamespace(cuInit=lambda flags: status, cuDeviceGetCount=count, cuDriverGetVersion=version, cuDeviceGetAttribute=attribute)
+    return SimpleNamespace(
+        cuInit=lambda flags: status,
+        cuDeviceGetCount=count,
+        cuDriverGetVersion=version,
+        cuDeviceGet=lambda pointer, number: 0,
+        cuDeviceGetName=lambda text, length, device: 0,
+        cuDeviceGetAttribute=attribute,
+    )
 
 
 @pytest.fixture
@@ -44,7 +52,7 @@ def machine(monkeypatch):
                 raise OSError(name)
             return library
 
-        monkeypatch.setattr(cuda.ctypes, "CDLL", load)
+        monkeypatch.setattr(gpu.ctypes, "CDLL", load)
 
     have(driver())
     return SimpleNamespace(have=have, patch=monkeypatch.setattr)

@@ -42,7 +42,7 @@ FRAMES = random_frames(CARD, 9, seed=4).astype(np.float32)
 @pytest.fixture
 def fake(monkeypatch):
     yield Fake().install(monkeypatch)
-    gpu._primary.cache_clear()
+    gpu.primary.cache_clear()
 
 
 @pytest.fixture(scope="module")
