@@ -22,7 +22,7 @@ import edge.caches as caches
 import edge.gpu as gpu
 import edge.motion.trt as trt
 from edge.app import main
-from edge.motion.bundle import open_bundle
+from edge.motion.bundle import find_bundle, open_bundle, shipped_bundles
 from edge.motion.card import parse_card
 from edge.motion.engine import EngineCard, EngineNotKept, find_engine
 from export.engine import builder, make, prove
@@ -79,6 +79,14 @@ def test_tensorrt_builds_in_a_process_of_its_own_and_tells_its_steps(rtx, packed
     built = build_apart(request(packed, plan=str(tmp_path / "plan")), shown)
     assert built.layers > 10 and built.plan_bytes == (tmp_path / "plan").stat().st_size > 1000
     assert "Stepped" in lines[0] and "Built" in lines[-1]
+
+
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_tensorrt_takes_every_variant_of_every_shipped_bundle(rtx, name, capsys):
+    assert main(["export", "engine", name, "--check-only", "--json"]) == 0
+    built = json.loads(capsys.readouterr().out)["built"]
+    assert built.keys() == open_bundle(find_bundle(name)).card.graphs.keys()
+    assert all(one["plan_bytes"] > 100_000 for one in built.values())
 
 
 def test_check_only_takes_every_variant_and_keeps_nothing(rtx, packed, tmp_path, capsys, monkeypatch):
