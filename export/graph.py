@@ -8,12 +8,14 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import shape_inference
 
 from edge.errors import SonosweepError
 
 # ONNX Runtime 1.23 (the last for Python 3.10) and TensorRT 10.3 (JetPack 6.2) both take these.
 HIGHEST_OPSET = 19
 HIGHEST_IR = 9
+PRODUCTS = {"Conv", "Gemm", "MatMul"}
 LOOPS = {"LSTM", "GRU", "RNN", "Loop", "Scan", "If"}  # TensorRT makes them loops, which no CUDA graph can capture
 
 
@@ -29,6 +31,24 @@ class GraphFacts:
     ir: int
     nodes: int
     parameters: int
+
+
+def tensor_shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Of every tensor of a graph with fixed shapes, constants among them."""
+    graph = shape_inference.infer_shapes(model, strict_mode=True).graph
+    found = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.input, *graph.output, *graph.value_info)}
+    return found | {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+
+
+def multiply_adds(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> int:
+    """Of a convolution, a linear layer or a matrix product; 0 of anything else."""
+    if node.op_type not in PRODUCTS:
+        return 0
+    out, first, second = math.prod(shapes[node.output[0]]), shapes[node.input[0]], shapes[node.input[1]]
+    if node.op_type == "Conv":
+        return out * math.prod(second[1:])
+    transposed = any(a.name == "transA" and a.i for a in node.attribute)
+    return out * (first[0] if transposed else first[-1])
 
 
 def check_graph(path: Path) -> tuple[bytes, GraphFacts]:

@@ -41,7 +41,8 @@ class _Halved:
         self._outputs = {output.name for output in graph.output}
         self._nodes: list[Node] = []
         self._made: set[str] = set()
-        self._now = {name: kind for name, kind in self._types.items() if name in self._constants or name in {x.name for x in graph.input}}
+        given = [*self._constants, *(value.name for value in graph.input)]
+        self._now = {name: self._types[name] for name in given}
 
     def add(self, node: Node) -> None:
         """Take ``node`` over, in its own precision."""

@@ -37,9 +37,9 @@ class Row(NamedTuple):
     lpe_ratio: float
 
 
-def sources_of(card: Card, graphs: Mapping[str, bytes], threads: int = 0) -> dict[str, MotionSource]:
+def sources_of(card: Card, graphs: Mapping[str, bytes]) -> dict[str, MotionSource]:
     """Each graph as a source of motion, on ONNX Runtime."""
-    steppers = {name: Stepper(card, runner_of(name, graph, threads)) for name, graph in graphs.items()}
+    steppers = {name: Stepper(card, runner_of(name, graph)) for name, graph in graphs.items()}
     return {name: NetworkMotion(card.name, f"ort {name}", card, stepper) for name, stepper in steppers.items()}
 
 
@@ -62,7 +62,7 @@ def rows_of(watched: Watched) -> list[Row]:
     for variant, estimate in watched.estimates.items():
         if variant == REFERENCE:
             continue
-        apart = np.abs(estimate.steps - reference.steps)
+        apart = estimate.steps - reference.steps
         mm, degrees = np.linalg.norm(apart[:, :3], axis=1), np.degrees(np.linalg.norm(apart[:, 3:], axis=1))
         chain = _placed(watched, estimate)
         found = accuracy(watched.true, chain, points)

@@ -6,11 +6,12 @@ Every number that is not counted here stands in a table with its source or is ca
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import onnx
-from onnx import shape_inference
+
+from export.graph import multiply_adds, tensor_shapes
 
 VIEWS = {
     "Reshape",
@@ -22,7 +23,6 @@ VIEWS = {
     "QuantizeLinear",
     "DequantizeLinear",
 }  # no kernel of their own
-PRODUCTS = {"Conv", "Gemm", "MatMul"}
 PICKS = {"Slice", "Gather", "Split"}  # read no more than they give
 BYTES = {"fp32": 4, "fp16": 2, "int8-fp16": 2}  # of an activation between kernels
 
@@ -66,13 +66,12 @@ class Work(NamedTuple):
 
 def work_of(graph: bytes, variant: str) -> Work:
     """Counted from the step graph (FP32, its shapes are those of all variants); each node that is no view counts as a kernel."""
-    model = shape_inference.infer_shapes(onnx.load_model_from_string(graph), strict_mode=True)
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in _values(model.graph)}
-    shapes |= {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    model = onnx.load_model_from_string(graph)
+    shapes = tensor_shapes(model)
     weights = {tensor.name for tensor in model.graph.initializer}
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     kernels = [node for node in model.graph.node if node.op_type not in VIEWS]
-    products = sum(_products(node, shapes) for node in kernels if node.op_type in PRODUCTS)
+    products = sum(multiply_adds(node, shapes) for node in kernels)
     moved = sum(_moved(node, sizes) for node in kernels)
     outputs = sum(sizes[output.name] for output in model.graph.output)
     size = BYTES[variant]
@@ -125,16 +124,3 @@ def _moved(node: onnx.NodeProto, sizes: dict[str, int]) -> int:
     """Elements that a kernel reads and writes."""
     out = sum(sizes.get(name, 0) for name in node.output)
     return 2 * out if node.op_type in PICKS else out + sum(sizes.get(name, 0) for name in node.input)
-
-
-def _values(graph: onnx.GraphProto) -> Iterable[onnx.ValueInfoProto]:
-    return (*graph.input, *graph.output, *graph.value_info)
-
-
-def _products(node: onnx.NodeProto, shapes: dict[str, list[int]]) -> int:
-    """Multiply-adds of a convolution, a linear layer or a matrix product."""
-    out, first, second = math.prod(shapes[node.output[0]]), shapes[node.input[0]], shapes[node.input[1]]
-    if node.op_type == "Conv":
-        return out * math.prod(second[1:])
-    transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    return out * (first[0] if transposed else first[-1])

@@ -136,19 +136,20 @@ def _quantize_shortcuts(model: onnx.ModelProto, graph: bytes, samples: Sequence[
 
 def _shortcut(node: onnx.NodeProto, producer: Mapping[str, onnx.NodeProto]) -> int | None:
     """Which input of ``node`` is a residual's shortcut: not the quantized convolution, or the smaller of two. None: there is none."""
-    if node.op_type != "Add":
+    if node.op_type != "Add" or any(name not in producer for name in node.input):
         return None
-    kernels = []
-    for name in node.input:
-        made = producer.get(name)
-        quantized = made is not None and made.op_type == "Conv" and producer.get(made.input[0]) is not None
-        quantized = quantized and producer[made.input[0]].op_type == "DequantizeLinear"  # type: ignore[union-attr]
-        size = next((math.prod(a.ints) for a in made.attribute if a.name == "kernel_shape"), 1) if made is not None else 0
-        kernels.append(size if quantized else 0)
-    if not any(kernels) or any(name not in producer for name in node.input):
+    kernels = [_quantized_kernel(producer[name], producer) for name in node.input]
+    if not any(kernels):
         return None
     side = kernels.index(min(kernels)) if min(kernels) != max(kernels) else 1
     return None if producer[node.input[side]].op_type == "DequantizeLinear" else side  # where it is a convolution's input as well
+
+
+def _quantized_kernel(node: onnx.NodeProto, producer: Mapping[str, onnx.NodeProto]) -> int:
+    """Pixels of a quantized convolution's kernel; 0 of anything else."""
+    if node.op_type != "Conv" or node.input[0] not in producer or producer[node.input[0]].op_type != "DequantizeLinear":
+        return 0
+    return math.prod(next((a.ints for a in node.attribute if a.name == "kernel_shape"), ()))
 
 
 def _largest(graph: bytes, values: Sequence[str], samples: Sequence[Tensors]) -> dict[str, float]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
-from onnx import shape_inference
 from PIL import Image, ImageDraw, ImageFont
 
 from edge.console import progress
 from edge.files.atomic import replacing
 from edge.motion.card import Card, Parity
 from edge.motion.stepper import Tensors
+from export.graph import multiply_adds, tensor_shapes
 from export.pack import REFERENCE
 from export.parity import compared, named, summary
 from export.quantization import convolutions, to_int8
@@ -49,31 +48,19 @@ def layer_by_layer(card: Card, graph: bytes, samples: Sequence[Tensors], method:
     names = convolutions(graph)
     alone = {name: to_int8(graph, samples, method=method, only=[name]) for name in progress(names, total=len(names), label="layers")}
     rows = compared(card, {REFERENCE: graph, **alone}, paths)
-    work, shapes = products(graph), weight_shapes(graph)
-    total, on, called = sum(work.values()), named(paths), weight_names(graph)
-    return [Layer(called[name], shapes[name], 100 * work[name] / total, summary(rows, name, on)) for name in names]
-
-
-def weight_names(graph: bytes) -> dict[str, str]:
-    """Of each learned convolution: what a person knows it by, ``trunk.2`` for the weights ``module.trunk.2.weight``."""
-    nodes, chosen = onnx.load_model_from_string(graph).graph.node, set(convolutions(graph))
-    return {node.name: node.input[1].removeprefix("module.").removesuffix(".weight") for node in nodes if node.name in chosen}
-
-
-def weight_shapes(graph: bytes) -> dict[str, tuple[int, ...]]:
-    """Of each learned convolution."""
-    model = onnx.load_model_from_string(graph)
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    chosen = set(convolutions(graph))
-    return {node.name: shapes[node.input[1]] for node in model.graph.node if node.name in chosen}
-
-
-def products(graph: bytes) -> dict[str, int]:
-    """Multiplications of each learned convolution in one step."""
-    model = shape_inference.infer_shapes(onnx.load_model_from_string(graph))
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*model.graph.value_info, *model.graph.output)}
-    weights = weight_shapes(graph)
-    return {n.name: math.prod(shapes[n.output[0]]) * math.prod(weights[n.name][1:]) for n in model.graph.node if n.name in weights}
+    model, on = onnx.load_model_from_string(graph), named(paths)
+    shapes = tensor_shapes(model)
+    nodes = [node for node in model.graph.node if node.name in alone]
+    work = {node.name: multiply_adds(node, shapes) for node in nodes}
+    return [
+        Layer(
+            name=node.input[1].removeprefix("module.").removesuffix(".weight"),  # what a person knows it by
+            weights=tuple(shapes[node.input[1]]),
+            share_percent=100 * work[node.name] / sum(work.values()),
+            parity=summary(rows, node.name, on),
+        )
+        for node in nodes
+    ]
 
 
 def draw_layers(path: Path, found: Sequence[Layer], title: str) -> None:

@@ -110,10 +110,10 @@ def moved(step: Transform, below_mm: float) -> Transform:
     return Transform(step.source, step.target, there @ step.matrix @ np.linalg.inv(there)) if below_mm else step
 
 
-def runnable(card: Card) -> list[tuple[str, str]]:
-    """Every (backend, variant) of the bundle that runs on this machine, best first."""
-    here = {name: backend for name, backend in MOTION_BACKENDS.items() if not backend.missing()}
-    return [(name, variant) for name, backend in here.items() for variant in backend.variants if variant in card.graphs]
+def runnable(card: Card, backend: str = "auto", variant: str = "auto") -> list[tuple[str, str]]:
+    """Every (backend, variant) of the bundle that runs on this machine and is asked for, best first."""
+    here = {name: one for name, one in MOTION_BACKENDS.items() if backend in ("auto", name) and not one.missing()}
+    return [(name, v) for name, one in here.items() for v in one.variants if v in card.graphs and variant in ("auto", v)]
 
 
 def candidates(card: Card, backend: str = "auto", variant: str = "auto") -> list[tuple[str, str]]:
@@ -121,18 +121,14 @@ def candidates(card: Card, backend: str = "auto", variant: str = "auto") -> list
 
     Of the last backend only its best: if that one fails, something is wrong, and no other variant may hide it.
     """
-    named = MOTION_BACKENDS if backend == "auto" else (backend,)
-    found, lacks = [], []
-    for name in named:
-        lack, runs = MOTION_BACKENDS[name].missing(), MOTION_BACKENDS[name].variants
-        ours = [v for v in runs if v in card.graphs and variant in ("auto", v)]
-        if lack or not ours:
-            lacks.append(f"{name}: {lack or f'runs {runs}; the bundle has {tuple(card.graphs)}, asked for is {variant}'}")
-            continue
-        found += [(name, v) for v in (ours[:1] if name == LAST else ours)]
+    found = runnable(card, backend, variant)
     if not found:
+        asked = {name: one for name, one in MOTION_BACKENDS.items() if backend in ("auto", name)}
+        has = f"the bundle has {tuple(card.graphs)}, asked for is {variant}"
+        lacks = [f"{name}: {one.missing() or f'runs {one.variants}; {has}'}" for name, one in asked.items()]
         raise MotionUnavailable(f"no network can run here: {'; '.join(lacks)}")
-    return found
+    others = [pair for pair in found if pair[0] == LAST][1:]
+    return [pair for pair in found if pair not in others]
 
 
 def open_network(

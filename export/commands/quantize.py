@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -62,17 +61,15 @@ def run(options: argparse.Namespace) -> int:
     graphs = {method: to_int8(graph, samples, method=method) for method in progress(methods, total=len(methods), label="calibrating")}
     paths = options.measure or options.calibrate
     on = named(paths) + ("" if options.measure else " (calibrated on them)")
-    rows = compared(card, {REFERENCE: graph, **graphs}, paths)
+    half = {"fp16": to_fp16(graph)} if "fp16" in options.variant else {}
+    rows = compared(card, {REFERENCE: graph, **graphs, **half}, paths)
     by_method = {method: summary(rows, method, on) for method in methods}
     chosen = min(by_method, key=lambda method: by_method[method].step_mm)
-    made: dict[str, Callable[[], bytes]] = {
-        "fp16": partial(to_fp16, graph),
-        "int8": lambda: graphs[chosen],
-        "int8-fp16": partial(to_fp16, graphs[chosen]),
-    }
-    variants = {name: made[name]() for name in VARIANTS if name in options.variant}
-    rows = compared(card, {REFERENCE: graph, **variants}, paths)
-    parity = {name: summary(rows, name, on) for name in variants}
+    both = {"int8-fp16": to_fp16(graphs[chosen])} if "int8-fp16" in options.variant else {}
+    rows += compared(card, {REFERENCE: graph, **both}, paths) if both else []
+    made = {**half, "int8": graphs[chosen], **both}
+    variants = {name: made[name] for name in VARIANTS if name in options.variant}
+    parity = {name: by_method[chosen] if name == "int8" else summary(rows, name, on) for name in variants}
     layers = layer_by_layer(card, graph, samples, chosen, paths) if options.sensitivity else []
     packed = add_variants(bundle, variants, {name: (one,) for name, one in parity.items()}, options.output)
     answer = {

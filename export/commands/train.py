@@ -157,7 +157,7 @@ def _prepared(options: argparse.Namespace, recipe: Recipe, workers: Workers) -> 
 def trust_of(bundle: Path) -> Trust:
     """What the sweeps held out of the fit of ``bundle`` taught of its errors. ``BadRecipe`` where none were."""
     card = open_bundle(bundle).card
-    memory = card.motion.error_memory if card.motion else None
+    memory = card.motion.error_memory
     if FACTORS not in card.training or memory is None:
         raise BadRecipe(f"{bundle} does not tell how far its intervals were from the errors; fit it again, with --hold-out")
     return Trust(np.array(card.training[FACTORS]), memory)
