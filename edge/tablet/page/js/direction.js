@@ -1,7 +1,7 @@
 // The sweep direction as a picture: the probe from above with its marker, and the arrow of the sweep.
 //
-// Lateral runs towards the marker (MF image). + is lateral x axial: with depth pointing away from the viewer, seen from above
-// with the marker on the right, lateral is right, axial is into the page, and their product points down the page.
+// Lateral runs towards the marker (MF image). + is lateral x axial: seen from above with the marker on the right, lateral points right
+// and axial into the page, so their product points up the page.
 
 import { h } from './dom.js';
 import { t } from './i18n.js';
@@ -9,7 +9,7 @@ import { t } from './i18n.js';
 export const NEXT = { '': '+', '+': '-', '-': '+' };
 
 export function directionPicture(direction, verified) {
-  const down = direction !== '-';
+  const down = direction === '-';
   const arrow = down ? 'M100 78 V150 M84 134 L100 152 L116 134' : 'M100 42 V-30 M84 -14 L100 -32 L116 -14';
   return h('svg', { viewBox: '0 -44 200 208', class: `direction ${verified ? '' : 'unverified'}`, 'aria-hidden': 'true' },
     h('rect', { x: 40, y: 44, width: 120, height: 32, rx: 10, class: 'probe' }),
