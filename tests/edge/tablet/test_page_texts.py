@@ -41,9 +41,13 @@ def test_every_key_that_a_script_names_exists():
 
 def test_no_sentence_stands_in_a_script():
     for path in SCRIPTS:
-        if not (path.parent.name == "screens" or path.name in ("status_bar.js", "guide.js", "faults.js", "live_image.js", "measure_tools.js")):
+        if not (
+            path.parent.name == "screens" or path.name in ("status_bar.js", "guide.js", "faults.js", "live_image.js", "measure_tools.js")
+        ):
             continue
-        code = re.sub(r"//.*|/\*.*?\*/", "", path.read_text(), flags=re.S) if path.suffix != ".js" else re.sub(r"//.*", "", path.read_text())
+        code = (
+            re.sub(r"//.*|/\*.*?\*/", "", path.read_text(), flags=re.S) if path.suffix != ".js" else re.sub(r"//.*", "", path.read_text())
+        )
         assert not re.findall(r"'[A-Z][a-z]+ [a-z]+[^']*'", code), path.name
 
 
