@@ -46,7 +46,7 @@ class App {
     this.status = new StatusBar({ takeOperator: () => this.run('take_operator') });
     this.canvas = h('canvas', { class: 'scene', 'aria-label': t('view.3d'), role: 'img', tabindex: 0 });
     this.stage = h('div', { class: 'stage' }, this.canvas);
-    this.scene = new Scene(this.canvas, this.volume);
+    this.scene = new Scene(this.canvas, this.volume, { words: { lateral: t('axis.lateral'), axial: t('axis.axial'), elevational: t('axis.elevational') } });
     const run = (name, words) => this.run(name, words);
     this.screens = {
       live: new LiveScreen({ hello, run, onended: (sweep) => this.ended(sweep) }),
