@@ -42,10 +42,7 @@ export class LiveScreen {
     const why = this.image.update(state?.live ?? null, linked && state?.services.bridge !== 'gone');
     if (!state) return;
     const sweeping = state.sweep?.state === 'sweeping';
-    if (this.sweeping && !sweeping && state.sweep?.state !== 'rebuilding') {
-      say(t('live.ended'));
-      this.onended(state.sweep);
-    }
+    const ended = this.sweeping && !sweeping && state.sweep && state.sweep.state !== 'rebuilding';
     this.sweeping = sweeping;
     this.frozen = Boolean(state.live?.frozen);
     document.body.classList.toggle('sweeping', sweeping);
@@ -58,5 +55,9 @@ export class LiveScreen {
     if (sweeping) this.guide.update(state);
     setText(this.time, sweeping ? t('live.elapsed', { s: number(state.sweep.elapsed_s, 0) }) : state.operator?.me ? '' : t('live.take_first'));
     this.exam.update(state);
+    if (ended) {
+      say(t('live.ended'));
+      this.onended(state.sweep);
+    }
   }
 }
