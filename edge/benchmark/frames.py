@@ -41,7 +41,10 @@ def pixels(plan: Plan) -> Iterator[Record]:
     table = ScanTable(SECTOR, CONVERTED_MM)
     threads = thread_counts(plan)[-1]
     with opened(plan, 1.0, threads) as volume:
-        convert = partial(volume.remap, beams, table.index, table.fraction_lateral, table.fraction_axial)
+
+        def convert() -> None:
+            np.asarray(volume.image(beams, look_up=table.look_up))
+
         size = f"{SECTOR.beams}x{SECTOR.samples} to {table.index.shape[1]}x{table.index.shape[0]}"
         yield record("scan conversion", volume.backend, threads, **_calls(plan, convert), image=size)
     width, height, spacing_mm = NETWORK_WINDOW

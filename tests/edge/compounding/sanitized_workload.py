@@ -47,7 +47,7 @@ def live(variant: str, compounding: str) -> None:
         volume.dense(channel=1)
         volume.bricks(volume.slots())
         table = ScanTable(Sector(45, 34, 10.0, 30.0, -30.0, 40.0), 0.4)
-        volume.remap(pixels, table.index, table.fraction_lateral, table.fraction_axial)
+        np.asarray(volume.image(pixels, look_up=table.look_up))
         volume.reset()
         volume.place(pixels[:2, :2].copy(), pose())
 
