@@ -43,5 +43,7 @@ FAULTS = {
     "STORAGE_FAILED": Fault(Effect.STOP_RECORDING, "The storage does not answer as it should. The recording ended; call service."),
     "BRIDGE_GONE": Fault(Effect.NOTE, "The connection to the probe stopped and is being restarted."),
     "RECONSTRUCTOR_GONE": Fault(Effect.NOTE, "The live volume stopped and is being restarted. The recording goes on."),
+    "TABLET_GONE": Fault(Effect.NOTE, "The tablet page stopped and is being restarted. The sweep and its recording go on."),
+    "REBUILD_FAILED": Fault(Effect.NOTE, "The volume could not be rebuilt. The recording is complete; try again."),
     "RECORDER_GONE": Fault(Effect.NOTE, "The recording stopped and is being restarted. Images are not being kept."),
 }

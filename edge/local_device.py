@@ -25,7 +25,7 @@ from edge.config import Config
 from edge.errors import SonosweepError
 from edge.messages import Message, Status
 from edge.processes import die_with_parent
-from edge.services import CLIENTS_HEAR, SERVICES
+from edge.services import CLIENTS_HEAR, CORE, SERVICES
 
 START_S = 20.0
 STOP_S = 30.0
@@ -61,12 +61,12 @@ def _undisturbed() -> Iterator[None]:
 
 
 class LocalDevice:
-    """``with LocalDevice(config) as device:`` all services run and have said so; at the end all are stopped and gone.
+    """``with LocalDevice(config) as device:`` the services ``names`` run and have said so; at the end all are stopped and gone.
 
     ``config.run_dir`` must be a short private folder (sockets have short names); logs are written there.
     """
 
-    def __init__(self, config: Config, names: tuple[str, ...] = tuple(SERVICES)) -> None:
+    def __init__(self, config: Config, names: tuple[str, ...] = CORE) -> None:
         self.config = config
         self.run_dir = Path(config.run_dir)
         self._names = names

@@ -239,7 +239,33 @@ class Status(Message, frozen=True, kw_only=True):
     faults: dict[str, int] = {}  # raised since the service began, by name: a client that came late learns of them here
 
 
-TYPES: dict[str, type[Message]] = {t.topic: t for t in (Frame, Pose, Bricks, SweepEnded, FaultRaised, Status)}
+class Command(Message, frozen=True, kw_only=True):
+    """What the operator wants of a service. ``number`` comes back in its :class:`Answer`.
+
+    The bridge: ``start`` and ``stop`` a sweep. The reconstructor: ``aim`` the coming sweeps in a direction, ``rebuild`` the volume
+    of the recording at ``path`` in a direction. ``direction`` "" is not verified; ``direction_source`` says who confirmed it.
+    """
+
+    topic: ClassVar[str] = "command"
+    to: str
+    number: int
+    action: Literal["start", "stop", "aim", "rebuild"]
+    direction: Literal["+", "-", ""] = ""
+    direction_source: str = ""
+    path: str = ""
+
+
+class Answer(Message, frozen=True, kw_only=True):
+    """What became of the command ``number``: done (``error`` empty), or refused by the name of an error, with ``detail``."""
+
+    topic: ClassVar[str] = "answer"
+    service: str
+    number: int
+    error: str = ""
+    detail: str = ""
+
+
+TYPES: dict[str, type[Message]] = {t.topic: t for t in (Frame, Pose, Bricks, SweepEnded, FaultRaised, Status, Command, Answer)}
 
 
 def encode(message: Message) -> list[Buffer]:

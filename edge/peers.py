@@ -33,6 +33,7 @@ class Peers:
         self._subscribers = {name: Subscriber(context, ipc(run_dir, name), self.hears) for name in names or SERVICES.keys() - {me}}
         self._heard: dict[str, float] = {}
         self._gone: set[str] = set()
+        self.statuses: dict[str, Status] = {}  # the newest of each service; the owner takes them out where it wants them
         self.said: list[Message] = []  # what the table lets ``me`` hear beside status, oldest first; the owner takes it out
 
     def check(self) -> list[FaultRaised]:
@@ -42,12 +43,18 @@ class Peers:
             while (message := subscriber.receive()) is not None:
                 if isinstance(message, Status):
                     self._heard[name] = now
+                    self.statuses[name] = message
                     self._gone.discard(name)
                 else:
                     self.said.append(message)
         silent = {name for name, heard in self._heard.items() if now - heard > GONE_AFTER_S} - self._gone
         self._gone |= silent
         return [FaultRaised(service=self._me, name=SERVICES[name].gone, detail=f"silent for {GONE_AFTER_S} s") for name in sorted(silent)]
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """To be polled."""
+        return [subscriber.socket for subscriber in self._subscribers.values()]
 
     def alive(self, name: str) -> bool:
         """Whether ``name`` has been heard and not fallen silent (as of the last :meth:`check`)."""

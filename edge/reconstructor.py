@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.compounding import CHANNELS as CHANNEL_NAMES
-from edge.compounding import FILLED, MEASURED, BadPose, Compounder, VolumeFull
+from edge.compounding import FILLED, BadPose, Compounder, VolumeFull
 from edge.compounding.image import Image
 from edge.compounding.scan_conversion import BadSector
 from edge.config import Direction
 from edge.faults import FAULTS, Effect
 from edge.files.volumes import Volume
+from edge.finished_volumes import finished_volumes
 from edge.messages import Bricks, FaultRaised, Frame, Message, Pose, SweepEnded
-from edge.motion import MotionFailed, MotionSource, Step
+from edge.motion import MotionFailed, MotionSource, Step, turned
 from edge.motion.recorded import provenance
 from edge.placement import between, impossible_jump, on_face, pose_of
 from edge.sweep_state import Counts, Stream, SweepState, scan_table
@@ -74,6 +75,14 @@ class Reconstructor:
         """Why the last sweep ended: ``last``, ``stopped`` or a fault's name; ``not yet`` while it runs."""
         return self._sweep.reason if self._sweep and self._sweep.ended else "not yet"
 
+    def aim(self, direction: Direction, direction_source: str = "preset") -> None:
+        """How the next sweep is meant, instead of what was said before. Not while one runs. Recorded poses know their own direction."""
+        assert not self.sweeping
+        self._sweep = None
+        if self.motion.relative:
+            self.motion = turned(self.motion, direction)
+            self.direction, self.direction_source = direction or "+", direction_source if direction else "unverified"
+
     def feed(self, frame: Frame) -> list[Message]:
         """Take one frame; answer with what there is to say about it, in order."""
         said: list[Message] = []
@@ -107,14 +116,13 @@ class Reconstructor:
         for frame, _ in sweep.waiting:  # after the last B-mode frame: no second neighbour to lie between
             said += self._without_pose(sweep, frame)
         sweep.waiting.clear()
-        if self._fill_holes:
-            said += self._fill(sweep)
+        said += self._fill(sweep) if self._fill_holes else []
         sweep.ended, sweep.reason = True, reason
-        counts = sweep.counts
+        (boot_id, number), counts = sweep.key, sweep.counts
         ended = SweepEnded(
             service="run",
-            boot_id=sweep.key[0],
-            sweep=sweep.key[1],
+            boot_id=boot_id,
+            sweep=number,
             reason=reason,
             frames=counts.frames,
             placed=counts.placed,
@@ -137,16 +145,7 @@ class Reconstructor:
             "compounding": self.compounder.settings.compounding,
             "ended": self.ended,
         }
-        found = {}
-        for channel, name in enumerate(CHANNEL_NAMES):
-            voxels = self.compounder.voxel_counts(channel)
-            if not any(voxels[MEASURED:]):
-                continue
-            dense = self.compounder.dense(channel)
-            x, y, z = dense.origin_mm.tolist()
-            numbers = {f"voxels_{state}": str(count) for state, count in voxels._asdict().items() if state != "empty"}
-            found[name] = Volume(dense.intensity, (x, y, z), dense.spacing_mm, {"channel": name, **metadata, **numbers}, dense.state)
-        return found
+        return finished_volumes(self.compounder, metadata)
 
     def _begin(self, frame: Frame) -> list[Message]:
         said: list[Message] = []

@@ -16,8 +16,9 @@ from edge.console import say
 from edge.errors import SonosweepError
 from edge.faults import FAULTS
 from edge.latency import Latencies
-from edge.messages import FaultRaised, Frame, MalformedMessage, Message, Status, SweepEnded
+from edge.messages import Answer, Command, FaultRaised, Frame, MalformedMessage, Message, Status, SweepEnded
 from edge.peers import Peers
+from edge.rebuild import Rebuild
 from edge.reconstructor import Reconstructor
 from edge.saving import save_volumes
 from edge.services import STATUS_PERIOD_S
@@ -38,12 +39,13 @@ class RunService:
         self._latencies = Latencies()
         self._saver = ThreadPoolExecutor(1, "save")
         self._saving: list[tuple[Path, SweepEnded, Future[tuple[str, ...]]]] = []
+        self._rebuild: Rebuild | None = None
         self._told = 0.0
         self._heard = time.monotonic()
 
     def step(self) -> None:
         """Place what has come, then say how we are."""
-        self._intake.socket.poll(50)
+        self._intake.socket.poll(0 if self._rebuild else 50)
         for _ in range(FRAMES_PER_STEP):
             try:
                 frame = self._intake.receive()
@@ -54,11 +56,17 @@ class RunService:
                 break
             if isinstance(frame, Frame):
                 self._feed(frame)
-        if self._reconstructor.sweeping and time.monotonic() - self._heard > self._config.volume.silent_after_s:
+        self._go_on_rebuilding()
+        if self._reconstructor.sweeping and not self._rebuild and time.monotonic() - self._heard > self._config.volume.silent_after_s:
             self._say(self._reconstructor.finish("PROBE_SILENT"))
         self._finish_saving()
         for fault in self._peers.check():
             self._publish(fault)
+        for message in self._peers.said:
+            if isinstance(message, Command) and message.to == "run":
+                error, detail = self._obey(message)
+                self._publish(Answer(service="run", number=message.number, error=error, detail=detail))
+        self._peers.said.clear()
         if time.monotonic() - self._told > STATUS_PERIOD_S:
             self._publish(self.status())
             self._told = time.monotonic()
@@ -67,15 +75,18 @@ class RunService:
         """The sign of life, with the counts of the current sweep and the latencies since the start."""
         return Status(
             service="run",
-            state="sweeping" if self._reconstructor.sweeping else "saving" if self._saving else "idle",
-            counts=msgspec.to_builtins(self._reconstructor.counts) | {"bricks": self._reconstructor.compounder.brick_count()},
+            state=self._state(),
+            counts=msgspec.to_builtins(self._reconstructor.counts)
+            | {"bricks": self._reconstructor.compounder.brick_count()}
+            | ({"rebuilt": self._rebuild.done, "to_rebuild": self._rebuild.total} if self._rebuild else {}),
             backend=f"{self._reconstructor.compounder.backend}, {self._reconstructor.motion.name} ({self._reconstructor.motion.backend})",
             latency_ms=self._latencies.summary(),
             faults=self._publisher.faults,
         )
 
     def close(self) -> None:
-        """End the open sweep, finish what is being saved, close the sockets."""
+        """End the open sweep (a rebuild is given up), finish what is being saved, close the sockets."""
+        self._end_rebuilding("the service was stopped" if self._rebuild else "")
         self._say(self._reconstructor.finish("stopped"))
         self._saver.shutdown()
         self._finish_saving()
@@ -84,7 +95,50 @@ class RunService:
         self._peers.close()
         self._publisher.close()
 
+    def _state(self) -> str:
+        if self._rebuild:
+            return "rebuilding"
+        return "sweeping" if self._reconstructor.sweeping else "saving" if self._saving else "idle"
+
+    def _obey(self, command: Command) -> tuple[str, str]:
+        """Do it; answers the name of an error and its detail, or nothing."""
+        if self._reconstructor.sweeping or self._rebuild:
+            return "SWEEP_RUNS", ""
+        if command.action == "aim":
+            self._reconstructor.aim(command.direction, command.direction_source)
+            return "", ""
+        if command.action != "rebuild":
+            return "UNKNOWN_COMMAND", ""
+        if not self._reconstructor.motion.relative:
+            return "DIRECTION_TRACKED", ""
+        try:
+            self._rebuild = Rebuild(self._reconstructor, Path(command.path), command.direction, command.direction_source)
+        except (SonosweepError, OSError) as wrong:
+            return "REBUILD_FAILED", str(wrong)
+        return "", ""
+
+    def _go_on_rebuilding(self) -> None:
+        if self._rebuild is None:
+            return
+        try:
+            said, done = self._rebuild.piece()
+        except (SonosweepError, OSError) as wrong:
+            self._end_rebuilding(str(wrong))
+            return
+        self._say(said)
+        if done:
+            self._end_rebuilding("")
+
+    def _end_rebuilding(self, failed: str) -> None:
+        if self._rebuild:
+            self._rebuild.restore()
+            self._rebuild = None
+        if failed:
+            self._publish(FaultRaised(service="run", name="REBUILD_FAILED", detail=failed))
+
     def _feed(self, frame: Frame) -> None:
+        if self._rebuild:
+            self._end_rebuilding(f"a new sweep began with frame {frame.sequence}")
         taken_ns = self._heard_now()
         said = self._reconstructor.feed(frame)
         placed_ns = time.monotonic_ns()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from edge.messages import Bricks, FaultRaised, Frame, Message, Pose, Status, SweepEnded
+from edge.messages import Answer, Bricks, Command, FaultRaised, Frame, Message, Pose, Status, SweepEnded
 
 
 class Service(NamedTuple):
@@ -16,13 +16,25 @@ class Service(NamedTuple):
     gone: str
     queue_frames: int = 0  # bound of the frame queue that the bridge keeps for it; 0: it gets no frames
     patience_ms: int = 0  # how long the bridge holds back the probe for it before a frame counts as lost
+    shows: bool = False  # it only shows frames: the newest takes the place of one that waits, and nobody waits for it
 
 
 SERVICES = {
-    "bridge": Service("sonosweep bridge", (Status,), (Frame, Status, FaultRaised), "BRIDGE_GONE"),
-    "run": Service("sonosweep run", (Frame, Status), (Pose, Bricks, SweepEnded, Status, FaultRaised), "RECONSTRUCTOR_GONE", 32, 250),
+    "bridge": Service("sonosweep bridge", (Status, Command), (Frame, Answer, Status, FaultRaised), "BRIDGE_GONE"),
+    "run": Service(
+        "sonosweep run", (Frame, Status, Command), (Pose, Bricks, SweepEnded, Answer, Status, FaultRaised), "RECONSTRUCTOR_GONE", 32, 250
+    ),
     "record": Service("sonosweep record", (Frame, Status, FaultRaised), (SweepEnded, Status, FaultRaised), "RECORDER_GONE", 256, 0),
+    "tablet": Service(
+        "sonosweep tablet",
+        (Frame, Pose, Bricks, SweepEnded, Answer, Status, FaultRaised),
+        (Command, Status, FaultRaised),
+        "TABLET_GONE",
+        queue_frames=2,
+        shows=True,
+    ),
 }
-CLIENTS_HEAR = (Pose, Bricks, SweepEnded, Status, FaultRaised)  # the demo, and the tablet gateway when it comes
+CORE = tuple(name for name, service in SERVICES.items() if not service.shows)  # what a sweep needs; the rest only shows it
+CLIENTS_HEAR = (Pose, Bricks, SweepEnded, Status, FaultRaised)  # the demo and the benchmarks
 STATUS_PERIOD_S = 0.2
 GONE_AFTER_S = 1.5

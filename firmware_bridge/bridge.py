@@ -14,13 +14,14 @@ from edge.config import Config
 from edge.console import say
 from edge.faults import FAULTS
 from edge.latency import Latencies
-from edge.messages import Buffer, FaultRaised, Frame, Status
+from edge.messages import Answer, Buffer, Command, FaultRaised, Frame, Status
 from edge.peers import Peers
 from edge.services import SERVICES, STATUS_PERIOD_S
 from firmware_bridge.arrivals import ClockOffset, Losses
 from firmware_bridge.consumers import Tally, open_consumers
 from firmware_bridge.errors import MalformedPacket
 from firmware_bridge.intake import Intake
+from firmware_bridge.sweeps import NO_SWEEP, SWEEPS, Sweeps
 from firmware_bridge.wire import decode_frame
 
 SETTLE_S = 2.0  # after a start the front end is held back so long for consumers that are still connecting
@@ -50,6 +51,7 @@ class Bridge:
         self._publisher = Publisher(context, ipc(run_dir, "bridge"))
         self._consumers = open_consumers(context, run_dir)
         self._peers = Peers(context, run_dir, "bridge", [consumer.name for consumer in self._consumers])
+        self._sweeps: Sweeps = SWEEPS[config.bridge.sweeps]()
         self._silent: set[str] = set()
         self._offset = ClockOffset()
         self._losses = Losses()
@@ -85,8 +87,11 @@ class Bridge:
         self._received += 1
         self._received_last_ns = received_ns
         self._losses.note(frame.sweep_key, frame.sequence)
+        frame = self._sweeps.assign(frame)
         decoded_ns = time.monotonic_ns()
         for consumer in self._consumers:
+            if frame.sweep == NO_SWEEP and not consumer.service.shows:
+                continue
             self._publish(consumer.take(frame))
             if consumer.told_gone and consumer.queue.taken and consumer.name not in self._silent:
                 consumer.told_gone = False
@@ -102,6 +107,7 @@ class Bridge:
             "malformed": self._malformed.total,
             "lost": self._losses.total,
             "lost_in_sweep": self._losses.in_sweep,
+            "operator_sweep": int(self._sweeps.running),
         }
         return Status(
             service="bridge",
@@ -144,7 +150,7 @@ class Bridge:
         """Whether to take frames yet: a frame taken before the recorder has connected would be missing from the recording."""
         if self._settled_by is None:
             return True
-        if time.monotonic() < self._settled_by and not all([consumer.queue.taken for consumer in self._consumers]):
+        if time.monotonic() < self._settled_by and not all([c.queue.taken or c.service.shows for c in self._consumers]):
             return False
         self._settled_by = None
         return True
@@ -157,6 +163,16 @@ class Bridge:
             if SERVICES[consumer.name].gone in silent:
                 self._silent.add(consumer.name)
                 self._publish(consumer.gone(None, "it has fallen silent"))
+        for message in self._peers.said:
+            if isinstance(message, Command) and message.to == "bridge":
+                self._publisher.say(Answer(service="bridge", number=message.number, error=self._obey(message)))
+        self._peers.said.clear()
+
+    def _obey(self, command: Command) -> str:
+        """Do it; answers the name of an error, or nothing."""
+        if command.action == "start":
+            return self._sweeps.start()
+        return self._sweeps.stop(time.monotonic_ns()) if command.action == "stop" else "UNKNOWN_COMMAND"
 
     def _tell_overdue(self) -> None:
         if detail := self._malformed.due():

@@ -183,9 +183,26 @@ class Consumer:
         return [_fault(FULL[self.name], detail)] if detail else []
 
 
+class Viewer(Consumer):
+    """A service that only shows frames: the newest takes the place of one that waits. ``dropped`` counts what was not shown."""
+
+    def take(self, frame: Frame) -> list[FaultRaised]:
+        """Queue ``frame`` where somebody looks."""
+        if not self.queue.taken:
+            self.waiting.clear()
+            return []
+        if len(self.waiting) >= self.service.queue_frames:
+            self.waiting.popleft()
+            self.dropped += 1
+        self.waiting.append(frame)
+        self.hand_over()
+        return []
+
+
 def open_consumers(context: zmq.Context[zmq.Socket[bytes]], run_dir: Path) -> list[Consumer]:
-    """One for each service of the table that gets frames, in the order in which they are served."""
-    return [Consumer(context, run_dir, name, SERVICES[name]) for name in FULL]
+    """One for each service of the table that gets frames, in the order in which they are served: who only shows them comes last."""
+    keepers = [Consumer(context, run_dir, name, SERVICES[name]) for name in FULL]
+    return [*keepers, *(Viewer(context, run_dir, name, service) for name, service in SERVICES.items() if service.shows)]
 
 
 def _fault(name: str, detail: str, frame: Frame | None = None) -> FaultRaised:

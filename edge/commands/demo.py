@@ -37,7 +37,7 @@ from edge.motion.bundle import find_bundle
 from edge.picture import draw
 from edge.placed_images import as_images
 from edge.processes import die_with_parent, ended_by_sigterm
-from edge.services import SERVICES
+from edge.services import CORE
 from edge.simulation import SCANNER_PERSISTENCE, SimulationSettings, simulate_sweep, write_simulated_sweep
 from edge.sweep_state import placed_size
 from edge.transform import Transform
@@ -100,7 +100,7 @@ def _run(options: argparse.Namespace, out: Path) -> int:
     run_dir = Path(tempfile.mkdtemp(prefix="sonosweep-"))
     try:
         config = _config(options, motion, run_dir, out)
-        say(f"starting {', '.join(SERVICES)} ...")
+        say(f"starting {', '.join(CORE)} ...")
         with LocalDevice(config) as device:
             say(f"backend: {device.status['run'].backend}")
             trace = run_dir / "trace.json"
@@ -191,8 +191,8 @@ def _watch(device: LocalDevice, probe: subprocess.Popen[bytes], total: int | Non
                 raise DemoFailed(f"the probe ended with status {probe.returncode}; its words are above")
             if time.monotonic() - last_progress > SILENT_S:
                 raise DemoFailed(f"nothing happened for {SILENT_S:.0f} s; the services said: {device.last_words('run')}")
-    told = {name: device.status[name] for name in SERVICES}
-    while time.monotonic() - last_progress < SERVICE_WORD_S and any(device.status[name] is told[name] for name in SERVICES):
+    told = {name: device.status[name] for name in device.status}
+    while time.monotonic() - last_progress < SERVICE_WORD_S and any(device.status[name] is told[name] for name in told):
         list(device.hear(0.1))  # their last words on this sweep: a fault said before we listened stands in the status
     return heard
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge.compounding.image import Image
-from edge.config import MotionConfig
+from edge.config import Direction, MotionConfig
 from edge.messages import Frame
 from edge.motion.bundle import find_bundle
 from edge.motion.constant import ConstantMotion, read_preset
@@ -16,23 +16,23 @@ from edge.motion.network import open_network
 from edge.motion.recorded import RecordedMotion
 from edge.motion.source import MotionFailed, MotionSource, MotionUnavailable, Step
 
-__all__ = ["SOURCES", "Image", "MotionFailed", "MotionSource", "MotionUnavailable", "Step", "open_motion"]
+__all__ = ["SOURCES", "Image", "MotionFailed", "MotionSource", "MotionUnavailable", "Step", "open_motion", "turned"]
 
 
 class Reflected:
     """A canonical source swept the other way: every relative motion mirrored in the image plane."""
 
     def __init__(self, source: MotionSource) -> None:
-        self._source = source
+        self.canonical = source
         self.name, self.relative, self.backend = source.name, source.relative, source.backend
 
     def start(self, frame: Frame, image: Image) -> Step:
         """The first image lies where it lay: in the mirror."""
-        return self._source.start(frame, image)
+        return self.canonical.start(frame, image)
 
     def step(self, frame: Frame, image: Image, elapsed_frames: int) -> Step:
         """F T F of the source's motion; its uncertainty is the same."""
-        step = self._source.step(frame, image, elapsed_frames)
+        step = self.canonical.step(frame, image, elapsed_frames)
         relative = step.center_to_previous
         return step if relative is None else replace(step, center_to_previous=relative.reflected())
 
@@ -67,5 +67,10 @@ def open_motion(config: MotionConfig) -> MotionSource:
 
     ``MotionUnavailable`` (or one of its kinds) where a file is missing or wrong, or a named backend cannot run here.
     """
-    source = SOURCES[config.source](config)
-    return Reflected(source) if source.relative and config.direction == "-" else source
+    return turned(SOURCES[config.source](config), config.direction)
+
+
+def turned(source: MotionSource, direction: Direction) -> MotionSource:
+    """The same source for sweeps in ``direction`` ("" is taken as +). Recorded poses stay as they are."""
+    canonical = source.canonical if isinstance(source, Reflected) else source
+    return Reflected(canonical) if canonical.relative and direction == "-" else canonical

@@ -1,0 +1,1 @@
+"""What a tablet sees of the device: the gateway, its link and its page."""

@@ -1,0 +1,107 @@
+"""The gateway's end of the bus: hears every service, gets the live images, sends commands and waits for their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import zmq
+import zmq.asyncio
+
+from edge.bus import FrameIntake, Publisher, ipc
+from edge.console import say
+from edge.messages import Answer, Command, FaultRaised, Frame, MalformedMessage, Message, Status
+from edge.peers import Peers
+from edge.services import STATUS_PERIOD_S
+
+ANSWER_WITHIN_S = 2.0
+MESSAGES_PER_TURN = 64  # then the tablets have their turn
+POLL_MS = 100
+
+
+class BusLink:
+    """Drive :meth:`messages` in one task. ``commands`` are answered by name: an error of the service, or one of ours."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: Path) -> None:
+        self._peers = Peers(context, run_dir, "tablet")
+        self._intake = FrameIntake(context, ipc(run_dir, "frames.tablet"))
+        self._publisher = Publisher(context, ipc(run_dir, "tablet"))
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._number = secrets.randbits(40)  # an answer to a gateway that was killed is none to us
+        self._told = 0.0
+
+    async def messages(self, status: Any) -> AsyncIterator[Message]:
+        """Frames and messages as they come, without end. ``status()`` is said several times a second."""
+        poller = zmq.asyncio.Poller()
+        for socket in (self._intake.socket, *self._peers.sockets):
+            poller.register(socket, zmq.POLLIN)
+        while True:
+            await poller.poll(POLL_MS)
+            for message in self._heard():
+                yield message
+            if time.monotonic() - self._told > STATUS_PERIOD_S:
+                self._told = time.monotonic()
+                self._publisher.say(status())
+
+    async def command(self, to: str, **words: Any) -> Answer:
+        """Ask a service; answers ``SERVICE_GONE`` where it says nothing in time. A command that was done twice is refused by itself."""
+        self._number += 1
+        number = self._number
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        try:
+            if not self.alive(to):
+                return Answer(service=to, number=number, error="SERVICE_GONE")
+            self._publisher.say(Command(to=to, number=number, **words))
+            return await asyncio.wait_for(answer, ANSWER_WITHIN_S)
+        except asyncio.TimeoutError:
+            return Answer(service=to, number=number, error="SERVICE_GONE")
+        finally:
+            del self._waiting[number]
+
+    def alive(self, name: str) -> bool:
+        """Whether ``name`` says its status."""
+        return self._peers.alive(name)
+
+    def raise_fault(self, fault: FaultRaised) -> None:
+        """To whoever listens, and in our status."""
+        self._publisher.say(fault)
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """Raised by the gateway since it began."""
+        return self._publisher.faults
+
+    def close(self, status: Status) -> None:
+        """Say a last word and close all sockets."""
+        self._publisher.say(status)
+        self._intake.close()
+        self._peers.close()
+        self._publisher.close()
+
+    def _heard(self) -> list[Message]:
+        heard: list[Message] = list(self._peers.check())
+        heard += self._peers.statuses.values()
+        self._peers.statuses.clear()
+        for message in self._peers.said:
+            if isinstance(message, Answer):
+                if (waits := self._waiting.get(message.number)) and not waits.done():
+                    waits.set_result(message)
+            else:
+                heard.append(message)
+        self._peers.said.clear()
+        for _ in range(MESSAGES_PER_TURN):
+            with contextlib.suppress(MalformedMessage):
+                frame = self._intake.receive()
+                if frame is None:
+                    break
+                if isinstance(frame, Frame):
+                    heard.append(frame)
+                continue
+            say("tablet: a frame from the bridge could not be read")
+        return heard

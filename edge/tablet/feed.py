@@ -1,0 +1,172 @@
+"""What one tablet holds and what it is sent next: the newest, in small pieces, and never more than it has room for.
+
+The tablet's copy is brought to the store's state, not told its history: what was overtaken is never sent, and the end state is exact.
+Times are seconds of any rising clock and are passed in.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.tablet import wire
+from edge.tablet.store import VOXELS, BrickStore, doubled
+
+IMAGES_OPEN, BRICKS_OPEN = 2, 3  # sent and not yet acknowledged
+BRICKS, HALF_BRICKS = 128, 512  # in one message
+NEW_TO_IT = 512  # bricks that a tablet has never seen: above so many it gets half detail of them first
+SILENT_S = 10.0
+SLOW_S, QUICK_S = 0.3, 0.1  # from sending an image to its acknowledgement
+WORSE_AFTER_S, BETTER_AFTER_S = 2.0, 6.0
+
+
+class Quality(NamedTuple):
+    """What a link carries: images a second at most, their JPEG quality, bricks of full or half detail or none."""
+
+    images_per_s: float
+    jpeg: int
+    bricks: str
+
+
+LADDER = {"full": Quality(30, 75, "full"), "half": Quality(20, 60, "half"), "frames": Quality(10, 60, "none")}
+STEPS = tuple(LADDER)
+
+
+class Picture(NamedTuple):
+    """A live image, encoded once for every tablet of a quality."""
+
+    sequence: int
+    flags: int
+    time_ms: float
+    size: tuple[int, int]
+    jpeg: bytes
+
+
+class ClientFeed:
+    """One tablet's. ``show`` gives it a store; then take what ``next_image`` and ``next_bricks`` answer until both are None."""
+
+    def __init__(self, images_per_s: float = 30.0) -> None:
+        self.mode = "auto"
+        self._most_images_per_s = images_per_s
+        self._step = 0
+        self._since: float | None = None  # the link has been slow (or quick) since then
+        self._was_slow = False
+        self._picture: Picture | None = None
+        self._image_sent = -1e9
+        self._seq = 0
+        self._open: dict[int, tuple[str, float]] = {}  # sequence: type, when it was sent
+        self.show(BrickStore(), 0, complete=False)
+
+    def show(self, store: BrickStore, epoch: int, *, complete: bool) -> None:
+        """From now on this volume; ``complete``: it will not change any more, so full detail follows however slow the link is."""
+        self._store, self._epoch, self.complete = store, epoch, complete
+        self._held: NDArray[np.uint8] = np.zeros((1024, 2, VOXELS), np.uint8)
+        self._sent: NDArray[np.int64] = np.zeros(1024, np.int64)
+        self._half: NDArray[np.int64] = np.zeros(1024, np.int64)
+
+    @property
+    def quality(self) -> str:
+        """The step of ``LADDER`` that is in force."""
+        return self.mode if self.mode != "auto" else STEPS[self._step]
+
+    def offer(self, picture: Picture) -> None:
+        """The newest image takes the place of one that has not been sent."""
+        self._picture = picture
+
+    def wants_image(self, now: float) -> bool:
+        """Whether an image of now would be sent soon."""
+        rate = min(LADDER[self.quality].images_per_s, self._most_images_per_s)
+        return self._waiting("I") < IMAGES_OPEN and now - self._image_sent > 0.9 / rate
+
+    def next_image(self, now: float) -> bytes | None:
+        """An ``I`` message, or None."""
+        picture = self._picture
+        if picture is None or not self.wants_image(now):
+            return None
+        self._picture, self._image_sent = None, now
+        return wire.image(self._number("I", now), picture.sequence, picture.flags, picture.time_ms, picture.size, picture.jpeg)
+
+    def next_bricks(self, now: float) -> bytes | None:
+        """A ``V`` or ``S`` message, or None."""
+        if self._waiting("V") + self._waiting("S") >= BRICKS_OPEN:
+            return None
+        self._grow()
+        version, sent, half = self._store.version, self._sent, self._half
+        behind = np.flatnonzero(version[: self._store.count] > sent[: self._store.count])
+        detail = "full" if self.complete else LADDER[self.quality].bricks
+        if not len(behind) or detail == "none":
+            return None
+        unseen = behind[np.maximum(half[behind], sent[behind]) == 0]
+        rough = behind[half[behind] < version[behind]] if detail == "half" else unseen if len(unseen) > NEW_TO_IT else behind[:0]
+        if len(rough):
+            return self._half_message(self._newest(rough, HALF_BRICKS), now)
+        return self._full_message(self._newest(behind, BRICKS), now) if detail == "full" else None
+
+    def ack(self, kind: str, seq: int, now: float) -> None:
+        """The tablet has applied a message. One that was never sent, or was acknowledged before, says nothing."""
+        sent = self._open.get(seq)
+        if sent is None or sent[0] != kind:
+            return
+        del self._open[seq]
+        if kind == "I":
+            self._judge(now - sent[1], now)
+
+    def overdue(self, now: float) -> bool:
+        """The tablet has not answered for too long: it sleeps or is gone."""
+        return any(now - when > SILENT_S for _, when in self._open.values())
+
+    @property
+    def up_to_date(self) -> bool:
+        """It has been sent everything and has acknowledged all bricks."""
+        self._grow()
+        count = self._store.count
+        sent_all = not bool((self._store.version[:count] > self._sent[:count]).any())
+        return sent_all and not self._waiting("V") and not self._waiting("S")
+
+    def resync(self) -> None:
+        """Its checksum was wrong: forget what it holds. The page throws its bricks away too (a new ``epoch`` message)."""
+        self.show(self._store, self._epoch, complete=self.complete)
+
+    def _full_message(self, slots: NDArray[np.intp], now: float) -> bytes:
+        voxels = self._store.voxels[slots]
+        changed = (voxels != self._held[slots]).any(1)
+        self._held[slots] = voxels
+        self._sent[slots] = self._store.version[slots]
+        channel = int(self._store.channel[slots[0]])
+        return wire.bricks(self._number("V", now), self._epoch, channel, 1e3 * now, self._store.coords[slots], changed, voxels)
+
+    def _half_message(self, slots: NDArray[np.intp], now: float) -> bytes:
+        self._half[slots] = self._store.version[slots]
+        channel = int(self._store.channel[slots[0]])
+        cells = self._store.half(slots)
+        return wire.half_bricks(self._number("S", now), self._epoch, channel, 1e3 * now, self._store.coords[slots], cells)
+
+    def _newest(self, slots: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+        """At most so many, of one channel: that of the newest."""
+        order = slots[np.argsort(-self._store.version[slots], kind="stable")]
+        same: NDArray[np.intp] = order[self._store.channel[order] == self._store.channel[order[0]]]
+        return same[:most]
+
+    def _grow(self) -> None:
+        while len(self._sent) < self._store.count:
+            self._held, self._sent, self._half = doubled(self._held), doubled(self._sent), doubled(self._half)
+
+    def _number(self, kind: str, now: float) -> int:
+        self._seq = (self._seq + 1) & 0xFFFFFFFF
+        self._open[self._seq] = (kind, now)
+        return self._seq
+
+    def _waiting(self, kind: str) -> int:
+        return sum(one == kind for one, _ in self._open.values())
+
+    def _judge(self, took_s: float, now: float) -> None:
+        """One step down after a while of slow answers, one up after a longer while of quick ones."""
+        slow, quick = took_s > SLOW_S, took_s < QUICK_S
+        if not (slow or quick) or self._since is None or slow != self._was_slow:
+            self._since, self._was_slow = (now if slow or quick else None), slow
+            return
+        if now - self._since > (WORSE_AFTER_S if slow else BETTER_AFTER_S):
+            self._step = min(self._step + 1, len(STEPS) - 1) if slow else max(self._step - 1, 0)
+            self._since = now

@@ -1,0 +1,135 @@
+"""The same recording in the other direction: the volume's mirror image, by the live service, while it stays alive."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+
+from edge.bus import FrameQueue, Publisher, Subscriber, ipc
+from edge.commands.run import open_reconstructor
+from edge.config import Config, MotionConfig, VolumeConfig
+from edge.files import open_sweep
+from edge.files.recording import write_recording
+from edge.files.volumes import read_volume
+from edge.messages import Answer, Bricks, Command, FaultRaised, Status, SweepEnded
+from edge.rebuild import Rebuild
+from edge.run import RunService
+from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rebuild")
+    settings = SimulationSettings(frames=40, frames_per_s=30.0, image_size=(96, 80), spacing_mm=(0.4, 0.4), speckle=False)
+    write_simulated_sweep(folder / "sweep.igs.mha", simulate_sweep(settings))
+    write_recording(folder / "sweep.mcap", open_sweep(folder / "sweep.igs.mha").frames(), {"sweep": "0"})
+    return folder / "sweep.mcap"
+
+
+def config(run_dir, save=""):
+    motion = MotionConfig(source="constant", speed_mm_s=10.0)
+    return Config(run_dir=str(run_dir), motion=motion, volume=VolumeConfig(spacing_mm=0.8, threads=1, save=str(save)))
+
+
+def volume_of(recording, direction):
+    with tempfile.TemporaryDirectory() as folder:
+        reconstructor = open_reconstructor(config(folder))
+        with reconstructor.compounder:
+            rebuild = Rebuild(reconstructor, recording, direction, "operator")
+            done = False
+            while not done:
+                _, done = rebuild.piece()
+            assert rebuild.done == rebuild.total == 40
+            return reconstructor.volumes()["ultrasound"]
+
+
+def test_the_other_direction_is_the_mirror_image(recording):
+    plus, minus = (volume_of(recording, direction) for direction in "+-")
+    assert (plus.metadata["direction"], minus.metadata["direction"], minus.metadata["direction_source"]) == ("+", "-", "operator")
+    first, last = plus.origin_mm[2], plus.origin_mm[2] + 0.8 * (plus.intensity.shape[0] - 1)
+    assert first == pytest.approx(0) and last > 10
+    turned = minus.intensity[::-1]
+    offset = round((-(minus.origin_mm[2] + 0.8 * (minus.intensity.shape[0] - 1)) - first) / 0.8)
+    depth = min(turned.shape[0] - max(-offset, 0), plus.intensity.shape[0] - max(offset, 0))
+    ours, theirs = plus.intensity[max(offset, 0) :][:depth], turned[max(-offset, 0) :][:depth]
+    assert depth > 12 and np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
+    assert np.corrcoef(ours.ravel(), theirs[::-1].ravel())[0, 1] < 0.99
+
+
+class Bench:
+    """A run service that is driven step by step, and what it says."""
+
+    def __init__(self, context, run_dir, save):
+        self.tablet = Publisher(context, ipc(run_dir, "tablet"))
+        self.frames = FrameQueue(context, ipc(run_dir, "frames.run"), 8)
+        self.service = RunService(context, config(run_dir, save), open_reconstructor(config(run_dir, save)))
+        self.hears = Subscriber(context, ipc(run_dir, "run"), (Answer, Bricks, SweepEnded, FaultRaised, Status))
+        self.heard, self.number = [], 0
+
+    def until(self, kind, also=lambda message: True):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            self.service.step()
+            while (message := self.hears.receive()) is not None:
+                self.heard.append(message)
+            if found := next((m for m in self.heard if isinstance(m, kind) and also(m)), None):
+                return found
+        raise AssertionError(f"heard only {[type(m).__name__ for m in self.heard]}")
+
+    def asks(self, **command):
+        self.number += 1
+        number = self.number
+        for _ in range(100):
+            self.tablet.say(Command(to="run", number=number, **command))  # a subscriber that is still connecting hears nothing
+            self.service.step()
+            while (message := self.hears.receive()) is not None:
+                self.heard.append(message)
+            if found := next((m for m in self.heard if isinstance(m, Answer) and m.number == number), None):
+                return found.error
+        raise AssertionError("no answer")
+
+    def close(self):
+        self.service.close()
+        self.hears.close()
+        self.tablet.close()
+        self.frames.close(0)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    context, run_dir = zmq.Context(), Path(tempfile.mkdtemp(prefix="sono-"))
+    bench = Bench(context, run_dir, tmp_path / "volumes")
+    yield bench
+    bench.close()
+    context.term()
+
+
+def test_the_service_rebuilds_at_the_tablets_word_and_saves_the_result(bench, recording, tmp_path):
+    assert bench.asks(action="rebuild", direction="-", direction_source="operator", path=str(recording)) in ("", "SWEEP_RUNS")
+    ended = bench.until(SweepEnded, lambda m: m.files)
+    assert (ended.direction, ended.direction_source, ended.placed) == ("-", "operator", 40)
+    volume = next(Path(file) for file in ended.files if "-state" not in file)
+    assert read_volume(volume).metadata["direction"] == "-"
+    assert bench.until(Status, lambda m: m.state == "idle" and m.counts["frames"] == 0)
+    assert len({m.epoch for m in bench.heard if isinstance(m, Bricks)}) == 1
+    assert bench.service._reconstructor.direction_source == "unverified", "the next sweep is aimed as before"
+
+
+def test_what_cannot_be_rebuilt_is_refused_by_name(bench, tmp_path):
+    assert bench.asks(action="rebuild", direction="-", path=str(tmp_path / "nowhere.mcap")) == "REBUILD_FAILED"
+    assert bench.asks(action="start") == "UNKNOWN_COMMAND"
+    assert bench.asks(action="aim", direction="-", direction_source="preset") == ""
+    assert (bench.service._reconstructor.direction, bench.service._reconstructor.direction_source) == ("-", "preset")
+
+
+def test_a_new_sweep_has_precedence_over_a_rebuild(bench, recording, monkeypatch):
+    monkeypatch.setattr("edge.rebuild.PIECE_S", 0.0)  # it never gets on
+    frames = iter(open_sweep(recording).frames())
+    bench.asks(action="rebuild", direction="-", direction_source="operator", path=str(recording))
+    assert bench.until(Status, lambda m: m.state == "rebuilding").counts["to_rebuild"] == 40
+    bench.frames.offer(next(frames), 1000)
+    fault = bench.until(FaultRaised, lambda m: m.name == "REBUILD_FAILED")
+    assert "a new sweep began" in fault.detail
