@@ -74,6 +74,18 @@ class RecordConfig(Section, frozen=True, kw_only=True):
     keep_free_mib: Annotated[int, msgspec.Meta(ge=0)] = 512  # the recording stops with DISK_FULL before less is free
 
 
+class TabletConfig(Section, frozen=True, kw_only=True):
+    """[tablet]: where tablets find the device, and how they are kept out. ``secure = false``: plain http, without patient names."""
+
+    address: str = "0.0.0.0"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8443  # 0 = any free one
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?\Z")] = "sonosweep"  # tablets find it as NAME.local
+    secure: bool = True
+    folder: str = "/var/lib/sonosweep/tablet"  # keys, the paired tablets, the audit log
+    frames_per_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 30.0  # live images shown; every one is recorded
+    clients: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+
+
 class Config(Section, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -82,6 +94,7 @@ class Config(Section, frozen=True, kw_only=True):
     motion: MotionConfig = MotionConfig()
     volume: VolumeConfig = VolumeConfig()
     record: RecordConfig = RecordConfig()
+    tablet: TabletConfig = TabletConfig()
 
 
 def load(path: Path | None) -> Config:

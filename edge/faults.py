@@ -44,6 +44,7 @@ FAULTS = {
     "BRIDGE_GONE": Fault(Effect.NOTE, "The connection to the probe stopped and is being restarted."),
     "RECONSTRUCTOR_GONE": Fault(Effect.NOTE, "The live volume stopped and is being restarted. The recording goes on."),
     "TABLET_GONE": Fault(Effect.NOTE, "The tablet page stopped and is being restarted. The sweep and its recording go on."),
+    "SWEEP_NOT_NOTED": Fault(Effect.NOTE, "The sweep could not be entered in the list. Its recording is safe; check the storage."),
     "REBUILD_FAILED": Fault(Effect.NOTE, "The volume could not be rebuilt. The recording is complete; try again."),
     "RECORDER_GONE": Fault(Effect.NOTE, "The recording stopped and is being restarted. Images are not being kept."),
 }

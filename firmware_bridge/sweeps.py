@@ -56,7 +56,7 @@ class OperatorSweeps:
 
     def __init__(self) -> None:
         self.running = False
-        self._number = secrets.randbits(30)  # not one that this front end's frames had before the bridge was started again
+        self._number = secrets.randbits(29)  # not one that this front end's frames had before the bridge was started again
         self._probe_key: tuple[int, int] | None = None
         self._first = 0
         self._stopped_ns: int | None = None

@@ -34,6 +34,7 @@ class BusLink:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._number = secrets.randbits(40)  # an answer to a gateway that was killed is none to us
         self._told = 0.0
+        self.turns = 0  # of the loop: what moves on is alive
 
     async def messages(self, status: Any) -> AsyncIterator[Message]:
         """Frames and messages as they come, without end. ``status()`` is said several times a second."""
@@ -42,6 +43,7 @@ class BusLink:
             poller.register(socket, zmq.POLLIN)
         while True:
             await poller.poll(POLL_MS)
+            self.turns += 1
             for message in self._heard():
                 yield message
             if time.monotonic() - self._told > STATUS_PERIOD_S:

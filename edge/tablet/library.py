@@ -146,10 +146,13 @@ class Library:
         return [path for path in found if _part(path) == newest]
 
     def forget_older_volumes(self, sweep: str) -> None:
-        """Remove volumes that a newer one has replaced: two that are mirror images of each other must not lie side by side."""
+        """Remove what was made of an older volume: two that are mirror images of each other must not lie side by side.
+
+        Recordings and what is known stay: all else can be made again.
+        """
         keep = {_part(path) for path in self.volume_files(sweep)}
         for path in self.files(sweep):
-            if path.suffix == ".nrrd" and _part(path) not in keep:
+            if path.suffix not in (".mcap", ".json") and _part(path) not in keep:
                 path.unlink()
 
     def save(self, sweep: str, exam: dict[str, str]) -> Record:

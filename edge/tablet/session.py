@@ -1,4 +1,4 @@
-"""What the device is doing, as the tablets are told: fed with everything that the bus says, answers the link's ``state``. No socket, clock or thread.
+"""What the device is doing, as tablets are told: fed with all that the bus says, answers the link's ``state``. No socket, clock or thread.
 
 Times are seconds of CLOCK_MONOTONIC and are passed in.
 """

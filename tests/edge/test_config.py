@@ -27,6 +27,12 @@ def test_an_unknown_section_is_refused():
         "[volume]\nspacing_mm = -0.3",
         "[volume]\nsilent_after_s = 0",
         "[bridge]\nqueue_frames = 0",
+        "[tablet]\nport = 70000",
+        '[tablet]\nname = "Sono Sweep"',
+        '[tablet]\nname = "sonosweep\\n"',
+        '[tablet]\nsecure = "no"',
+        "[tablet]\nframes_per_s = 0",
+        "[tablet]\nclients = 0",
     ],
 )
 def test_a_wrong_value_is_refused_by_file_name(text):
@@ -48,6 +54,12 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
 def test_motion_comes_from_the_shipped_network_unless_it_is_said_otherwise():
     assert (Config().motion.source, Config().motion.model) == ("network", "small")
     assert parse('[motion]\nsource = "recorded"', "edge.toml").motion.source == "recorded"
+
+
+def test_tablets_are_served_over_tls_unless_it_is_said_otherwise():
+    tablet = Config().tablet
+    assert (tablet.secure, tablet.address, tablet.port, tablet.name, tablet.clients) == (True, "0.0.0.0", 8443, "sonosweep", 8)
+    assert parse("[tablet]\nsecure = false", "edge.toml").tablet.secure is False
 
 
 def test_what_is_written_for_a_local_device_is_read_back():

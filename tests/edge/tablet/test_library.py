@@ -69,6 +69,8 @@ def test_only_the_trash_is_emptied_and_only_of_the_one_that_was_named(library):
 def test_the_newest_volume_is_the_volume_and_a_mirrored_one_does_not_stay(library):
     (library.volumes / f"{ONE}_10.nrrd").write_bytes(b"turned")
     (library.volumes / f"{ONE}_10-state.nrrd").write_bytes(b"turned states")
+    (library.volumes / f"{ONE}_0.mha").write_bytes(b"made of the older one")
+    (library.volumes / f"{ONE}_0-view.png").write_bytes(b"a picture of the older one")
     assert [path.name for path in library.volume_files(ONE)] == [f"{ONE}_10.nrrd"]
     library.forget_older_volumes(ONE)
     assert sorted(path.name for path in library.files(ONE)) == [f"{ONE}_0.mcap", f"{ONE}_10-state.nrrd", f"{ONE}_10.nrrd"]

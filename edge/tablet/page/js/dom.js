@@ -1,0 +1,51 @@
+// Elements without a framework: h('button', {class: 'big', onclick: f}, 'text', child).
+
+export function h(tag, props = {}, ...children) {
+  const svg = ['svg', 'path', 'line', 'circle', 'polygon', 'polyline', 'rect', 'text', 'g'].includes(tag);
+  const element = svg ? document.createElementNS('http://www.w3.org/2000/svg', tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, '');
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+// Write only what changed: a screen reader repeats what is written again.
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function show(element, on) {
+  element.hidden = !on;
+}
+
+export function field(label, input) {
+  return h('label', { class: 'field' }, h('span', {}, label), input);
+}
+
+export function say(text, urgent = false) {
+  setText(document.getElementById(urgent ? 'urgent' : 'polite'), text);
+}
+
+// A question that must be answered; resolves with true or false.
+export function ask(question, yes, no, danger = false) {
+  return new Promise((resolve) => {
+    const dialog = h('dialog', { class: 'ask', 'aria-label': question });
+    const close = (answer) => {
+      dialog.close();
+      dialog.remove();
+      resolve(answer);
+    };
+    dialog.append(
+      h('p', {}, question),
+      h('div', { class: 'row' },
+        h('button', { class: 'ghost', onclick: () => close(false) }, no),
+        h('button', { class: danger ? 'danger' : 'primary', onclick: () => close(true) }, yes)),
+    );
+    dialog.addEventListener('cancel', () => close(false));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

@@ -1,0 +1,89 @@
+// The live image: true to millimetres, with a depth ruler and the probe's marker; covered with words as soon as it is not live.
+
+import { h, setText, show } from './dom.js';
+import { clock, t } from './i18n.js';
+
+export const STALE_MS = 1000;
+
+export class LiveImage {
+  constructor() {
+    this.canvas = h('canvas', { class: 'live-canvas', role: 'img', 'aria-label': t('live.image') });
+    this.word = h('div', { class: 'live-word' });
+    this.cover = h('div', { class: 'live-cover', hidden: true }, h('strong'), h('span'));
+    this.element = h('div', { class: 'live-image' }, this.canvas, this.word, this.cover);
+    this.bitmap = null;
+    this.state = null;
+    this.shown = -Infinity;
+    this.shown_at = null;
+    new ResizeObserver(() => this.draw()).observe(this.element);
+  }
+
+  take(image, now = performance.now()) {
+    if (image.photoacoustic) return image.bitmap.close();
+    this.shown = now;
+    this.shown_at = new Date();
+    this.bitmap?.close();
+    this.bitmap = image.bitmap;
+    this.draw();
+  }
+
+  // live: the `live` of state or null; linked: the link is open; called at every state and every 200 ms.
+  update(live, linked, now = performance.now()) {
+    this.state = live ?? this.state;
+    const frozen = Boolean(live?.frozen);
+    const stale = now - this.shown > STALE_MS && !frozen;
+    const why = !linked ? 'live.link_lost' : stale || !live ? 'live.no_images' : '';
+    this.element.dataset.live = why ? 'stale' : frozen ? 'frozen' : 'live';
+    show(this.cover, Boolean(why));
+    if (why) {
+      setText(this.cover.children[0], t(why));
+      setText(this.cover.children[1], this.shown_at ? t('live.frozen_at', { time: clock(this.shown_at) }) : '');
+    }
+    setText(this.word, why ? '' : t(frozen ? 'live.frozen' : 'live.live'));
+    return why;
+  }
+
+  draw() {
+    const { clientWidth: width, clientHeight: height } = this.element;
+    if (!width || !height) return;
+    const ratio = Math.min(devicePixelRatio || 1, 2);
+    if (this.canvas.width !== Math.round(width * ratio) || this.canvas.height !== Math.round(height * ratio)) {
+      this.canvas.width = Math.round(width * ratio);
+      this.canvas.height = Math.round(height * ratio);
+    }
+    const pen = this.canvas.getContext('2d');
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.fillStyle = '#000';
+    pen.fillRect(0, 0, width, height);
+    if (!this.bitmap || !this.state) return;
+    const [lateral, axial] = this.state.spacing_mm;
+    const wide_mm = this.bitmap.width * lateral;
+    const deep_mm = this.bitmap.height * axial;
+    const scale = Math.min((width - 56) / wide_mm, (height - 24) / deep_mm);
+    const left = (width - 40 - wide_mm * scale) / 2;
+    const top = 14;
+    pen.imageSmoothingQuality = 'high';
+    pen.drawImage(this.bitmap, left, top, wide_mm * scale, deep_mm * scale);
+    this.ruler(pen, left + wide_mm * scale + 6, top, deep_mm, scale);
+    pen.fillStyle = '#f5b73b'; // the marked side is where lateral ends: MF images run from unmarked to marked
+    pen.beginPath();
+    pen.arc(left + wide_mm * scale, 7, 5, 0, 2 * Math.PI);
+    pen.fill();
+  }
+
+  ruler(pen, x, top, deep_mm, scale) {
+    pen.strokeStyle = pen.fillStyle = '#c6d2de';
+    pen.font = '13px system-ui, sans-serif';
+    pen.textBaseline = 'middle';
+    pen.lineWidth = 1;
+    pen.beginPath();
+    for (let mm = 0; mm <= deep_mm; mm += 5) {
+      const y = top + mm * scale;
+      pen.moveTo(x, y);
+      pen.lineTo(x + (mm % 10 ? 5 : 10), y);
+      if (mm % 10 === 0 && mm) pen.fillText(String(mm / 10), x + 14, y);
+    }
+    pen.stroke();
+    pen.fillText('cm', x + 12, top);
+  }
+}

@@ -1,0 +1,62 @@
+// The exam as it runs: live image and growing volume side by side, the guide during a sweep, and the buttons at thumb height.
+
+import { h, say, setText, show } from '../dom.js';
+import { Guide } from '../guide.js';
+import { number, t } from '../i18n.js';
+import { LiveImage } from '../live_image.js';
+import { ExamForm } from './exam.js';
+
+export class LiveScreen {
+  constructor({ hello, run, onended }) {
+    this.run = run;
+    this.onended = onended;
+    this.image = new LiveImage();
+    this.guide = new Guide();
+    this.exam = new ExamForm({ ...hello, onchange: (values) => run('exam', values) });
+    this.pane = h('div', { class: 'pane', 'data-view': '3d', 'aria-label': t('live.volume') });
+    this.time = h('span', { class: 'number' });
+    this.start = h('button', { class: 'start', onclick: () => this.toggle() });
+    this.freeze = h('button', { class: 'ghost big', 'aria-pressed': 'false', onclick: () => this.run('freeze', { on: !this.frozen }) });
+    this.form = h('button', { class: 'ghost big', 'aria-expanded': 'false', onclick: () => this.openForm(this.drawer.hidden) }, t('exam.title'));
+    this.drawer = h('aside', { class: 'drawer', hidden: true }, this.exam.element);
+    this.element = h('main', { class: 'screen live-screen' },
+      h('div', { class: 'panes' }, this.image.element, this.pane),
+      this.guide.element, this.drawer,
+      h('div', { class: 'actions' }, this.form, this.freeze, this.start, this.time));
+  }
+
+  openForm(on) {
+    show(this.drawer, on);
+    this.form.setAttribute('aria-expanded', String(on));
+  }
+
+  toggle() {
+    if (this.sweeping) this.run('stop');
+    else {
+      this.openForm(false);
+      this.run('start', this.exam.values);
+    }
+  }
+
+  update(state, linked) {
+    const why = this.image.update(state?.live ?? null, linked && state?.services.bridge !== 'gone');
+    if (!state) return;
+    const sweeping = state.sweep?.state === 'sweeping';
+    if (this.sweeping && !sweeping && state.sweep?.state !== 'rebuilding') {
+      say(t('live.ended'));
+      this.onended(state.sweep);
+    }
+    this.sweeping = sweeping;
+    this.frozen = Boolean(state.live?.frozen);
+    document.body.classList.toggle('sweeping', sweeping);
+    setText(this.start, t(sweeping ? 'live.stop' : 'live.start'));
+    this.start.disabled = !linked || (!sweeping && (Boolean(why) || !state.operator?.me));
+    setText(this.freeze, t(this.frozen ? 'live.unfreeze' : 'live.freeze'));
+    this.freeze.setAttribute('aria-pressed', String(this.frozen));
+    this.freeze.disabled = !state.operator?.me;
+    show(this.guide.element, sweeping);
+    if (sweeping) this.guide.update(state);
+    setText(this.time, sweeping ? t('live.elapsed', { s: number(state.sweep.elapsed_s, 0) }) : state.operator?.me ? '' : t('live.take_first'));
+    this.exam.update(state);
+  }
+}

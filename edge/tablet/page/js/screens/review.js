@@ -1,0 +1,182 @@
+// A sweep that has ended: the volume from all sides, its direction confirmed or turned, measured, kept or thrown away.
+
+import { ask, field, h, setText, show } from '../dom.js';
+import { directionPicture, directionWords } from '../direction.js';
+import { number, t } from '../i18n.js';
+import { KINDS, measuredVolume } from '../measuring.js';
+import { label, MeasureTools } from '../measure_tools.js';
+
+const PLANES = ['lateral-axial', 'elevational-axial', 'lateral-elevational'];
+const MODES = ['mip', 'alpha', 'iso'];
+const FORMATS = ['nrrd', 'mha', 'nii.gz', 'igs.mha', 'png'];
+const UNSURE = ['unverified', 'unknown'];
+const TURN_S = 6;
+
+export class ReviewScreen {
+  constructor({ scene, volume, presets, run, download, upload, onleave }) {
+    Object.assign(this, { scene, volume, run, download, upload, onleave });
+    this.sweep = null;
+    this.confirmed = false;
+    this.tools = new MeasureTools(scene, {
+      known: () => ({ path: this.path ?? [], spacing_mm: volume.spacing_mm || 0.5 }),
+      onchange: (measures) => this.sweep && run('measures', { sweep: this.sweep.id, measures }).then(() => this.list()),
+    });
+    this.panes = ['3d', ...PLANES].map((view) => h('div', { class: 'pane', 'data-view': view }, h('span', { class: 'pane-name' }, t(`view.${view}`))));
+    this.mode = h('select', { onchange: () => this.look() }, MODES.map((mode) => h('option', { value: mode }, t(`mode.${mode}`))));
+    this.preset = h('select', { onchange: () => this.look() }, presets.map((name) => h('option', { value: name }, t(`transfer.${name}`))));
+    this.low = h('input', { type: 'range', min: 0, max: 254, value: 0, oninput: () => this.look() });
+    this.high = h('input', { type: 'range', min: 1, max: 255, value: 255, oninput: () => this.look() });
+    this.measured = h('input', { type: 'checkbox', onchange: () => this.look() });
+    this.picture = h('div', { class: 'picture' });
+    this.direction = h('strong');
+    this.about = h('p', { class: 'fine' });
+    this.results = h('ul', { class: 'measures' });
+    this.threshold = h('input', { type: 'range', min: 1, max: 255, value: 60 });
+    this.tool = ['distance', 'angle', 'area', 'outline', 'note'].map((kind) =>
+      h('button', { class: 'chip', 'aria-pressed': 'false', 'data-tool': kind, onclick: () => this.choose(kind) }, t(`measure.${kind}`)));
+    this.save = h('button', { class: 'primary big', onclick: () => this.keep() }, t('review.save'));
+    this.toss = h('button', { class: 'danger big', onclick: () => this.discard() }, t('review.discard'));
+    this.flip = h('button', { class: 'ghost big', onclick: () => this.turn() }, t('review.flip'));
+    this.yes = h('button', { class: 'ghost big', onclick: () => this.confirm() }, t('review.confirm'));
+    this.job = h('progress', { max: 1, value: 0, hidden: true });
+    const side = h('aside', { class: 'side' },
+      h('section', { class: 'turn' }, this.picture, this.direction, h('div', { class: 'row' }, this.yes, this.flip)), this.about,
+      h('div', { class: 'row' }, this.save, this.toss),
+      h('details', { open: true }, h('summary', {}, t('review.look')), field(t('review.mode'), this.mode), field(t('review.preset'), this.preset),
+        field(t('review.low'), this.low), field(t('review.high'), this.high), h('label', { class: 'check' }, this.measured, t('review.measured_only'))),
+      h('details', {}, h('summary', {}, t('measure.title')), h('div', { class: 'chips' }, this.tool),
+        h('div', { class: 'row' },
+          h('button', { class: 'ghost', onclick: () => this.done() }, t('measure.done')),
+          h('button', { class: 'ghost', onclick: () => this.tools.undo() }, t('measure.undo')),
+          h('button', { class: 'ghost', onclick: () => this.tools.finishVolume() }, t('measure.volume'))),
+        field(t('measure.threshold'), this.threshold), h('button', { class: 'ghost', onclick: () => this.region() }, t('measure.region')), this.results),
+      h('details', {}, h('summary', {}, t('export.title')), h('div', { class: 'chips' },
+        FORMATS.map((kind) => h('button', { class: 'chip', onclick: () => this.export(kind) }, kind))),
+        h('div', { class: 'row' }, h('button', { class: 'ghost', onclick: () => this.shoot() }, t('export.picture')),
+          h('button', { class: 'ghost', onclick: () => this.film() }, t('export.film'))), this.job));
+    this.element = h('main', { class: 'screen review-screen' }, h('div', { class: 'grid' }, this.panes), side);
+  }
+
+  // `sweep` as the library has it, or as the state of the one that has just ended.
+  open(sweep, measures = []) {
+    this.sweep = sweep;
+    this.confirmed = false;
+    this.tools.load(measures);
+    this.update();
+    this.list();
+  }
+
+  update(state = null) {
+    const current = state?.sweep?.id === this.sweep?.id ? state?.sweep : null;
+    if (current) Object.assign(this.sweep, { direction: current.direction, direction_source: current.direction_source, state: current.state });
+    if (!this.sweep) return;
+    const { direction, direction_source: source, state: kept } = this.sweep;
+    const sure = this.confirmed || !UNSURE.includes(source);
+    const key = direction + sure;
+    if (key !== this.drawn) this.picture.replaceChildren(directionPicture(direction, sure));
+    this.drawn = key;
+    setText(this.direction, directionWords(direction, this.confirmed ? 'operator' : source));
+    show(this.yes, !sure);
+    show(this.flip, source !== 'tracked');
+    this.save.disabled = kept === 'saved' || kept === 'rebuilding' || kept === 'saving';
+    setText(this.save, t(kept === 'saved' ? 'review.saved' : kept === 'rebuilding' ? 'review.rebuilding' : kept === 'saving' ? 'review.saving' : 'review.save'));
+    setText(this.about, t('review.about', {
+      mm: number(this.sweep.length_mm, 0), frames: number(this.sweep.placed ?? this.sweep.frames), drift: number(this.sweep.drift_mm, 1), motion: this.sweep.motion,
+    }));
+  }
+
+  look() {
+    const { view3d, slices } = this.scene;
+    view3d.mode = this.mode.value;
+    view3d.preset = this.preset.value;
+    const window = [Math.min(+this.low.value, +this.high.value - 1), +this.high.value];
+    for (const view of [view3d, ...slices]) view.window = window;
+    view3d.iso_level = Math.max(window[0], 1);
+    view3d.show = { ...view3d.show, interpolated: !this.measured.checked };
+  }
+
+  choose(kind) {
+    const next = this.tools.kind === kind ? '' : kind;
+    this.tools.choose(next);
+    for (const chip of this.tool) chip.setAttribute('aria-pressed', String(chip.dataset.tool === next));
+  }
+
+  done() {
+    const text = this.tools.kind === 'note' ? prompt(t('measure.note_text')) ?? '' : '';
+    this.tools.finish(text);
+  }
+
+  // Voxels at least as bright as the threshold, in a box of 20 mm around the crosshair.
+  async region() {
+    const cross = this.scene.cross_mm;
+    const [min_mm, max_mm] = [cross.map((v) => v - 10), cross.map((v) => v + 10)];
+    const found = await this.volume.region({ min_mm, max_mm, threshold: +this.threshold.value, channel: 0 });
+    this.tools.add(measuredVolume(found.volume_mm3 / 1000, [min_mm, max_mm],
+      { path: this.path ?? [], spacing_mm: this.volume.spacing_mm }, { threshold: +this.threshold.value, by_state: found.by_state }));
+  }
+
+  list() {
+    this.results.replaceChildren(...this.tools.measures.map((measure) =>
+      h('li', {}, h('span', {}, t(`measure.${measure.kind}`)), h('strong', {}, label(measure)),
+        h('button', { class: 'ghost small', 'aria-label': t('measure.remove'), onclick: () => this.remove(measure) }, '✕'))));
+  }
+
+  remove(measure) {
+    this.tools.measures = this.tools.measures.filter((one) => one !== measure);
+    this.tools.changed();
+  }
+
+  confirm() {
+    this.confirmed = true;
+    this.update();
+  }
+
+  turn() {
+    if (this.tools.measures.length) this.tools.load([]); // they were of the mirror image
+    this.run('flip', { sweep: this.sweep.id });
+  }
+
+  async keep() {
+    const sure = this.confirmed || !UNSURE.includes(this.sweep.direction_source);
+    const confirmed = sure || (await ask(t('review.ask_direction', { direction: directionWords(this.sweep.direction) }), t('review.confirm'), t('cancel')));
+    if (!confirmed) return;
+    await this.run('save', { sweep: this.sweep.id, exam: this.sweep.exam, direction_confirmed: true });
+    this.sweep.state = 'saved';
+    this.confirmed = true;
+    this.update();
+  }
+
+  async discard() {
+    const { id } = this.sweep;
+    await this.run('discard', { sweep: id });
+    this.onleave(id);
+  }
+
+  export(kind) {
+    return this.run('export', { sweep: this.sweep.id, formats: [kind] });
+  }
+
+  progress(job) {
+    show(this.job, job.done < job.total && !job.error);
+    this.job.value = job.total ? job.done / job.total : 0;
+    for (const name of job.files) this.download(this.sweep.id, name);
+  }
+
+  async shoot() {
+    this.keepPicture(await this.scene.view3d.picture(), 'view.png');
+  }
+
+  async film() {
+    show(this.job, true);
+    const { blob, type } = await this.scene.view3d.turntable({ seconds: TURN_S, onprogress: (share) => (this.job.value = share) });
+    show(this.job, false);
+    this.keepPicture(blob, type.includes('mp4') ? 'turntable.mp4' : 'turntable.webm');
+  }
+
+  async keepPicture(blob, name) {
+    const { file } = await this.upload(this.sweep.id, blob, name);
+    this.download(this.sweep.id, file);
+  }
+}
+
+export { KINDS };

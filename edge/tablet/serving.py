@@ -1,0 +1,87 @@
+"""The gateway as a process: TLS, sockets, systemd's watchdog, and the local door."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import zmq
+import zmq.asyncio
+from aiohttp import web
+
+from edge.config import Config
+from edge.console import say
+from edge.daemon import notify
+from edge.errors import SonosweepError
+from edge.tablet.bus_link import BusLink
+from edge.tablet.control import answer
+from edge.tablet.doors import Doors
+from edge.tablet.gateway import TabletService
+
+WATCHDOG_S = 0.5
+
+
+class AddressTaken(SonosweepError):
+    """The gateway cannot listen where it was told to."""
+
+
+async def serve(config: Config) -> None:
+    """Until SIGTERM or SIGINT. The watchdog is kicked by the loop that hears the bus, not beside it."""
+    listening = _listen(config.tablet.address, config.tablet.port)
+    port = int(listening.getsockname()[1])
+    context = zmq.asyncio.Context()
+    doors = Doors(config.tablet, port)
+    link = BusLink(zmq.Context(context), Path(config.run_dir))
+    service = TabletService(config, link, doors)
+    runner = web.AppRunner(doors.app, access_log=None, handler_cancellation=True, shutdown_timeout=2)
+    await runner.setup()
+    await web.SockSite(runner, listening, ssl_context=doors.authority.context() if doors.authority else None).start()
+    say(f"tablet: {doors.address()}; `sonosweep tablet pair` lets a tablet in")
+    if not config.tablet.secure:
+        say("tablet: plain http ([tablet] secure = false): for a network of the device's own; no patient names are kept or shown")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    hears = asyncio.ensure_future(service.run())
+    control = asyncio.ensure_future(answer(context, Path(config.run_dir), _obeys(service, doors)))
+    waits = asyncio.ensure_future(stop.wait())
+    notify("READY=1", "STATUS=serving")
+    try:
+        while not waits.done() and not hears.done():
+            before = link.turns
+            await asyncio.wait({waits, hears}, timeout=WATCHDOG_S, return_when=asyncio.FIRST_COMPLETED)
+            if link.turns != before:
+                notify("WATCHDOG=1", f"STATUS={len(service.clients)} tablets")
+        if hears.done():
+            hears.result()
+    finally:
+        notify("STOPPING=1")
+        for task in (control, hears, waits):
+            task.cancel()
+        await asyncio.gather(control, hears, waits, return_exceptions=True)
+        await service.close()
+        await runner.cleanup()
+        context.destroy(0)
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((address, port), backlog=64)
+    except OSError as wrong:
+        raise AddressTaken(f"tablet.address {address}:{port} cannot be used: {wrong.strerror}; set another [tablet] port") from wrong
+
+
+def _obeys(service: TabletService, doors: Doors) -> Any:
+    async def obey(word: str) -> dict[str, Any]:
+        if word == "pair":
+            return doors.open_pairing()
+        if word in ("start", "stop"):
+            words = await service.press(word)
+            return words
+        return {"error": "UNKNOWN_COMMAND", "text": f"{word[:40]!r} is not known: pair, start, stop"}
+
+    return obey

@@ -1,0 +1,169 @@
+"""Commands about sweeps: begin and end one, keep it, turn it round, measure in it, export it. docs/tablet-link.md says what they mean."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from edge.console import say
+from edge.errors import SonosweepError
+from edge.tablet.client import Client
+from edge.tablet.desk import Answered, Gateway
+from edge.tablet.exports import confirm_direction, export
+from edge.tablet.privacy import without_patient
+from edge.tablet.refusals import REFUSALS, Refused
+from edge.tablet.wire import Request
+
+UNCONFIRMED = ("unverified", "unknown")
+EXAM_FIELDS = ("patient_name", "patient_id", "birth_date", "sex", "accession", "operator", "body_part", "side", "notes")
+LONGEST_FIELD = 500
+
+
+async def start(gateway: Gateway, client: Client, request: Request) -> Answered:
+    return await begin(gateway, request)
+
+
+async def stop(gateway: Gateway, client: Client, request: Request) -> Answered:
+    return await end(gateway)
+
+
+async def begin(gateway: Gateway, request: Request) -> Answered:
+    """Aim the reconstructor, then let the bridge begin with the next image."""
+    session, now = gateway.session, time.monotonic()
+    if session.state(now)["services"]["bridge"] != "receiving":
+        raise Refused("NO_IMAGES")
+    _exam(gateway, request)
+    await _asked(gateway, "run", action="aim", direction=request.direction, direction_source="preset")
+    await _asked(gateway, "bridge", action="start")
+    session.begin(now)
+    for each in gateway.clients:
+        if each.shown is not session.shown:
+            each.show(session.shown)
+    return {}
+
+
+async def end(gateway: Gateway) -> Answered:
+    """The next image is the sweep's last."""
+    await _asked(gateway, "bridge", action="stop")
+    return {}
+
+
+async def freeze(gateway: Gateway, client: Client, request: Request) -> Answered:
+    gateway.session.frozen = request.on
+    return {}
+
+
+async def exam(gateway: Gateway, client: Client, request: Request) -> Answered:
+    _exam(gateway, request)
+    return {}
+
+
+async def save(gateway: Gateway, client: Client, request: Request) -> Answered:
+    """Keep the sweep. An unverified direction must be confirmed; the volumes then say who did."""
+    library, record = gateway.library, gateway.library.record(request.sweep)
+    if record.direction_source in UNCONFIRMED:
+        if not request.direction_confirmed:
+            raise Refused("DIRECTION_UNCONFIRMED")
+        await asyncio.to_thread(confirm_direction, library, request.sweep)
+        record.direction_source = "operator"
+        library.write(record)
+    library.save(request.sweep, _cleaned(gateway, request.exam) or record.exam)
+    current = gateway.session.sweep
+    if current is not None and current.id == request.sweep:
+        current.state, current.direction_source = "saved", record.direction_source
+    gateway.tell_library()
+    return {}
+
+
+async def discard(gateway: Gateway, client: Client, request: Request) -> Answered:
+    current = gateway.session.sweep
+    if current is not None and current.id == request.sweep:
+        if current.state == "sweeping":
+            raise Refused("SWEEP_RUNS")
+        current.state = "discarded"
+    gateway.library.discard(request.sweep)
+    gateway.tell_library()
+    return {}
+
+
+async def restore(gateway: Gateway, client: Client, request: Request) -> Answered:
+    gateway.library.restore(request.sweep)
+    current = gateway.session.sweep
+    if current is not None and current.id == request.sweep:
+        current.state = gateway.library.record(request.sweep).state
+    gateway.tell_library()
+    return {}
+
+
+async def purge(gateway: Gateway, client: Client, request: Request) -> Answered:
+    gateway.library.purge(request.sweep)
+    gateway.tell_library()
+    return {}
+
+
+async def flip(gateway: Gateway, client: Client, request: Request) -> Answered:
+    """Rebuild from the recording in the other direction; all tablets watch it grow."""
+    if request.sweep in gateway.exporting:
+        raise Refused("WRONG_STATE", "its files are being written")
+    record, recording = gateway.library.record(request.sweep), gateway.library.recording(request.sweep)
+    direction = "+" if record.direction == "-" else "-"
+    path = str(recording.absolute())
+    await _asked(gateway, "run", action="rebuild", direction=direction, direction_source="operator", path=path)
+    return {"direction": direction}
+
+
+async def measures(gateway: Gateway, client: Client, request: Request) -> Answered:
+    record = gateway.library.record(request.sweep)
+    record.measures = request.measures
+    gateway.library.write(record)
+    gateway.tell_library()
+    return {}
+
+
+async def export_(gateway: Gateway, client: Client, request: Request) -> Answered:
+    if gateway.session.service("run", time.monotonic()) == "rebuilding":
+        raise Refused("WRONG_STATE", "its volume is being rebuilt")
+    gateway.library.record(request.sweep)
+    gateway.exporting.add(request.sweep)
+    gateway.start_job(_export(gateway, client, request))
+    return {"job": request.id}
+
+
+async def _export(gateway: Gateway, client: Client, request: Request) -> None:
+    loop, told = asyncio.get_running_loop(), {"type": "job", "id": request.id, "what": "export", "files": [], "error": ""}
+
+    def progress(done: int, total: int) -> None:
+        loop.call_soon_threadsafe(client.tell, told | {"done": done, "total": total})
+
+    try:
+        files = await asyncio.to_thread(export, gateway.library, request.sweep, request.formats, progress)
+        client.tell(told | {"done": len(request.formats), "total": len(request.formats), "files": files})
+    except (SonosweepError, OSError) as wrong:
+        say(f"tablet: export of {request.sweep}: {wrong}")
+        client.tell(told | {"done": 0, "total": len(request.formats), "error": str(wrong)})
+    finally:
+        gateway.exporting.discard(request.sweep)
+    gateway.tell_library()
+
+
+def _exam(gateway: Gateway, request: Request) -> None:
+    session = gateway.session
+    session.exam, session.preset, session.direction = _cleaned(gateway, request.exam), request.preset, request.direction
+    current = session.sweep
+    if current is not None and current.state == "unsaved":
+        record = gateway.library.record(current.id)
+        record.exam = session.exam
+        gateway.library.write(record)
+
+
+def _cleaned(gateway: Gateway, exam: dict[str, str]) -> dict[str, str]:
+    """The fields that are known, not too long; over plain http none that names a patient."""
+    known = {field: exam[field].strip()[:LONGEST_FIELD] for field in EXAM_FIELDS if exam.get(field)}
+    return known if gateway.secure else without_patient(known)
+
+
+async def _asked(gateway: Gateway, service: str, **words: str) -> None:
+    """Ask a service over the bus. ``Refused`` by the name of its error."""
+    answer = await gateway.link.command(service, **words)
+    if answer.error:
+        raise Refused(answer.error if answer.error in REFUSALS else "UNREADABLE", answer.detail)
