@@ -210,8 +210,8 @@ class Gpu:
 
         A socket cannot spare that copy: libzmq receives into a message of its own, and ``recv_into`` copies out of that.
         """
-        image = Placed(self, pixels.shape, pixels.dtype, Mapped if self._integrated else Memory)
         self.wait()  # nothing that was asked before reads the pinned memory any more
+        image = Placed(self, pixels.shape, pixels.dtype, Mapped if self._integrated else Memory)
         if isinstance(image.memory, Mapped):
             image.memory.host[: image.nbytes] = pixels.reshape(-1).view(np.uint8)
             return image

@@ -229,7 +229,8 @@ class DeviceStepper:
                 self._stream.wait()
                 self._graphs.append(gpu.Graph(self._stream, self._ask))
         except gpu.NoGraph as wrong:
-            self._graphs.clear()
+            while self._graphs:
+                self._graphs.pop().release()
             self.note = f"no CUDA graph: {wrong}"
         self._turn = 0
 
