@@ -161,8 +161,7 @@ class Frame(Message, frozen=True, kw_only=True):
 class Pose(Message, frozen=True, kw_only=True):
     """Where a frame was placed. ``uncertainty`` [6]: standard deviation of the step (mm, rad), empty where not known.
 
-    ``bridged`` counts the lost frames that the step before this pose had to span.
-    """
+    ``bridged`` counts the lost frames that the step before this pose had to span."""
 
     topic: ClassVar[str] = "pose"
     boot_id: int
@@ -243,8 +242,7 @@ class Command(Message, frozen=True, kw_only=True):
     """What the operator wants of a service. ``number`` comes back in its :class:`Answer`.
 
     The bridge: ``start`` and ``stop`` a sweep. The reconstructor: ``aim`` the coming sweeps in a direction, ``rebuild`` the volume
-    of the recording at ``path`` in a direction. ``direction`` "" is not verified; ``direction_source`` says who confirmed it.
-    """
+    of the recording at ``path`` in one. ``direction`` "" is not verified; ``direction_source`` says who confirmed it."""
 
     topic: ClassVar[str] = "command"
     to: str

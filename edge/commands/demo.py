@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from edge.commands.accuracy import Rows, Truth, accuracy, told
+from edge.commands.accuracy import Rows, Truth, accuracy
+from edge.commands.demo_text import demo_text
 from edge.commands.options import MODEL_HELP, PRESET_HELP, add_json
-from edge.config import BridgeConfig, Config, Direction, MotionConfig, RecordConfig, VolumeConfig
+from edge.config import BridgeConfig, Config, Direction, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
 from edge.console import progress, result, say
 from edge.daemon import sole
 from edge.errors import SonosweepError
@@ -37,16 +38,18 @@ from edge.motion.bundle import find_bundle
 from edge.picture import draw
 from edge.placed_images import as_images
 from edge.processes import die_with_parent, ended_by_sigterm
-from edge.services import CORE
+from edge.services import SERVICES
 from edge.simulation import SCANNER_PERSISTENCE, SimulationSettings, simulate_sweep, write_simulated_sweep
 from edge.sweep_state import placed_size
+from edge.tablet.at_home import begin_first, stay
 from edge.transform import Transform
 
 SUMMARY = "probe, bridge, reconstruction and recording on this machine; ends with files for 3D Slicer"
 EXAMPLES = """  sonosweep demo                                   # simulate a sweep, play it, place it by its images alone
   sonosweep demo --motion recorded                 # the same, placed by its own poses
   sonosweep demo --sweep sweep.igs.mha --direction + --out out   # play a recorded one at its own rate
-  sonosweep demo --sweep sweep.igs.mha --rate max --spacing-mm 0.25 --json"""
+  sonosweep demo --sweep sweep.igs.mha --rate max --spacing-mm 0.25 --json
+  sonosweep demo --no-stay                         # end by itself, as it does outside a terminal"""
 SIMULATED_DIRECTION: Direction = "+"  # the simulated hand's, said as an operator's preset says it: no image could tell
 SILENT_S = 30.0
 SERVICE_WORD_S = 2.0
@@ -82,6 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--direction", choices=("+", "-"), default="", help="sweep direction, where motion is estimated (simulated: +)")
     parser.add_argument("--spacing-mm", type=float, default=VolumeConfig().spacing_mm, help="voxel size (%(default)s)")
     parser.add_argument("--backend", choices=("auto", "host", "cuda"), default="auto")
+    parser.add_argument("--port", type=int, default=TabletConfig().port, help="of the tablet page (%(default)s)")
+    parser.add_argument(
+        "--stay",
+        action=argparse.BooleanOptionalAction,
+        default=sys.stdin.isatty() and sys.stdout.isatty(),
+        help="keep the device and its tablet page running until Ctrl-C (the default in a terminal)",
+    )
     add_json(parser)
 
 
@@ -100,26 +110,29 @@ def _run(options: argparse.Namespace, out: Path) -> int:
     run_dir = Path(tempfile.mkdtemp(prefix="sonosweep-"))
     try:
         config = _config(options, motion, run_dir, out)
-        say(f"starting {', '.join(CORE)} ...")
-        with LocalDevice(config) as device:
+        say(f"starting {', '.join(SERVICES)} ...")
+        with LocalDevice(config, tuple(SERVICES)) as device:
             say(f"backend: {device.status['run'].backend}")
             trace = run_dir / "trace.json"
-            with subprocess.Popen(_probe(options, sweep, config, trace), stdin=subprocess.DEVNULL, preexec_fn=die_with_parent) as probe:
+            begin_first(run_dir)
+            with subprocess.Popen(_probe(options, sweep, config, trace), stdin=subprocess.PIPE, preexec_fn=die_with_parent) as probe:
                 try:
                     heard = _watch(device, probe, total)
+                    answer = _report(heard, device, json.loads(trace.read_text()) if trace.exists() else {})
+                    truth = Truth()
+                    answer["files"] = _files(sweep, heard, truth, out)
+                    answer["accuracy"] = _accuracy(config, heard, truth)
+                    answer["sweep_played"] = sweep.name
+                    report = out / "report.json"
+                    report.write_text(json.dumps(answer, indent=2) + "\n")
+                    answer["files"].append(str(report))
+                    result(answer, as_json=options.json, text=demo_text(answer))
+                    if options.stay:
+                        stay(device, probe)
                 finally:
                     probe.terminate()
-            answer = _report(heard, device, json.loads(trace.read_text()) if trace.exists() else {})
-        truth = Truth()
-        answer["files"] = _files(sweep, heard, truth, out)
-        answer["accuracy"] = _accuracy(config, heard, truth)
     finally:
         shutil.rmtree(run_dir)
-    answer["sweep_played"] = sweep.name
-    report = out / "report.json"
-    report.write_text(json.dumps(answer, indent=2) + "\n")
-    answer["files"].append(str(report))
-    result(answer, as_json=options.json, text=_text(answer))
     complete = heard.ended["run"].reason == heard.ended["record"].reason == "last" and heard.ended["run"].files
     return 0 if complete else 1
 
@@ -147,14 +160,19 @@ def _motion(options: argparse.Namespace) -> MotionConfig:
 def _config(options: argparse.Namespace, motion: MotionConfig, run_dir: Path, out: Path) -> Config:
     return Config(
         run_dir=str(run_dir),
-        bridge=BridgeConfig(endpoint=f"ipc://{run_dir}/probe.ipc"),
+        bridge=BridgeConfig(endpoint=f"ipc://{run_dir}/probe.ipc", sweeps="operator"),
         motion=motion,
         volume=VolumeConfig(
             spacing_mm=options.spacing_mm,
             compounding=options.compounding,
             fill_holes=options.fill_holes,
             backend=options.backend,
-            save=str(run_dir / "volumes"),
+            save=str((out / "recordings").absolute()),
+        ),
+        tablet=TabletConfig(
+            address="0.0.0.0" if options.stay else "127.0.0.1",
+            port=options.port if options.stay else 0,
+            folder=str((out / "tablet").absolute()),
         ),
         record=RecordConfig(folder=str((out / "recordings").absolute())),
     )
@@ -162,7 +180,7 @@ def _config(options: argparse.Namespace, motion: MotionConfig, run_dir: Path, ou
 
 def _probe(options: argparse.Namespace, sweep: Path, config: Config, trace: Path) -> list[str]:
     words = [sys.executable, "-m", "edge", "probe", str(sweep), "--endpoint", config.bridge.endpoint, "--rate", options.rate]
-    words += ["--trace", str(trace), "--quiet"]
+    words += ["--trace", str(trace), "--quiet", "--held"]
     return words + (["--plus-config", str(options.plus_config)] if options.plus_config else [])
 
 
@@ -230,7 +248,7 @@ def _report(heard: Heard, device: LocalDevice, sent_ns: dict[str, int]) -> dict[
 def _files(sweep: Path, heard: Heard, truth: Truth, out: Path) -> list[str]:
     """Name the volumes, export the recording as a PLUS sequence with the poses as placed, draw the picture; notes the ``truth``."""
     stem, ended = re.sub(r"\.(igs\.mha|igs\.nrrd|mha|nrrd|mcap)$", "", sweep.name), heard.ended["run"]
-    written = [Path(shutil.move(path, out / re.sub(r"^sweep_[0-9a-f]+_\d+_\d+", stem, Path(path).name))) for path in ended.files]
+    written = [Path(shutil.copy(path, out / re.sub(r"^sweep_[0-9a-f]+_\d+_\d+", stem, Path(path).name))) for path in ended.files]
     volumes = {volume.metadata["channel"]: volume for volume in (read_volume(path) for path in written if "-state" not in path.name)}
     size = (0, 0)
     for path in map(Path, heard.ended["record"].files):
@@ -275,13 +293,3 @@ def _accuracy(config: Config, heard: Heard, truth: Truth) -> Rows:
     preset = Path(motion.preset) if motion.source == "constant" and motion.preset else None
     size = placed_size(truth.geometry)
     return accuracy(ended.motion, ended.direction, truth, heard.poses, size, motion.speed_mm_s, preset)
-
-
-def _text(answer: dict[str, Any]) -> str:
-    frames, latency = answer["frames"], answer["latency_ms"]
-    lines = [f"frames     {', '.join(f'{count} {what}' for what, count in frames.items())}", f"backend    {answer['backend']}"]
-    lines.append(f"direction  {answer['direction']} ({answer['direction_source']}), motion {answer['motion']}")
-    lines += [f"latency    {stage}: p50 {ms['p50']:.1f}, p99 {ms['p99']:.1f}, max {ms['max']:.1f} ms" for stage, ms in latency.items()]
-    lines += [f"fault      {name} x {count}" for name, count in answer["faults"].items()]
-    lines += [f"wrote      {path}" for path in answer["files"]]
-    return "\n".join([*lines, *told(answer["accuracy"])])

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 from pathlib import Path
 
 import msgspec
-import segno
 
 from edge.commands.options import add_config, add_json, read_config
 from edge.console import result, say
 from edge.daemon import sole
 from edge.tablet.control import ask
+from edge.tablet.pairing_text import pairing_text
 from edge.tablet.serving import serve
 
 SUMMARY = "the page and the link for tablets; `pair` lets one in, `start` and `stop` are the device's own buttons"
@@ -50,11 +49,3 @@ def run(options: argparse.Namespace) -> int:
         asyncio.run(serve(msgspec.structs.replace(config, tablet=tablet)))
     say("tablet: stopped")
     return 0
-
-
-def pairing_text(told: dict[str, str]) -> str:
-    """Address, code and a QR for the terminal."""
-    picture = io.StringIO()
-    segno.make(told["url"]).terminal(picture, compact=True)
-    code = f"{told['code'][:4]} {told['code'][4:]}"
-    return f"{picture.getvalue()}\nopen {told['url'].partition('#')[0]} on the tablet and type {code}, or scan the code; within two minutes"

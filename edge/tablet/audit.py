@@ -66,13 +66,15 @@ class Audit:
     def _last_hash(self) -> str:
         if not self.path.exists():
             return ""
-        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
-        for line in reversed(lines):
-            try:
-                return str(json.loads(line)["hash"])
-            except (json.JSONDecodeError, KeyError, TypeError):  # the power went while it was written
-                continue
-        return ""
+        text = self.path.read_bytes()
+        whole = text.rfind(b"\n") + 1
+        if whole < len(text):  # the power went while a line was written
+            os.truncate(self.path, whole)
+        last = text[:whole].splitlines()[-1:]
+        try:
+            return str(json.loads(last[0])["hash"]) if last else ""
+        except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
+            return ""  # `verify` names the line
 
 
 def verify(path: Path) -> int:

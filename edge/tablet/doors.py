@@ -36,6 +36,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+WHO: web.RequestKey[Tablet | None] = web.RequestKey("tablet", object)  # type: ignore[arg-type]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -106,7 +107,8 @@ class Doors:
 
     def who(self, request: web.Request) -> Tablet:
         """The tablet that asks; the guard has let it in."""
-        tablet: Tablet = request["tablet"]
+        tablet = request[WHO]
+        assert tablet is not None
         return tablet
 
     def audit(self, event: str, who: str, detail: str) -> None:
@@ -211,7 +213,7 @@ class Doors:
             if route.largest == SMALL and request.content_type != "application/json":
                 return "WRONG_TYPE"
         tablet = self.tablets.find(request.cookies.get(self.cookie, ""))
-        request["tablet"] = tablet
+        request[WHO] = tablet
         if route.who != "anybody" and tablet is None:
             return "NOT_PAIRED"
         return "NOT_OPERATOR" if route.who == "operator" and tablet and tablet.role != "operator" else ""
@@ -244,7 +246,7 @@ class Doors:
         return web.Response(body=self.authority.der, content_type="application/x-x509-ca-cert", headers=headers)
 
     async def _me(self, request: web.Request) -> web.StreamResponse:
-        tablet: Tablet | None = request["tablet"]
+        tablet = request[WHO]
         about = {
             "paired": tablet is not None,
             "role": tablet.role if tablet else "",

@@ -26,6 +26,7 @@ from edge.tablet.exports import read_volumes
 from edge.tablet.feed import LADDER, Picture
 from edge.tablet.jpeg import jpeg
 from edge.tablet.library import Library, Record, now_utc, sweep_id
+from edge.tablet.listing import all_listed
 from edge.tablet.presets import LANGUAGES, PRESETS
 from edge.tablet.privacy import without_patient
 from edge.tablet.refusals import Refused
@@ -88,7 +89,7 @@ class TabletService:
 
     async def listing(self) -> dict[str, Any]:
         """See the protocol."""
-        return {"type": "library", "sweeps": await asyncio.to_thread(self._listed)}
+        return {"type": "library", "sweeps": await asyncio.to_thread(all_listed, self.library, patients=self.secure)}
 
     async def saved(self, sweep: str) -> Shown:
         """See the protocol. Its epoch is this gateway's own: no reconstructor's is so low."""
@@ -285,19 +286,6 @@ class TabletService:
             say(f"tablet: {sweep} is not noted: {wrong}")
             self.link.raise_fault(FaultRaised(service="tablet", name="SWEEP_NOT_NOTED", detail=str(wrong)))
         self.tell_library()
-
-    def _listed(self) -> list[dict[str, Any]]:
-        told = []
-        for sweep in self.library.ids():
-            try:
-                one = self.library.listed(sweep)
-            except SonosweepError as wrong:
-                say(f"tablet: {wrong}")
-                one = {"id": sweep, "state": "unsaved", "error": str(wrong), "exam": {}, "files": []}
-            if not self.secure:
-                one["exam"] = without_patient(one["exam"])
-            told.append(one)
-        return told
 
     async def _tell_library(self) -> None:
         message = await self.listing()

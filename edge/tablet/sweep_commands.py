@@ -20,6 +20,9 @@ LONGEST_FIELD = 500
 
 
 async def start(gateway: Gateway, client: Client, request: Request) -> Answered:
+    """Only while images come: what begins with the next image would else begin whenever somebody plugs a probe in."""
+    if gateway.session.state(time.monotonic())["services"]["bridge"] != "receiving":
+        raise Refused("NO_IMAGES")
     return await begin(gateway, request)
 
 
@@ -30,8 +33,6 @@ async def stop(gateway: Gateway, client: Client, request: Request) -> Answered:
 async def begin(gateway: Gateway, request: Request) -> Answered:
     """Aim the reconstructor, then let the bridge begin with the next image."""
     session, now = gateway.session, time.monotonic()
-    if session.state(now)["services"]["bridge"] != "receiving":
-        raise Refused("NO_IMAGES")
     _exam(gateway, request)
     await _asked(gateway, "run", action="aim", direction=request.direction, direction_source="preset")
     await _asked(gateway, "bridge", action="start")

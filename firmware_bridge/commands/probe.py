@@ -7,6 +7,8 @@ import itertools
 import json
 import math
 import secrets
+import select
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from edge.commands.options import add_json
 from edge.config import BridgeConfig
 from edge.console import progress, result, say
 from edge.files import SweepFile, open_sweep
+from firmware_bridge.held import hold
 from firmware_bridge.probe import LINGER_S, FrontEnd, Playing, play
 
 SUMMARY = "play a recorded sweep as a probe's front end: at its own rate, a multiple, or as fast as it goes"
@@ -32,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rate", type=_rate, default=1.0, metavar="N", help="1 = the sweep's own rate, 2 = twice as fast ..., max (%(default)s)"
     )
     parser.add_argument("--loop", action="store_true", help="again and again, each time as a new sweep, until Ctrl-C")
+    parser.add_argument(
+        "--held", action="store_true", help="then hold the first image, and play again at each line on standard input; until Ctrl-C"
+    )
     parser.add_argument("--no-poses", action="store_true", help="leave the poses out, as a probe without a tracker")
     parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
     parser.add_argument("--key", type=Path, metavar="FILE", help="this front end's .key_secret, for an encrypted link")
@@ -89,9 +95,21 @@ def _play(options: argparse.Namespace, sweep: SweepFile, front_end: FrontEnd, ho
             for frame in played if options.quiet else progress(played, total=sweep.frame_count, label="sending"):
                 not_before_ns = frame.timestamp_ns + int(1e9 / (sweep.frames_per_s or 20))
             sweeps += 1
+        if options.held:
+            if options.trace:
+                options.trace.write_text(json.dumps(front_end.sent_ns))
+            hold(sweep, front_end, how, _line_waits, sweeps)
     except KeyboardInterrupt:
         return sweeps, True
     return sweeps, False
+
+
+def _line_waits() -> bool:
+    """Whether a line has come on standard input; it is taken."""
+    ready, _, _ = select.select([sys.stdin], [], [], 0)
+    if ready and not sys.stdin.readline():
+        raise KeyboardInterrupt  # whoever held the probe is gone
+    return bool(ready)
 
 
 def _rate(text: str) -> float:

@@ -92,7 +92,7 @@ export class ReviewScreen {
     const window = [Math.min(+this.low.value, +this.high.value - 1), +this.high.value];
     for (const view of [view3d, ...slices]) view.window = window;
     view3d.iso_level = Math.max(window[0], 1);
-    view3d.show = { ...view3d.show, interpolated: !this.measured.checked };
+    view3d.hide_invented = this.measured.checked;
   }
 
   choose(kind) {

@@ -1,0 +1,254 @@
+// The page: one link, one volume, one scene, and the screens that show them.
+
+import { h, say, show } from './dom.js';
+import { Faults, refusal } from './faults.js';
+import { setLanguage, t } from './i18n.js';
+import { Link } from './link.js';
+import { Scene } from './scene.js';
+import { LibraryScreen } from './screens/library.js';
+import { LiveScreen } from './screens/live.js';
+import { pair, pairScreen, secretInAddress } from './screens/pair.js';
+import { ReviewScreen } from './screens/review.js';
+import { SettingsScreen } from './screens/settings.js';
+import { selfTest } from './selftest.js';
+import { StatusBar } from './status_bar.js';
+import { PRESETS } from './view3d.js';
+import { Volume } from './volume.js';
+
+const SCREENS = ['live', 'review', 'library', 'settings'];
+const SETTINGS = { language: '', theme: 'dark', hand: 'right', quality: 'auto' };
+const IMAGES_KEPT = 8; // a pose comes some milliseconds after its image
+const UNDO_S = 10;
+
+const settings = { ...SETTINGS, ...JSON.parse(localStorage.getItem('sonosweep') ?? '{}') };
+const root = document.getElementById('app');
+
+class App {
+  constructor(me) {
+    this.me = me;
+    this.state = null;
+    this.images = new Map();
+    this.volume = new Volume('/page/js/worker.js');
+    this.link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/link`);
+    this.volume.onack = (kind, seq) => this.link.ack(kind, seq);
+    this.volume.onimage = (image) => this.image(image);
+    for (const type of ['hello', 'epoch', 'path', 'pose', 'end', 'library', 'job']) this.link.addEventListener(type, ({ detail }) => this[type](detail));
+    this.link.addEventListener('state', ({ detail }) => this.take(detail));
+    this.link.addEventListener('binary', ({ detail }) => this.volume.binary(detail));
+    this.link.addEventListener('status', () => this.update());
+    setInterval(() => this.update(), 200); // what is old shows without a message
+  }
+
+  // Built at the first hello; a later one (the device came back) only tells again.
+  hello(hello) {
+    if (this.screens) return this.link.command('list');
+    this.faults = new Faults();
+    this.status = new StatusBar({ takeOperator: () => this.run('take_operator') });
+    this.canvas = h('canvas', { class: 'scene', 'aria-label': t('view.3d'), role: 'img', tabindex: 0 });
+    this.stage = h('div', { class: 'stage' }, this.canvas);
+    this.scene = new Scene(this.canvas, this.volume, { words: { lateral: t('axis.lateral'), axial: t('axis.axial'), elevational: t('axis.elevational') } });
+    const run = (name, words) => this.run(name, words);
+    this.screens = {
+      live: new LiveScreen({ hello, run, onended: (sweep) => this.ended(sweep) }),
+      review: new ReviewScreen({
+        scene: this.scene, volume: this.volume, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id),
+      }),
+      library: new LibraryScreen({ run, onopen: (sweep) => this.openSweep(sweep) }),
+      settings: new SettingsScreen({ hello, settings, run, onsetting: (name, value) => this.setting(name, value), selfTest: () => selfTest(document.createElement('canvas')) }),
+    };
+    this.stage.append(this.screens.review.tools.svg);
+    this.nav = Object.fromEntries(SCREENS.map((name) => [name, h('button', { class: 'tab', onclick: () => this.go(name) }, t(`nav.${name}`))]));
+    this.snack = h('div', { class: 'snack', hidden: true });
+    this.place = h('div', { class: 'place' });
+    root.replaceChildren(this.status.element, this.faults.element, this.place, this.stage, h('nav', { 'aria-label': t('nav.title') }, Object.values(this.nav)), this.snack);
+    new ResizeObserver(() => this.layout()).observe(this.place);
+    this.go('live');
+    this.link.command('list');
+    this.link.command('quality', { mode: settings.quality });
+  }
+
+  go(name) {
+    this.screen = name;
+    document.body.dataset.screen = name;
+    for (const [one, tab] of Object.entries(this.nav)) tab.toggleAttribute('aria-current', one === name);
+    this.place.replaceChildren(this.screens[name].element);
+    if (name === 'live' && this.source && this.source !== 'live') this.run('open', { sweep: 'live' });
+    if (name === 'review' && !this.screens.review.sweep) {
+      const sweep = this.state?.sweep;
+      if (!sweep || sweep.state === 'sweeping') return this.go('library');
+      this.screens.review.open(sweep);
+    }
+    if (name === 'library') this.link.command('list');
+    this.screens.review.tools.choose('');
+    this.layout();
+    this.update();
+  }
+
+  // The one canvas lies over the panes of the screen that is shown; each view gets its pane's place on it.
+  layout() {
+    const panes = [...this.place.querySelectorAll('.pane')].filter((pane) => pane.clientWidth && pane.clientHeight);
+    show(this.stage, panes.length > 0);
+    const views = { '3d': this.scene.view3d };
+    for (const slice of this.scene.slices) views[slice.plane] = slice;
+    for (const view of Object.values(views)) view.rect = null;
+    if (!panes.length) return this.scene.resize();
+    const boxes = panes.map((pane) => pane.getBoundingClientRect());
+    const [left, top] = [Math.min(...boxes.map((b) => b.left)), Math.min(...boxes.map((b) => b.top))];
+    const [right, bottom] = [Math.max(...boxes.map((b) => b.right)), Math.max(...boxes.map((b) => b.bottom))];
+    Object.assign(this.stage.style, { left: `${left}px`, top: `${top}px`, width: `${right - left}px`, height: `${bottom - top}px` });
+    panes.forEach((pane, i) => {
+      const { x, y, width, height } = boxes[i];
+      views[pane.dataset.view].rect = { x: x - left, y: y - top, width, height };
+    });
+    this.scene.resize();
+    this.screens.review.tools.draw();
+  }
+
+  async run(name, words) {
+    try {
+      return await this.link.command(name, words);
+    } catch (wrong) {
+      this.toast(refusal(wrong), true);
+      return null;
+    }
+  }
+
+  toast(text, urgent = false, undo = null) {
+    const buttons = undo ? [h('button', { class: 'ghost', onclick: () => { show(this.snack, false); undo(); } }, t('undo'))] : [];
+    this.snack.replaceChildren(h('span', {}, text), ...buttons);
+    show(this.snack, true);
+    say(text, urgent);
+    clearTimeout(this.snackTimer);
+    this.snackTimer = setTimeout(() => show(this.snack, false), 1000 * UNDO_S);
+  }
+
+  image(image) {
+    if (!this.screens) return image.bitmap.close();
+    createImageBitmap(image.bitmap).then((copy) => {
+      this.images.set(image.sequence, copy);
+      for (const old of [...this.images.keys()].slice(0, -IMAGES_KEPT)) {
+        this.images.get(old).close();
+        this.images.delete(old);
+      }
+    });
+    this.screens.live.image.take(image);
+    this.latency_ms = this.link.age_ms(image.time_ms);
+  }
+
+  epoch(message) {
+    this.source = message.source;
+    this.checked = null;
+    this.volume.epoch(message);
+  }
+
+  path({ poses }) {
+    this.poses = poses;
+    this.screens && (this.screens.review.path = poses);
+    this.scene?.view3d.path(poses);
+  }
+
+  pose({ pose }) {
+    this.poses.push(pose);
+    this.scene?.view3d.addPose(pose);
+    const bitmap = this.images.get(pose[0]);
+    if (bitmap) this.scene?.view3d.image({ bitmap, matrix12: pose.slice(3), width: bitmap.width, height: bitmap.height });
+  }
+
+  async end({ epoch, crc32, bricks }) {
+    const ours = await this.volume.checksum();
+    this.checked = { epoch, same: ours.crc32 === crc32, bricks };
+    await this.run('checked', { epoch, crc32: ours.crc32 });
+  }
+
+  take(state) {
+    this.state = state;
+    this.update();
+  }
+
+  library({ sweeps }) {
+    this.screens.library.set(sweeps);
+    const open = this.screens.review.sweep;
+    const now = open && this.screens.library.find(open.id);
+    if (now) Object.assign(open, { state: now.state, direction: now.direction, direction_source: now.direction_source, exam: now.exam });
+  }
+
+  job(job) {
+    if (job.error) this.toast(job.error, true);
+    this.screens.review.progress(job);
+  }
+
+  ended(sweep) {
+    this.screens.review.open({ ...sweep });
+    this.go('review');
+  }
+
+  async openSweep(sweep) {
+    if (!(await this.run('open', { sweep: sweep.id }))) return;
+    this.screens.review.open({ ...sweep }, sweep.measures);
+    this.go('review');
+  }
+
+  tossed(id) {
+    this.screens.review.sweep = null;
+    this.toast(t('review.tossed'), false, () => this.run('restore', { sweep: id }));
+    this.go('live');
+  }
+
+  async setting(name, value) {
+    settings[name] = value;
+    localStorage.setItem('sonosweep', JSON.stringify(settings));
+    if (name === 'quality') return this.run('quality', { mode: value });
+    if (name === 'language') return location.reload();
+    dress();
+    this.layout();
+  }
+
+  update() {
+    if (!this.screens) return;
+    const live = this.link.open ? this.state : this.state && { ...this.state, live: null };
+    this.status.update(this.state, this.link.open, this.link.delay_ms);
+    if (this.state) this.faults.update(this.state.faults);
+    this.screens.live.update(live, this.link.open);
+    if (this.screen === 'review') this.screens.review.update(this.state);
+  }
+}
+
+function dress() {
+  document.documentElement.dataset.theme = settings.theme;
+  document.body.dataset.hand = settings.hand;
+}
+
+function download(sweep, name) {
+  const link = h('a', { href: `/api/sweeps/${sweep}/files/${encodeURIComponent(name)}`, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+async function upload(sweep, blob, name) {
+  const answer = await fetch(`/api/sweeps/${sweep}/pictures?name=${encodeURIComponent(name.split('.')[0])}`, { method: 'POST', headers: { 'Content-Type': blob.type.split(';')[0] }, body: blob });
+  const told = await answer.json();
+  if (!answer.ok) throw told;
+  return told;
+}
+
+async function start() {
+  await setLanguage(settings.language);
+  dress();
+  if (location.protocol === 'https:') navigator.serviceWorker?.register('/sw.js');
+  let me = await (await fetch('/api/me')).json();
+  const secret = secretInAddress();
+  if (!me.paired && secret) {
+    try {
+      me = { ...me, ...(await pair({ secret, name: t('pair.this_tablet') })), paired: true };
+    } catch (wrong) {
+      say(refusal(wrong), true);
+    }
+  }
+  const begin = () => (globalThis.sonosweep = new App(me));
+  if (me.paired) return begin();
+  const screen = pairScreen(me, { onpaired: (told) => { me = { ...me, ...told }; begin(); } });
+  root.replaceChildren(screen.element);
+}
+
+start();

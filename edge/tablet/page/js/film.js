@@ -1,0 +1,48 @@
+// What is seen as a file: a picture, or a film of one turn.
+
+const FILMS = ["video/mp4;codecs=avc1.42E01E", "video/mp4", "video/webm;codecs=vp9", "video/webm"]; // the first that the browser can write
+const FRAMES_PER_S = 25;
+
+/** The view's part of the canvas, drawn at full resolution just now. */
+function copied(view, canvas, { even = false } = {}) {
+  const { scene, rect } = view;
+  const ratio = scene.drawNow();
+  const [width, height] = [rect.width, rect.height].map((side) => Math.max(even ? 2 * Math.floor((side * ratio) / 2) : Math.round(side * ratio), 2));
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  canvas.getContext("2d").drawImage(scene.canvas, Math.round(rect.x * ratio), Math.round(rect.y * ratio), width, height, 0, 0, width, height);
+  return canvas;
+}
+
+export function picture(view) {
+  const canvas = copied(view, document.createElement("canvas"));
+  return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the picture could not be made"))), "image/png"));
+}
+
+export async function turntable(view, { seconds = 6, onprogress = () => {}, signal } = {}) {
+  const type = FILMS.find((one) => globalThis.MediaRecorder?.isTypeSupported(one));
+  if (!type) throw new Error("this browser cannot write films");
+  const canvas = copied(view, document.createElement("canvas"), { even: true });
+  const stream = canvas.captureStream(FRAMES_PER_S);
+  const recorder = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond: 8e6 });
+  const pieces = [];
+  recorder.ondataavailable = ({ data }) => pieces.push(data);
+  const ended = new Promise((resolve) => (recorder.onstop = resolve));
+  const was = view.camera.rotation;
+  recorder.start();
+  const begun = performance.now();
+  for (let share = 0; share < 1 && !signal?.aborted; share = (performance.now() - begun) / (1000 * seconds)) {
+    view.camera.rotation = was;
+    view.camera.spin(2 * Math.PI * share);
+    view.touch();
+    copied(view, canvas, { even: true });
+    onprogress(share);
+    await new Promise((resolve) => setTimeout(resolve, 1000 / FRAMES_PER_S));
+  }
+  view.camera.rotation = was;
+  view.touch();
+  recorder.stop();
+  await ended;
+  stream.getTracks().forEach((track) => track.stop());
+  if (signal?.aborted) throw new DOMException("the film was stopped", "AbortError");
+  return { blob: new Blob(pieces, { type: type.split(";")[0] }), type: type.split(";")[0] };
+}

@@ -1,0 +1,52 @@
+// Transfer presets: how bright a voxel must be to be seen, and in which colour.
+
+/** name -> points [brightness within the window 0..1, red, green, blue 0..1, opacity per mm 0..1], from dark to bright. */
+export const PRESETS = {
+  soft_tissue: [
+    [0.0, 0.25, 0.12, 0.1, 0.0],
+    [0.16, 0.35, 0.17, 0.14, 0.0],
+    [0.38, 0.72, 0.42, 0.34, 0.1],
+    [0.62, 0.93, 0.7, 0.56, 0.34],
+    [0.85, 1.0, 0.9, 0.8, 0.72],
+    [1.0, 1.0, 0.98, 0.95, 0.92],
+  ],
+  // Blood is dark in a B-mode image: the lumen is coloured, tissue is a haze, bright walls remain.
+  vessel: [
+    [0.0, 0.5, 0.02, 0.03, 0.0],
+    [0.02, 0.7, 0.04, 0.05, 0.42],
+    [0.12, 0.86, 0.1, 0.09, 0.38],
+    [0.24, 0.75, 0.25, 0.2, 0.02],
+    [0.55, 0.62, 0.55, 0.5, 0.015],
+    [0.8, 0.95, 0.85, 0.75, 0.1],
+    [1.0, 1.0, 0.95, 0.85, 0.4],
+  ],
+  bone: [
+    [0.0, 0.5, 0.42, 0.34, 0.0],
+    [0.55, 0.6, 0.5, 0.4, 0.0],
+    [0.7, 0.86, 0.78, 0.64, 0.35],
+    [0.85, 0.98, 0.93, 0.83, 0.9],
+    [1.0, 1.0, 0.99, 0.95, 0.97],
+  ],
+};
+
+/** 256 x RGBA of one preset with its window (0..255) applied, for a texture and for picking. */
+export function table(points, [low, high]) {
+  const rows = new Uint8Array(4 * 256);
+  for (let intensity = 0; intensity < 256; intensity++) {
+    const at = Math.min(Math.max((intensity - low) / Math.max(high - low, 1), 0), 1);
+    const next = Math.max(
+      points.findIndex(([to]) => to >= at),
+      1,
+    );
+    const [from, to] = [points[next - 1], points[next]];
+    const share = (at - from[0]) / (to[0] - from[0]);
+    for (let part = 0; part < 4; part++) rows[4 * intensity + part] = Math.round(255 * (from[part + 1] + share * (to[part + 1] - from[part + 1])));
+  }
+  return rows;
+}
+
+/** The darkest intensity that can be seen at all. */
+export const firstSeen = (rows) => {
+  for (let intensity = 0; intensity < 256; intensity++) if (rows[4 * intensity + 3]) return intensity;
+  return 256;
+};

@@ -1,0 +1,139 @@
+// One canvas and one GL context for the 3D view and the three slices. Draws when something changed: coarse while it moves, fine when it rests.
+import { Gestures } from "./gestures.js";
+import { Labels, Lines } from "./gl/lines.js";
+import { Marcher } from "./gl/marcher.js";
+import { Program } from "./gl/program.js";
+import { BrickTextures } from "./gl/textures.js";
+import { SLICE, SQUARE } from "./shaders.js";
+import { PLANES, SliceView } from "./slices.js";
+import { View3D } from "./view3d.js";
+
+const REST_MS = 250; // after the last movement the fine picture is drawn
+const MAX_RATIO = 1.5; // device px per CSS px: more is not seen and costs a tablet its frames
+const WORDS = { lateral: "lateral", axial: "axial", elevational: "elevational" };
+
+export class Scene {
+  oncross = () => {};
+  still = false; // while films and pictures are made: no easing
+  #moved = -Infinity;
+  #asked = 0;
+  #timer = 0;
+  #cross = null; // follows the middle of the volume until somebody sets it
+  #parts = null;
+
+  /** `words`: names of the axes in the page's language; `limits`: see BrickTextures. */
+  constructor(canvas, volume, { words = WORDS, limits = {} } = {}) {
+    Object.assign(this, { canvas, volume, words, limits });
+    this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.gl = canvas.getContext("webgl2", { antialias: false, alpha: false, depth: true, powerPreference: "high-performance" });
+    if (!this.gl) throw new Error("this browser has no WebGL 2");
+    this.view3d = new View3D(this);
+    this.slices = PLANES.map((plane) => new SliceView(this, plane));
+    this.views = [this.view3d, ...this.slices];
+    this.gestures = new Gestures(canvas, (x, y) => this.views.find((view) => view.holds(x, y)) ?? null, () => this.keys ?? this.view3d);
+    canvas.addEventListener("pointerdown", ({ offsetX, offsetY }) => (this.keys = this.views.find((view) => view.holds(offsetX, offsetY))));
+    canvas.addEventListener("webglcontextlost", (event) => {
+      event.preventDefault(); // it shall come back: iOS takes it from pages in the background
+      this.#parts = null;
+    });
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.#build();
+      this.#parts.textures.refill();
+      this.touch();
+    });
+    this.#build();
+    this.heard = {
+      epoch: () => {
+        this.#cross = null;
+        this.#parts?.textures.clear();
+        this.view3d.clear();
+        for (const slice of this.slices) slice.reset();
+      },
+      bricks: ({ detail }) => this.#parts?.textures.want(detail),
+      bounds: () => this.view3d.fit(),
+    };
+    for (const [name, act] of Object.entries(this.heard)) volume.addEventListener(name, act);
+  }
+
+  get textures() {
+    return this.#parts.textures;
+  }
+
+  get cross_mm() {
+    if (this.#cross) return this.#cross;
+    const bounds = this.volume.bounds_mm;
+    return bounds ? bounds.min.map((low, axis) => (low + bounds.max[axis]) / 2) : [0, 0, 0];
+  }
+
+  set cross_mm(point) {
+    const bounds = this.volume.bounds_mm;
+    this.#cross = bounds ? point.map((mm, axis) => Math.min(Math.max(mm, bounds.min[axis]), bounds.max[axis])) : [...point];
+    this.oncross(this.#cross);
+    this.touch();
+  }
+
+  #build() {
+    const { gl } = this;
+    gl.enable(gl.SCISSOR_TEST);
+    gl.clearColor(0, 0, 0, 1);
+    const textures = new BrickTextures(gl, this.volume, () => this.invalidate(true), this.limits);
+    this.#parts = { gl, textures, lines: new Lines(gl), labels: new Labels(gl), marcher: new Marcher(gl), slicer: new Program(gl, SQUARE, SLICE) };
+  }
+
+  touch() {
+    for (const view of this.views) view.stale = true;
+    this.invalidate(false);
+  }
+
+  /** Something must be drawn again; `moving`: and more will follow. */
+  invalidate(moving) {
+    if (moving) this.#moved = performance.now();
+    if (!this.#asked) this.#asked = requestAnimationFrame(() => this.#frame());
+  }
+
+  resize() {
+    this.touch();
+  }
+
+  #frame() {
+    this.#asked = 0;
+    if (!this.#parts) return;
+    if (this.#parts.textures.pump()) for (const view of this.views) view.stale = true;
+    const rests = performance.now() - this.#moved > REST_MS;
+    this.#draw(rests);
+    if (this.#parts.textures.busy) this.invalidate(true);
+    else if (!rests) {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.invalidate(false), REST_MS + 10);
+    }
+  }
+
+  /** Everything at full resolution, now; answers the device px per CSS px. For pictures and tests. */
+  drawNow() {
+    this.still = true;
+    for (const view of this.views) view.stale = true;
+    const ratio = this.#draw(true);
+    this.still = false;
+    return ratio;
+  }
+
+  #draw(full) {
+    const { canvas, gl } = this;
+    const ratio = Math.min(devicePixelRatio || 1, MAX_RATIO);
+    const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((side) => Math.max(Math.round(side * ratio), 1));
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    gl.viewport(0, 0, width, height);
+    gl.scissor(0, 0, width, height);
+    gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    for (const view of this.views) if (view.rect && view.rect.width > 1 && view.rect.height > 1) view.draw(this.#parts, { ratio, full });
+    return ratio;
+  }
+
+  destroy() {
+    cancelAnimationFrame(this.#asked);
+    clearTimeout(this.#timer);
+    for (const [name, act] of Object.entries(this.heard)) this.volume.removeEventListener(name, act);
+    this.gestures.destroy();
+    this.#parts?.textures.destroy();
+  }
+}
