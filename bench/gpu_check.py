@@ -24,6 +24,8 @@ from edge.motion.bundle import shipped_bundles
 
 ROOT = Path(__file__).parents[1]
 TOLD = 2000  # characters of a step's output that are kept
+KERNEL_TESTS = ("tests/edge/compounding/test_cuda_equals_host.py", "tests/edge/compounding/test_whole_step.py")
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 SONOSWEEP = (sys.executable, "-m", "edge")
 
 
@@ -35,8 +37,8 @@ class Step(NamedTuple):
     needs: str = ""
 
 
-def steps(records: Path) -> list[Step]:
-    """What is run, in this order. A step that fails does not end the rest."""
+def steps(records: Path, cuda: int) -> list[Step]:
+    """What is run, in this order, on a driver of version ``cuda`` (12060). A step that fails does not end the rest."""
     pytest = (sys.executable, "-m", "pytest", "-q", "-m", "gpu")
     engines = [
         Step(f"engine of {name}, proved, INT8 and FP16 timed", (*SONOSWEEP, "export", "engine", name, "--json"))
@@ -44,13 +46,15 @@ def steps(records: Path) -> list[Step]:
     ]
     return [
         Step("pycuda built for this machine", (sys.executable, "tests/fake_cuda/prepare.py")),
+        Step("cuda-bindings installed, for CUDA graphs", (*PIP, "install", f"cuda-bindings=={cuda // 1000}.*")),
         Step("CUDA backend makes the host's bytes", (*pytest, "tests/edge")),
         Step(
             "compute-sanitizer finds nothing in the kernels",
-            ("compute-sanitizer", "--error-exitcode", "9", *pytest, "tests/edge/compounding/test_cuda_equals_host.py"),
+            ("compute-sanitizer", "--error-exitcode", "9", *pytest, *KERNEL_TESTS),
             needs="compute-sanitizer",
         ),
         *engines,
+        Step("the volume of the whole step is the host's", (*SONOSWEEP, "bench", "--quick", "--backend", "cuda", "--only", "step")),
         Step("benchmarks", (*SONOSWEEP, "bench", "--backend", "cuda", "-o", str(records), "--json")),
     ]
 
@@ -69,7 +73,10 @@ def sheet(answer: dict[str, object], records: list[dict[str, object]]) -> str:
     """The same for people."""
     rows = [f"| {one['step']} | {one['result']} | {one['seconds']} |" for one in answer["steps"]]  # type: ignore[attr-defined]
     measured = [
-        {key: record.get(key) for key in ("stage", "spacing_mm", "frames_per_s", "p50_ms", "p99_ms", "copy_gb_per_s", "bandwidth_share")}
+        {
+            key: record.get(key)
+            for key in ("stage", "spacing_mm", "network", "frames_per_s", "p50_ms", "p99_ms", "copy_gb_per_s", "bandwidth_share")
+        }
         for record in records
         if record.get("backend") in ("cuda", "trt") or str(record.get("stage", "")).startswith("live")
     ]
@@ -91,7 +98,7 @@ def main() -> int:
     stem = f"gpu-{re.sub(r'[^a-z0-9]+', '-', device.name.lower()).strip('-')}-{date.today().isoformat()}"
     records = options.results / f"{stem}-records.json"
     found = []
-    for step in steps(records):
+    for step in steps(records, device.cuda):
         say(step.name)
         found.append(run(step))
         say(f"    {found[-1]['result']}, {found[-1]['seconds']} s")

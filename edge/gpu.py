@@ -11,7 +11,7 @@ import importlib.util
 import math
 import re
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edge.errors import SonosweepError
 
-CAPABILITY_AND_COUNT = (75, 76, 16)  # CUdevice_attribute: compute capability major, minor; multiprocessors
+ATTRIBUTES = (75, 76, 16, 18)  # CUdevice_attribute: compute capability major, minor; multiprocessors; integrated
 ALIGNMENT = 256  # bytes: what cudaMalloc gives, so that an engine finds every tensor as if it were alone
 DRIVER = (Path("/proc/driver/nvidia/version"), re.compile(r"Kernel Module.*?\s(\d+\.\d+[.\d]*)"))
 L4T = (Path("/etc/nv_tegra_release"), re.compile(r"R(\d+) .*REVISION: ([\d.]+)"))
@@ -34,14 +34,22 @@ class NoDevice(SonosweepError):
     """This machine has no CUDA device that can be used."""
 
 
+class NoGraph(SonosweepError):
+    """Work cannot be recorded as a CUDA graph; asking for it step by step gives the same answers."""
+
+
 class Device(NamedTuple):
-    """Device 0. ``cuda``: the newest CUDA its driver runs, 12060 for 12.6; ``driver``: its version, empty where it is not told."""
+    """Device 0. ``cuda``: the newest CUDA its driver runs, 12060 for 12.6; ``driver``: its version, empty where it is not told.
+
+    ``integrated``: it shares the CPU's memory, as on a Jetson.
+    """
 
     name: str
     compute_capability: str  # "8.7"
     sm_count: int
     cuda: int
     driver: str
+    integrated: bool = False
 
     @property
     def architecture(self) -> str:
@@ -60,15 +68,15 @@ def probe() -> Device:
         raise NoDevice(f"the NVIDIA driver offers no device (CUDA error {status}); see what nvidia-smi says")
     if not count.value:
         raise NoDevice("this machine has no CUDA device")
-    values = [ctypes.c_int() for _ in CAPABILITY_AND_COUNT]
+    values = [ctypes.c_int() for _ in ATTRIBUTES]
     status = driver.cuDriverGetVersion(ctypes.byref(version)) or driver.cuDeviceGet(ctypes.byref(device), 0)
     status = status or driver.cuDeviceGetName(name, len(name), device)
-    for value, attribute in zip(values, CAPABILITY_AND_COUNT, strict=True):
+    for value, attribute in zip(values, ATTRIBUTES, strict=True):
         status = status or driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
     if status:
         raise NoDevice(f"the NVIDIA driver does not describe its device (CUDA error {status}); see what nvidia-smi says")
-    major, minor, sm_count = (value.value for value in values)
-    return Device(name.value.decode(errors="replace"), f"{major}.{minor}", sm_count, version.value, _read(*DRIVER))
+    major, minor, sm_count, integrated = (value.value for value in values)
+    return Device(name.value.decode(errors="replace"), f"{major}.{minor}", sm_count, version.value, _read(*DRIVER), bool(integrated))
 
 
 def missing() -> str:
@@ -107,25 +115,46 @@ def _read(path: Path, pattern: re.Pattern[str]) -> str:
     return ""
 
 
-@lru_cache(maxsize=1)
-def primary() -> tuple[Any, Any]:
-    """pycuda's driver and the primary context of device 0, which TensorRT uses too.
+class Primary(NamedTuple):
+    """pycuda's driver; the primary context of device 0, which TensorRT uses too; the process's one stream, so that what one part
+    leaves on the device the next finds done.
+    """
 
-    It is retained for the life of the process: pycuda cannot release a primary context and take it off the stack, and
-    its destructor releases it as if it were another kind. ``weakref.finalize`` does it at exit, after all streams and volumes.
+    cuda: Any
+    context: Any
+    stream: Any
+
+
+@lru_cache(maxsize=1)
+def primary() -> Primary:
+    """Made once, for the life of the process.
+
+    pycuda cannot release a primary context and take it off the stack, and its destructor releases it as if it were another
+    kind. ``weakref.finalize`` does it at exit, after all volumes and steppers.
     """
     import pycuda.driver as cuda
 
     cuda.init()
     context = cuda.Device(0).retain_primary_context()
-    weakref.finalize(Stream, context.detach)
-    return cuda, context
+    weakref.finalize(Stream, _leave, cuda, context)
+    context.push()
+    try:
+        return Primary(cuda, context, cuda.Stream())
+    finally:
+        cuda.Context.pop()
+
+
+def _leave(cuda: Any, context: Any) -> None:
+    context.push()
+    primary.cache_clear()
+    cuda.Context.pop()
+    context.detach()
 
 
 @contextmanager
 def current(kind: type[SonosweepError]) -> Iterator[None]:
     """The primary context is current on the calling thread; a failure of the GPU is raised as ``kind``."""
-    cuda, context = primary()
+    cuda, context, _ = primary()
     context.push()
     try:
         yield
@@ -138,11 +167,10 @@ def current(kind: type[SonosweepError]) -> Iterator[None]:
 
 
 class Stream:
-    """One queue of work. All its calls are made within ``current``."""
+    """The process's queue of work. All its calls are made within ``current``."""
 
     def __init__(self) -> None:
-        self.cuda = primary()[0]
-        self._stream = self.cuda.Stream()
+        self.cuda, _, self._stream = primary()
         self._done = self.cuda.Event(self.cuda.event_flags.BLOCKING_SYNC | self.cuda.event_flags.DISABLE_TIMING)  # waiting burns no core
 
     @property
@@ -155,15 +183,62 @@ class Stream:
         to_device = isinstance(source, np.ndarray)
         (self.cuda.memcpy_htod_async if to_device else self.cuda.memcpy_dtoh_async)(target, source, self._stream)
 
+    def copy_within(self, source: int, target: int, size: int) -> None:
+        """Between addresses on the device."""
+        self.cuda.memcpy_dtod_async(target, source, size, self._stream)
+
     def wait(self) -> None:
         """Until all that was asked before is done."""
         self._done.record(self._stream)
         self._done.synchronize()
 
     def release(self) -> None:
-        """Give the stream back."""
+        """Leave it."""
         self.wait()
         del self._stream, self._done
+
+
+def graph_driver() -> Any:
+    """cuda-bindings, since pycuda has no graphs; ``NoGraph`` without it."""
+    try:
+        from cuda.bindings import driver
+    except ImportError as wrong:
+        raise NoGraph("cuda-bindings is not installed; run: pip install 'sonosweep[graphs]'") from wrong
+    return driver
+
+
+class Graph:
+    """Work recorded once, then asked for with one call. It has run before, so that whoever does it has set itself up."""
+
+    def __init__(self, stream: Stream, work: Callable[[], bool]) -> None:
+        """``work`` asks for things on the stream and answers whether that was taken. ``NoGraph``; the stream is usable after it."""
+        driver = self._driver = graph_driver()
+        self._stream = driver.CUstream(stream.handle)
+        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        self._asked("cuStreamBeginCapture", self._stream, mode)
+        taken = False
+        try:
+            taken = work()
+        finally:
+            status, graph = driver.cuStreamEndCapture(self._stream)
+        if not taken or int(status):
+            raise NoGraph(f"a step cannot be recorded (CUDA error {int(status)})")
+        self._graph = self._asked("cuGraphInstantiate", graph, 0)
+        self._asked("cuGraphDestroy", graph)
+
+    def launch(self) -> None:
+        """Ask for the work. ``NoGraph`` where the driver refuses."""
+        self._asked("cuGraphLaunch", self._graph, self._stream)
+
+    def release(self) -> None:
+        """Give it back."""
+        self._driver.cuGraphExecDestroy(self._graph)
+
+    def _asked(self, call: str, *arguments: Any) -> Any:
+        status, *answer = getattr(self._driver, call)(*arguments)
+        if int(status):
+            raise NoGraph(f"{call} failed (CUDA error {int(status)})")
+        return answer[0] if answer else None
 
 
 class Block:

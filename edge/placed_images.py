@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.compounding import VolumeSettings, open_compounder
+from edge.compounding.image import Image
 from edge.messages import Frame, Geometry
 from edge.motion import Step
-from edge.motion.source import Image
 from edge.reconstructor import Reconstructor
 
 
@@ -31,7 +33,7 @@ class _Tap:
         return Step(reason="only looked at")
 
 
-def placed_images(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Image]]:
+def placed_images(frames: Iterable[Frame]) -> Iterator[tuple[Frame, NDArray[np.uint8]]]:
     """Frame and image uint8 [axial, lateral] of every frame that a reconstruction would place: repeated ones are left out.
 
     Frames of several sweeps come one sweep after the other. A change of geometry ends a sweep.
@@ -43,7 +45,7 @@ def placed_images(frames: Iterable[Frame]) -> Iterator[tuple[Frame, Image]]:
             tap.image = None
             reconstructor.feed(frame)
             if tap.image is not None:
-                yield frame, tap.image
+                yield frame, np.asarray(tap.image)
 
 
 def as_images(frames: Iterable[Frame]) -> Iterator[Frame]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge.compounding.image import Image
 from edge.messages import Frame, Geometry
 from edge.motion import Step
 from edge.sweep_state import SweepState
@@ -14,7 +14,7 @@ FASTEST_PROBE_MM_S = 2000.0  # a pose that would need more is a tracker's outlie
 POSE_JITTER_MM = 50.0
 
 
-def pose_of(sweep: SweepState, frame: Frame, image: NDArray[np.uint8], step: Step) -> Transform | None:
+def pose_of(sweep: SweepState, frame: Frame, image: Image, step: Step) -> Transform | None:
     """ImageToReference from a source's answer: absolute as it is, relative chained to the last B-mode pose; None without either."""
     if step.image_to_reference is not None or step.center_to_previous is None:
         return step.image_to_reference
@@ -33,7 +33,7 @@ def between(sweep: SweepState, at_ns: int, pose: Transform, pose_ns: int) -> Tra
     return interpolated(sweep.pose, pose, min(max((at_ns - sweep.pose_ns) / span, 0.0), 1.0))
 
 
-def on_face(at: Transform, frame: Frame, image: NDArray[np.uint8], bmode: Geometry, bmode_image: NDArray[np.uint8]) -> Transform:
+def on_face(at: Transform, frame: Frame, image: Image, bmode: Geometry, bmode_image: Image) -> Transform:
     """``at`` of the B-mode image as the pose of another image from the same transducer face."""
     if frame.geometry == bmode:
         return at

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge.compounding import CHANNELS as CHANNEL_NAMES
 from edge.compounding import FILLED, BadPose, Compounder, VolumeFull
+from edge.compounding.image import Image
 from edge.compounding.scan_conversion import BadSector
 from edge.config import Direction
 from edge.faults import FAULTS, Effect
@@ -186,7 +187,11 @@ class Reconstructor:
         return said
 
     def _place(self, sweep: SweepState, frame: Frame) -> list[Message]:
-        image = self._image(sweep, frame)
+        table = sweep.streams[frame.modality].table
+        try:
+            image = self.compounder.image(frame.pixels, frame.sample_range, table.look_up if table else None)
+        except VolumeFull as wrong:
+            return self._break(frame, "VOLUME_FULL", str(wrong))
         if frame.modality == "photoacoustic" and self.motion.relative:
             sweep.waiting.append((frame, image))
             return self._without_pose(sweep, sweep.waiting.popleft()[0]) if len(sweep.waiting) > MAX_WAITING_FRAMES else []
@@ -195,6 +200,8 @@ class Reconstructor:
             step = self.motion.start(frame, image) if first else self.motion.step(frame, image, 1 + sweep.lost_since_pose)
         except MotionFailed as wrong:
             return self._break(frame, "NETWORK_FAILED", str(wrong))
+        except VolumeFull as wrong:  # a GPU's memory has no room for the network's window
+            return self._break(frame, "VOLUME_FULL", str(wrong))
         pose = pose_of(sweep, frame, image, step)
         if pose is None:
             return self._without_pose(sweep, frame)
@@ -210,16 +217,6 @@ class Reconstructor:
             return said
         return self._put(sweep, frame, image, pose, step)
 
-    def _image(self, sweep: SweepState, frame: Frame) -> NDArray[np.uint8]:
-        """8-bit grey of the frame, scan-converted where it is convex."""
-        pixels = frame.pixels
-        black, white = frame.sample_range
-        if pixels.dtype != np.uint8 or (black, white) != (0.0, 255.0):
-            grey = (pixels.astype(np.float32) - np.float32(black)) * np.float32(255 / (white - black))
-            pixels = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
-        table = sweep.streams[frame.modality].table
-        return pixels if table is None else self.compounder.remap(pixels, table.index, table.fraction_lateral, table.fraction_axial)
-
     def _without_pose(self, sweep: SweepState, frame: Frame, name: str = "POSE_MISSING", detail: str = "") -> list[Message]:
         """A frame that is not placed is counted; the fault is told once until the next one that is."""
         sweep.counts.unplaced += 1
@@ -229,9 +226,7 @@ class Reconstructor:
         sweep.posed = False
         return [self._fault(frame, name, detail or f"frame {frame.sequence}: pose {frame.pose_status}")]
 
-    def _put(
-        self, sweep: SweepState, frame: Frame, image: NDArray[np.uint8], pose: Transform, step: Step, bridged: int = 0
-    ) -> list[Message]:
+    def _put(self, sweep: SweepState, frame: Frame, image: Image, pose: Transform, step: Step, bridged: int = 0) -> list[Message]:
         stream, channel = sweep.streams[frame.modality], CHANNEL_OF[frame.modality]
         valid = stream.table.valid if stream.table else None
         if jump := impossible_jump(sweep, frame, pose):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.compounding.image import Image
 from edge.compounding.scan_conversion import ScanTable, Sector
 from edge.messages import Frame, Geometry
 from edge.transform import Transform
@@ -48,7 +49,7 @@ class SweepState:
     placed_ns: int = 0
     reason: str = ""  # why it ended
     lost_since_pose: int = 0
-    waiting: deque[tuple[Frame, NDArray[np.uint8]]] = field(default_factory=deque)  # photoacoustic, until the next B-mode pose
+    waiting: deque[tuple[Frame, Image]] = field(default_factory=deque)  # photoacoustic, until the next B-mode pose
     posed: bool = True  # the last frame was placed: a fault is told once per gap
 
 

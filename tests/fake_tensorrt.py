@@ -1,4 +1,4 @@
-"""TensorRT and pycuda as far as we use them, on the CPU: a plan is an ONNX file, device memory is host memory.
+"""TensorRT, pycuda and cuda-bindings as far as we use them, on the CPU: a plan is an ONNX file, device memory is host memory.
 
 What is asked of a stream is done when somebody waits for it and not before, so that a forgotten wait shows; every call but ``push``
 wants a current context; memory that was never written holds rubbish. ``refuse`` names calls that answer no.
@@ -7,6 +7,7 @@ wants a current context; memory that was never written holds rubbish. ``refuse``
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections import Counter
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
@@ -19,13 +20,19 @@ RUBBISH = 0xAB
 
 
 class Fake:
-    """One machine: ``cuda`` stands for pycuda.driver, ``tensorrt`` for tensorrt, ``driver`` for libcuda.so.1."""
+    """One machine: ``cuda`` stands for pycuda.driver, ``tensorrt`` for tensorrt, ``driver`` for libcuda.so.1.
+
+    ``calls`` counts steps that were asked for one by one ("enqueue") and as graphs ("graph").
+    """
 
     def __init__(self) -> None:
         self.refuse: set[str] = set()
         self.depth = self.allocated = 0
         self.traffic = Counter()  # bytes to and from the device
+        self.calls = Counter()
         self.todo: list[Any] = []
+        self.recording: list[Any] | None = None
+        self.stream: int | None = 7  # the one that work may be asked for on; None: any
         self.cuda, self.pycuda, self.tensorrt = _cuda(self), _module("pycuda"), _tensorrt(self)
         self.pycuda.driver = self.cuda
         self.driver = driver()
@@ -41,9 +48,14 @@ class Fake:
 
         gpu.primary.cache_clear()
         monkeypatch.setattr(gpu.ctypes, "CDLL", load)
-        for name, module in {"pycuda": self.pycuda, "pycuda.driver": self.cuda, "tensorrt": self.tensorrt}.items():
-            monkeypatch.setitem(__import__("sys").modules, name, module)
+        modules = {"pycuda": self.pycuda, "pycuda.driver": self.cuda, "tensorrt": self.tensorrt, "cuda.bindings": _bindings(self)}
+        for name, module in {**modules, "cuda": _module("cuda")}.items():
+            monkeypatch.setitem(sys.modules, name, module)
         return self
+
+    def ask(self, work: Any) -> None:
+        """Do it when somebody waits, or record it."""
+        (self.todo if self.recording is None else self.recording).append(work)
 
     def check(self, call: str, kind: type[Exception]) -> None:
         """Within a context, and not refused."""
@@ -54,7 +66,7 @@ class Fake:
 
 def driver(devices: int = 1, status: int = 0) -> Any:
     """A libcuda that answers so."""
-    numbers = {75: 8, 76: 7, 16: 8}
+    numbers = {75: 8, 76: 7, 16: 8, 18: 0}
 
     def answer(pointer: Any, value: int) -> int:
         pointer._obj.value = value
@@ -97,19 +109,21 @@ def _cuda(fake: Fake) -> Any:
         def detach(self) -> None: ...
 
     class Stream:
-        handle = 7
+        handle = fake.stream
 
         def __init__(self) -> None:
             fake.check("Stream", Error)
 
     class Event:
-        def __init__(self, flags: int) -> None: ...
+        def __init__(self, flags: int) -> None:
+            fake.check("Event", Error)
 
         def record(self, stream: Stream) -> None:
             fake.check("record", Error)
 
         def synchronize(self) -> None:
             fake.check("synchronize", Error)
+            assert fake.recording is None, "nobody may wait while a graph is recorded"
             while fake.todo:
                 fake.todo.pop(0)()
 
@@ -128,7 +142,7 @@ def _cuda(fake: Fake) -> Any:
     def copy(way: str, target: int, source: int, size: int, keep: Any) -> None:
         fake.check(way, Error)
         fake.traffic[way] += size
-        fake.todo.append(lambda: (ctypes.memmove(target, source, size), keep))
+        fake.ask(lambda: (ctypes.memmove(target, source, size), keep))
 
     return _module(
         "pycuda.driver",
@@ -144,7 +158,44 @@ def _cuda(fake: Fake) -> Any:
         pagelocked_empty=lambda size, kind: np.full(size, RUBBISH, kind),
         memcpy_htod_async=lambda target, source, stream: copy("to device", target, source.ctypes.data, source.nbytes, source),
         memcpy_dtoh_async=lambda target, source, stream: copy("from device", target.ctypes.data, source, target.nbytes, target),
+        memcpy_dtod_async=lambda target, source, size, stream: copy("within", target, source, size, None),
     )
+
+
+def _bindings(fake: Fake) -> Any:
+    """cuda.bindings, whose calls answer (status, what there is to answer)."""
+
+    def begin(stream: Any, mode: str) -> tuple[int]:
+        fake.recording = []
+        return (0,)
+
+    def end(stream: Any) -> tuple[int, Any]:
+        graph, fake.recording = fake.recording, None
+        return 0, graph
+
+    def launch(graph: list[Any], stream: Any) -> tuple[int]:
+        assert fake.depth and stream == fake.stream
+        if "cuGraphLaunch" in fake.refuse:
+            return (700,)
+        fake.calls["graph"] += 1
+        fake.todo += graph
+        return (0,)
+
+    def instantiate(graph: list[Any], flags: int) -> tuple[int, Any]:
+        return (801, None) if "cuGraphInstantiate" in fake.refuse else (0, graph)
+
+    driver = _module(
+        "cuda.bindings.driver",
+        CUstream=lambda handle: handle,
+        CUstreamCaptureMode=SimpleNamespace(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL=1),
+        cuStreamBeginCapture=begin,
+        cuStreamEndCapture=end,
+        cuGraphInstantiate=instantiate,
+        cuGraphDestroy=lambda graph: (0,),
+        cuGraphLaunch=launch,
+        cuGraphExecDestroy=lambda graph: fake.calls.update(["graph given back"]) or (0,),
+    )
+    return _module("cuda.bindings", driver=driver)
 
 
 def _tensorrt(fake: Fake) -> Any:
@@ -160,9 +211,10 @@ def _tensorrt(fake: Fake) -> Any:
             return "set_tensor_address" not in fake.refuse
 
         def execute_async_v3(self, stream_handle: int) -> bool:
-            assert fake.depth and stream_handle == 7
-            fake.todo.append(lambda addresses=dict(self._addresses): self._run(addresses))
-            return "execute_async_v3" not in fake.refuse
+            assert fake.depth and stream_handle == (fake.stream or stream_handle)
+            fake.calls["enqueue"] += 1
+            fake.ask(lambda addresses=dict(self._addresses): self._run(addresses))
+            return "execute_async_v3" not in fake.refuse and not (fake.recording and "recording" in fake.refuse)
 
         def _run(self, addresses: dict[str, int]) -> None:
             outputs = [port.name for port in self._session.get_outputs()]

@@ -19,12 +19,21 @@ Step = gpu_check.Step
 
 
 def test_its_steps_name_what_there_is(tmp_path):
-    for step in gpu_check.steps(tmp_path / "records.json"):
+    for step in gpu_check.steps(tmp_path / "records.json", 12060):
         for word in step.command:
             if word.startswith("tests/"):
                 assert (ROOT / word).exists(), f"{step.name}: {word}"
-    names = [step.name for step in gpu_check.steps(tmp_path / "records.json")]
+    names = [step.name for step in gpu_check.steps(tmp_path / "records.json", 12060)]
     assert any("small-leg" in name for name in names) and len(set(names)) == len(names)
+    commands = [" ".join(step.command) for step in gpu_check.steps(tmp_path / "records.json", 12060)]
+    assert any(command.endswith("cuda-bindings==12.*") for command in commands), "of the driver's own major version"
+    assert any("--only step" in command for command in commands)
+
+
+def test_the_sheet_shows_the_whole_step():
+    answer = {"gpu": "Orin", "date": "today", "driver": "540", "cuda": 12060, "sm": "sm_87", "steps": []}
+    record = {"stage": "whole step, frame to bricks", "backend": "cuda", "network": "trt int8-fp16", "p50_ms": 3.21, "p99_ms": 4.5}
+    assert all(word in gpu_check.sheet(answer, [record]) for word in ("whole step", "trt int8-fp16", "3.21"))
 
 
 def test_each_step_tells_what_came_of_it():
@@ -43,7 +52,7 @@ def test_both_files_are_written_and_a_failure_is_the_answer(tmp_path, monkeypatc
     record = {"stage": "compounding, mean", "backend": "cuda", "spacing_mm": 0.5, "frames_per_s": 9000.0, "bandwidth_share": 0.7}
     write = f"import json, sys; open(sys.argv[1], 'w').write({json.dumps(json.dumps([record]))})"
 
-    def steps(records):
+    def steps(records, cuda):
         return [Step("measures", (sys.executable, "-c", write, str(records))), Step("fails", (sys.executable, "-c", "1/0"))]
 
     monkeypatch.setattr(gpu_check, "steps", steps)

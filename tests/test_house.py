@@ -23,6 +23,7 @@ MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix("
 MAY_IMPORT = {"edge": set(), "firmware_bridge": {"edge"}, "calibration": {"edge"}, "export": {"edge", "calibration"}}
 DOORS = {
     "pycuda": "edge/gpu.py",
+    "cuda": "edge/gpu.py",
     "onnxruntime": ("edge/motion/ort.py", "export/quantization.py"),  # running graphs; its quantizer
     "tensorrt": "edge/motion/trt.py",
     "onnx": "export/",

@@ -13,14 +13,15 @@ import msgspec
 import numpy as np
 
 from edge.benchmark.compounding import opened, thread_counts
-from edge.benchmark.records import Plan, Record, Runs, record, repeat, timed
+from edge.benchmark.records import BadBenchmark, Plan, Record, Runs, record, repeat, timed
 from edge.benchmark.speckle_sweep import as_frames, poses, speckle
+from edge.compounding import open_compounder
 from edge.compounding.scan_conversion import ScanTable, Sector
 from edge.config import MotionConfig
 from edge.console import say
 from edge.files import open_sweep, write_sweep
 from edge.files.volumes import Volume, write_volume
-from edge.messages import Frame, Message, decode, encode
+from edge.messages import Frame, Message, Pose, decode, encode
 from edge.motion import MotionSource, MotionUnavailable
 from edge.motion.bundle import find_bundle, open_bundle
 from edge.motion.network import open_network, runnable
@@ -41,7 +42,10 @@ def pixels(plan: Plan) -> Iterator[Record]:
     table = ScanTable(SECTOR, CONVERTED_MM)
     threads = thread_counts(plan)[-1]
     with opened(plan, 1.0, threads) as volume:
-        convert = partial(volume.remap, beams, table.index, table.fraction_lateral, table.fraction_axial)
+
+        def convert() -> None:
+            np.asarray(volume.image(beams, look_up=table.look_up))
+
         size = f"{SECTOR.beams}x{SECTOR.samples} to {table.index.shape[1]}x{table.index.shape[0]}"
         yield record("scan conversion", volume.backend, threads, **_calls(plan, convert), image=size)
     width, height, spacing_mm = NETWORK_WINDOW
@@ -103,7 +107,7 @@ def feed(plan: Plan) -> Iterator[Record]:
 
 
 def network(plan: Plan) -> Iterator[Record]:
-    """Stage ``network``: a step of each variant that runs here, in turn; and the reconstructor with the one that ``run`` would take."""
+    """Stage ``network``: a step of each variant that runs here, in turn."""
     frames = as_frames(speckle(plan.frames, plan.image_size), poses(plan.frames, plan.image_size))[:50]
     path = find_bundle(plan.model or MotionConfig().model)
     sources = {}
@@ -123,7 +127,35 @@ def network(plan: Plan) -> Iterator[Record]:
     for name, found in rates.items():
         times = rates[REFERENCE]["p50_ms"] / found["p50_ms"] if REFERENCE in rates else None
         yield record("network step", name, None, **found, model=sources[name].name, times_fp32=times)
-    yield _fed(plan, "reconstructor, network", frames, open_network(path), plan.spacings_mm[0], thread_counts(plan)[-1])
+
+
+def whole_step(plan: Plan) -> Iterator[Record]:
+    """Stage ``step``: a frame in memory to its bricks ready to send, with the network and the volume that ``run`` would take.
+
+    On a GPU that begins with the copy into pinned memory. ``compared_bricks`` were also made by the host, of the same frames and
+    poses; ``BadBenchmark`` where a byte differs.
+    """
+    frames = as_frames(speckle(plan.frames, plan.image_size), poses(plan.frames, plan.image_size))[:50]
+    motion, threads = open_network(find_bundle(plan.model or MotionConfig().model)), thread_counts(plan)[-1]
+    for spacing_mm in plan.spacings_mm:
+        compared = _compared(plan, frames, motion, spacing_mm)
+        found = _fed(plan, "whole step, frame to bricks", frames, motion, spacing_mm, threads)
+        yield found | {"network": motion.backend, "compared_bricks": compared}
+
+
+def _compared(plan: Plan, frames: list[Frame], motion: MotionSource, spacing_mm: float) -> int:
+    """How many bricks both backends have, to the byte alike."""
+    with opened(plan, spacing_mm) as volume, open_compounder("host", volume.settings) as other:
+        reconstructor = Reconstructor(motion, volume, direction="+")
+        for frame in frames:
+            for pose in (message for message in reconstructor.feed(frame) if isinstance(message, Pose)):
+                other.place(frame.pixels, np.reshape(pose.image_to_reference, (4, 4)), bridge=True)
+        ours, theirs = volume.bricks(volume.slots()), other.bricks(other.slots())
+        if [array.tobytes() for array in ours] != [array.tobytes() for array in theirs]:
+            raise BadBenchmark(
+                f"the volume on {volume.backend} is not the host's; tell the developers, with this machine's gpu-check sheet"
+            )
+        return len(ours.coordinates)
 
 
 def _fed(plan: Plan, stage: str, frames: list[Frame], motion: MotionSource, spacing_mm: float, threads: int) -> Record:

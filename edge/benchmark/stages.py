@@ -27,6 +27,7 @@ STAGES = {
     "files": Stage("volumes and sweeps on the disk", frames.files),
     "feed": Stage("the reconstructor as a whole", frames.feed),
     "network": Stage("the motion network, every variant that runs here", frames.network),
+    "step": Stage("a frame to its bricks, motion by the network, the volume compared with the host's", frames.whole_step),
     "probe": Stage("a sweep read, encoded and sent", live.probe),
     "live": Stage("all services, 60 frames/s", live.live),
     "chain": Stage("all services, 30 frames/s, motion by the network", live.chain),

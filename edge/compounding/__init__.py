@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.compounding.image import Image, LookUp
 from edge.errors import SonosweepError
 
 BRICK_EDGE = 8
@@ -148,7 +149,7 @@ class Compounder(Protocol):
 
     def place(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Image,
         image_to_reference: NDArray[np.float64],
         channel: int = 0,
         valid: NDArray[np.uint8] | None = None,
@@ -156,7 +157,7 @@ class Compounder(Protocol):
     ) -> NDArray[np.int32]:
         """Add one frame; answers with the slots of the bricks in which a voxel was written.
 
-        ``pixels`` [axial, lateral]; ``image_to_reference`` 4x4 maps (column, row, 0, 1) to Reference mm, pixel centres at
+        ``pixels`` uint8 [axial, lateral]; ``image_to_reference`` 4x4 maps (column, row, 0, 1) to Reference mm, pixel centres at
         integers. ``valid`` [axial, lateral], nonzero where the pixel is tissue: a voxel needs all four pixels around it.
         ``bridge``: voxels between this plane and that of the frame placed before it in this channel may be interpolated.
         Raises BadFrame, BadPose, VolumeFull; after an error nothing was placed, and the next frame cannot bridge.
@@ -191,14 +192,13 @@ class Compounder(Protocol):
         """Everything in one array. Raises VolumeEmpty, VolumeTooLarge (above ``memory_limit_mib``)."""
         ...
 
-    def remap(
-        self,
-        pixels: NDArray[np.uint8],
-        index: NDArray[np.int32],
-        fraction_lateral: NDArray[np.uint8],
-        fraction_axial: NDArray[np.uint8],
-    ) -> NDArray[np.uint8]:
-        """Bilinear look-up: [h, w] from the flat index of each upper left source pixel (-1: outside, gives 0) and 1/256 fractions."""
+    def image(self, pixels: NDArray[Any], sample_range: tuple[float, float] = (0.0, 255.0), look_up: LookUp | None = None) -> Image:
+        """8-bit grey of a frame's samples (uint8 or uint16), wherever this backend wants it: for ``place``, and to look at.
+
+        ``sample_range`` says which values are black and white. ``look_up`` makes an image of beams, bilinearly: int32 [h, w], the
+        flat index of each upper left sample (-1: outside, gives 0), and two uint8 fractions in 1/256. Arrays in it that are
+        read-only go to a device once.
+        """
         ...
 
     def reset(self) -> None:

@@ -1,7 +1,7 @@
 """The volume on an NVIDIA GPU through pycuda: the same kernels as on the host, the same bytes.
 
-Voxels stay on the device; a frame goes there once, and bricks come back when asked for. The device's primary context is current
-only within a call, so that TensorRT lives beside us and a volume may go from thread to thread between calls.
+Voxels stay on the device; a frame goes there once, for the network too, and bricks come back when asked for. The device's primary
+context is current only within a call, so that TensorRT lives beside us and a volume may go from thread to thread between calls.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from edge.compounding import (
 )
 from edge.compounding.book import Book, Plan
 from edge.compounding.dense import assemble, survey
-from edge.compounding.device import BRICK_VOXELS, HALO_VOXELS, Gpu, Picture, Pool
+from edge.compounding.device import BRICK_VOXELS, HALO_VOXELS, Gpu, Picture, Placed, Pool
 from edge.compounding.filling import filling_plan
+from edge.compounding.image import DeviceImage, Image, LookUp, grey_table
 from edge.compounding.native import checked_channel
 
 FILL_BATCH = 512  # bricks filled at a time: 39 MiB of scratch memory
@@ -70,8 +71,8 @@ class Compounder:
         if lack := missing():
             raise BackendUnavailable(f"cuda: {lack}")
         self.settings = settings
-        cuda, context = gpu.primary()
-        self._gpu = Gpu(cuda, context, _code(), settings)
+        cuda = gpu.primary().cuda
+        self._gpu = Gpu(gpu.primary(), _code(), settings, gpu.probe().integrated)
         self._book = Book(settings)
         limit = (settings.memory_limit_mib << 20) // (4 * BRICK_VOXELS)
         with self._gpu.current():
@@ -81,7 +82,7 @@ class Compounder:
 
     def place(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Image,
         image_to_reference: NDArray[np.float64],
         channel: int = 0,
         valid: NDArray[np.uint8] | None = None,
@@ -91,24 +92,25 @@ class Compounder:
         gpu, channel = self._open(), checked_channel(channel)
         pose = native.checked_pose(image_to_reference)
         image, mask = native.checked_frame(pixels, valid)
-        height, width = image.shape
-        fresh = self._book.find((height, width), pose, channel, bridge)
+        fresh = self._book.find(image.shape, pose, channel, bridge)
         with gpu.current():
             self._pools[channel].hold(self._book.count(channel) + fresh)
             self._book.commit(channel)
-            hits = self._run(gpu, channel, self._book.plan(channel), image, mask)
+            here = image if isinstance(image, DeviceImage) else gpu.put(image)
+            hits = self._run(gpu, channel, self._book.plan(channel), here, mask)
             return self._book.collect(channel, hits)
 
-    def _run(self, gpu: Gpu, channel: int, plan: Plan, image: NDArray[np.uint8], mask: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    def _run(self, gpu: Gpu, channel: int, plan: Plan, image: DeviceImage, mask: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
         """Run the tasks of one frame; answers which of them wrote a voxel."""
         height, width = image.shape
         before, now = self._pictures[channel]
-        frame, frame_before, tasks, gap_tasks, gap_tasks_before, *sources = gpu.send(
-            plan.frame, plan.frame_before, plan.place, plan.bridge, plan.bridge_before, image, *([] if mask is None else [mask])
+        frame, frame_before, tasks, gap_tasks, gap_tasks_before = gpu.send(
+            plan.frame, plan.frame_before, plan.place, plan.bridge, plan.bridge_before
         )
         pairs, valid = now.take(width, height, mask is not None)
-        for binary, (source, paired) in enumerate(zip(sources, (pairs, valid), strict=False)):
-            gpu.launch("pair_image", height, 0, height, source, width, height, binary, paired)
+        gpu.launch("pair_image", height, 0, height, image.address, width, height, 0, pairs)
+        if mask is not None:
+            gpu.launch("pair_image", height, 0, height, gpu.constant(mask), width, height, 1, valid)
         pool, hits = self._pools[channel].address, gpu.zeros(1 + plan.placed + plan.bridged)
         if plan.placed:
             kernel = f"place_{self.settings.compounding}"
@@ -170,24 +172,22 @@ class Compounder:
         """See the protocol."""
         return assemble(self, channel)
 
-    def remap(
-        self,
-        pixels: NDArray[np.uint8],
-        index: NDArray[np.int32],
-        fraction_lateral: NDArray[np.uint8],
-        fraction_axial: NDArray[np.uint8],
-    ) -> NDArray[np.uint8]:
-        """See the protocol."""
-        gpu, image = self._open(), native.checked_pixels(pixels)
-        table = native.checked_table(index, fraction_lateral, fraction_axial)
-        (height, width), (rows, columns) = table[0].shape, image.shape
-        if not table[0].size:
-            return np.empty((height, width), np.uint8)
+    def image(self, pixels: NDArray[Any], sample_range: tuple[float, float] = (0.0, 255.0), look_up: LookUp | None = None) -> Image:
+        """See the protocol. The samples go to the device, and everything else is done there."""
+        gpu, samples = self._open(), native.checked_pixels(pixels, kinds=native.SAMPLES)
+        grey, (rows, columns) = grey_table(samples.dtype.name, *sample_range), samples.shape
+        table = look_up and native.checked_table(*look_up)
         with gpu.current():
-            (source, *where), out = gpu.send(image, *table), gpu.room(height * width)
-            gpu.launch("remap", height, 0, height, width, source, columns, rows, *where, out)
-            converted: NDArray[np.uint8] = gpu.fetch(out, height * width).reshape(height, width).copy()
-        return converted
+            image = gpu.put(samples)
+            if grey is not None:
+                source, image = image, Placed(gpu, (rows, columns), np.uint8)
+                gpu.launch("grey", rows, 0, rows, columns, samples.itemsize - 1, source.address, gpu.constant(grey), image.address)
+            if table is not None:
+                source, (height, width) = image, table[0].shape
+                image = Placed(gpu, (height, width), np.uint8)
+                where = [gpu.constant(array) for array in table]
+                gpu.launch("remap", height, 0, height, width, source.address, columns, rows, *where, image.address)
+        return image
 
     def reset(self) -> None:
         """See the protocol."""

@@ -5,6 +5,7 @@ All but ``Gpu.current`` itself is called within ``Gpu.current``: without a curre
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 from edge.compounding import BRICK_EDGE, VolumeSettings, native
 from edge.compounding.book import NO_MEMORY
 from edge.compounding.filling import MAX_RADIUS
+from edge.compounding.image import Taps
 from edge.errors import SonosweepError
+from edge.gpu import Primary
 
 BLOCK = (256, 1, 1)  # threads for one brick or one image row: a multiple of the kernels' LANES
 BRICK_VOXELS = BRICK_EDGE**3
+CONSTANTS = 16  # arrays kept: two look-ups with their masks, a grey table, the shares of two geometries
 CHUNK_BRICKS = 1 << 13  # POOL_BITS in portable.cuh: 16 MiB
 HALO_VOXELS = (BRICK_EDGE + 2 * MAX_RADIUS) ** 3  # of hole filling
 ARGUMENTS = {  # of the kernels, as pycuda writes them; a test compares them with kernels.cu
@@ -35,6 +39,8 @@ ARGUMENTS = {  # of the kernels, as pycuda writes them; a test compares them wit
     "fill_along_z": "iiiPPP",
     "fill_write": "iiPiPP",
     "remap": "iiiPiiPPPP",
+    "grey": "iiiiPPP",
+    "resample": "iiiiPiiPPiPPP",
 }
 
 
@@ -55,6 +61,59 @@ class Memory:
             self._held, self._size = None, 0  # the old block goes first: both together may not fit
             self._held, self._size = self._cuda.mem_alloc(size), size
         return int(self._held or 0)
+
+    def drop(self) -> None:
+        """Free it."""
+        self._held, self._size = None, 0
+
+
+class Mapped(Memory):
+    """Pinned host memory that the device reads and writes in place: for what is touched once, where both share one memory."""
+
+    host: NDArray[np.uint8]
+
+    def hold(self, size: int) -> int:
+        """As of ``Memory``; the same bytes lie in ``host``."""
+        if size > self._size:
+            pinned = self._cuda.pagelocked_empty(size, np.uint8, mem_flags=self._cuda.host_alloc_flags.DEVICEMAP)
+            self.host, self._held, self._size = pinned, pinned.base.get_device_pointer(), size
+        return int(self._held or 0)
+
+    def drop(self) -> None:
+        """Free it."""
+        super().drop()
+        self.host = np.empty(0, np.uint8)
+
+
+class Placed:
+    """See :class:`edge.compounding.image.DeviceImage`. Dead when the volume that made it is closed."""
+
+    def __init__(self, gpu: Gpu, shape: tuple[int, int], kind: Any, memory: type[Memory] = Memory) -> None:
+        self.shape, self.dtype = shape, np.dtype(kind)
+        self.nbytes = math.prod(shape) * self.dtype.itemsize
+        self._gpu, self._spare = gpu, gpu.spare[memory]
+        self.memory = self._spare.pop() if self._spare else gpu.new(memory)
+        self.address = self.memory.hold(self.nbytes)
+
+    def __del__(self) -> None:
+        if hasattr(self, "memory"):
+            self._spare.append(self.memory)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        with self._gpu.current():
+            here = self._gpu.fetch(self.address, self.nbytes)
+        return np.array(here.view(self.dtype).reshape(self.shape), dtype)
+
+    def resampled(self, lateral: Taps, axial: Taps) -> Placed:
+        """See the protocol."""
+        width, height = lateral[0].shape[1], axial[0].shape[1]
+        with self._gpu.current():
+            out = Placed(self._gpu, (height, width), np.float32)
+            columns, column_shares, rows, row_shares = map(self._gpu.constant, (*lateral, *axial))
+            across = (len(lateral[0]), columns, column_shares)
+            down = (len(axial[0]), rows, row_shares)
+            self._gpu.launch("resample", height, 0, height, width, height, self.address, self.shape[1], *across, *down, out.address)
+        return out
 
 
 class Pool:
@@ -100,16 +159,21 @@ class Picture:
 class Gpu:
     """Stream, kernels, and staging memory for what goes to and from the device."""
 
-    def __init__(self, cuda: Any, context: Any, code: bytes, settings: VolumeSettings) -> None:
-        self.cuda, self._context, self._settings = cuda, context, settings
+    def __init__(self, primary: Primary, code: bytes, settings: VolumeSettings, integrated: bool) -> None:
+        """``integrated``: frames are written where the device reads them, and not copied."""
+        cuda, self._context, self.stream = primary
+        self.cuda, self._settings, self._integrated = cuda, settings, integrated
+        self.spare: dict[type[Memory], list[Memory]] = {Memory: [], Mapped: []}  # of images that were forgotten
+        self._images: list[Memory] = []  # of all
+        self._constants: dict[int, tuple[NDArray[Any], Memory]] = {}  # by the identity of what was sent
         with self.current():
-            self.stream = cuda.Stream()
             self._done = cuda.Event(cuda.event_flags.BLOCKING_SYNC | cuda.event_flags.DISABLE_TIMING)  # waiting burns no core
             self._module = cuda.module_from_buffer(code)
             self._kernels = {name: self._module.get_function(name) for name in ARGUMENTS}
             for name, kernel in self._kernels.items():
                 kernel.prepare(ARGUMENTS[name])
             self._sending = cuda.pagelocked_empty(1 << 20, np.uint8)
+            self._tasks = cuda.pagelocked_empty(1 << 16, np.uint8)
             self._fetching = cuda.pagelocked_empty(1 << 16, np.uint8)
             self._sent, self._back, self.scratch = Memory(cuda), Memory(cuda), Memory(cuda)
 
@@ -134,13 +198,47 @@ class Gpu:
         """Copy arrays to the device in one piece; their addresses hold until the next ``send``, before which comes a ``wait``."""
         ends = np.cumsum([-(-array.nbytes // 256) * 256 for array in arrays]).tolist()
         starts = [0, *ends[:-1]]
-        if ends[-1] > self._sending.nbytes:
-            self._sending = self.cuda.pagelocked_empty(ends[-1], np.uint8)
+        self._tasks = pinned = self._tasks if ends[-1] <= self._tasks.nbytes else self.cuda.pagelocked_empty(ends[-1], np.uint8)
         for start, array in zip(starts, arrays, strict=True):
-            self._sending[start : start + array.nbytes] = array.reshape(-1).view(np.uint8)
+            pinned[start : start + array.nbytes] = array.reshape(-1).view(np.uint8)
         base = self._sent.hold(ends[-1])
-        self.cuda.memcpy_htod_async(base, self._sending[: ends[-1]], self.stream)
+        self.cuda.memcpy_htod_async(base, pinned[: ends[-1]], self.stream)
         return [base + start for start in starts]
+
+    def put(self, pixels: NDArray[Any]) -> Placed:
+        """An image on the device: one copy into pinned memory, and from there one transfer unless the device is integrated.
+
+        A socket cannot spare that copy: libzmq receives into a message of its own, and ``recv_into`` copies out of that.
+        """
+        self.wait()  # nothing that was asked before reads the pinned memory any more
+        image = Placed(self, pixels.shape, pixels.dtype, Mapped if self._integrated else Memory)
+        if isinstance(image.memory, Mapped):
+            image.memory.host[: image.nbytes] = pixels.reshape(-1).view(np.uint8)
+            return image
+        if image.nbytes > self._sending.nbytes:
+            self._sending = self.cuda.pagelocked_empty(image.nbytes, np.uint8)
+        pinned = self._sending[: image.nbytes]
+        pinned[:] = pixels.reshape(-1).view(np.uint8)
+        self.cuda.memcpy_htod_async(image.address, pinned, self.stream)
+        return image
+
+    def new(self, kind: type[Memory]) -> Memory:
+        """Memory of an image, held until ``release``."""
+        self._images.append(kind(self.cuda))
+        return self._images[-1]
+
+    def constant(self, array: NDArray[Any]) -> int:
+        """The address of an array that is sent once if it is read-only (else a copy of it); the last ``CONSTANTS`` are kept."""
+        if array.flags.writeable:
+            array = array.copy()
+        kept = self._constants.pop(id(array), None)
+        if kept is None:
+            kept = array, Memory(self.cuda)
+            self.cuda.memcpy_htod(kept[1].hold(array.nbytes), array)
+        self._constants[id(array)] = kept
+        while len(self._constants) > CONSTANTS:
+            del self._constants[next(iter(self._constants))]
+        return kept[1].hold(0)
 
     def room(self, size: int) -> int:
         """The address of ``size`` bytes for an answer, until the next ``room``."""
@@ -186,4 +284,7 @@ class Gpu:
         """Free everything that is held here."""
         self.wait()
         self._kernels.clear()
-        del self._module, self._sending, self._fetching, self._sent, self._back, self.scratch, self._done, self.stream
+        self._constants.clear()
+        for memory in self._images:
+            memory.drop()
+        del self._module, self._sending, self._tasks, self._fetching, self._sent, self._back, self.scratch, self._done, self.stream

@@ -84,16 +84,24 @@ public:
             book.neighbours(which, slot, neighbours.data() + (size_t)slot * 27);
         }
         const Words pool = words(which);
-        threads.run(count, 16, [&](int first, int last) {
-            int known[HALO_VOXELS], one[3 * HALO_VOXELS], two[3 * HALO_VOXELS];  // 77 KB of the thread's stack
-            for (int b = first; b < last; ++b) {
-                kernels->fill_known(b, b + 1, neighbours.data(), radius, pool, known);
-                kernels->fill_along_x(b, b + 1, radius, weights, known, one);
-                kernels->fill_along_y(b, b + 1, radius, weights, one, two);
-                kernels->fill_along_z(b, b + 1, radius, weights, two, one);
-                kernels->fill_write(b, b + 1, slots.data(), least, one, pool);
-            }
-        });
+        const int batch = 256;  // nobody writes while another reads: sums of so many bricks, 8 MiB, then their words
+        std::vector<int> sums((size_t)std::min(count, batch) * 3 * HALO_VOXELS);
+        for (int start = 0; start < count; start += batch) {
+            const int bricks = std::min(batch, count - start);
+            threads.run(bricks, 16, [&](int first, int last) {
+                int known[HALO_VOXELS], one[3 * HALO_VOXELS], two[3 * HALO_VOXELS];  // 77 KB of the thread's stack
+                for (int at = first; at < last; ++at) {
+                    const int b = start + at;
+                    kernels->fill_known(b, b + 1, neighbours.data(), radius, pool, known);
+                    kernels->fill_along_x(b, b + 1, radius, weights, known, one);
+                    kernels->fill_along_y(b, b + 1, radius, weights, one, two);
+                    kernels->fill_along_z(b, b + 1, radius, weights, two, sums.data() + (size_t)at * 3 * HALO_VOXELS);
+                }
+            });
+            threads.run(bricks, 64, [&](int first, int last) {
+                kernels->fill_write(start + first, start + last, slots.data(), least, sums.data() + (size_t)first * 3 * HALO_VOXELS, pool);
+            });
+        }
     }
 
     void reset() {

@@ -101,6 +101,18 @@ void sono_remap(Engine* engine, int width, int height, const Bytes* pixels, int 
     });
 }
 
+void sono_grey(Engine* engine, int width, int height, int wide, const Bytes* samples, const Bytes* table, Bytes* out) {
+    engine->threads.run(height, 16, [&](int first, int last) { engine->kernels->grey(first, last, width, wide, samples, table, out); });
+}
+
+void sono_resample(Engine* engine, int width, int height, const Bytes* pixels, int pixels_width, int column_taps, const int* columns,
+                   const float* column_shares, int row_taps, const int* rows, const float* row_shares, float* out) {
+    engine->threads.run(height, 16, [&](int first, int last) {
+        engine->kernels->resample(first, last, width, height, pixels, pixels_width, column_taps, columns, column_shares, row_taps, rows,
+                                  row_shares, out);
+    });
+}
+
 // A frame is placed on another backend as: aim, find, make room for so many bricks, commit, run the tasks, collect, advance.
 Book* sono_book_open(double spacing_mm, double half_width_mm, double max_gap_mm, int64_t memory_bytes) {
     return new (std::nothrow) Book({spacing_mm, half_width_mm, max_gap_mm}, bricks_in(memory_bytes));

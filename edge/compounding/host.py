@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from edge.compounding import (
 )
 from edge.compounding.dense import assemble, survey
 from edge.compounding.filling import filling_plan
+from edge.compounding.image import Image, LookUp, grey_table
 from edge.compounding.native import checked_channel, pointer
 
 missing = native.missing
@@ -63,7 +65,7 @@ class Compounder:
 
     def place(
         self,
-        pixels: NDArray[np.uint8],
+        pixels: Image,
         image_to_reference: NDArray[np.float64],
         channel: int = 0,
         valid: NDArray[np.uint8] | None = None,
@@ -115,20 +117,22 @@ class Compounder:
         """See the protocol."""
         return assemble(self, channel)
 
-    def remap(
-        self,
-        pixels: NDArray[np.uint8],
-        index: NDArray[np.int32],
-        fraction_lateral: NDArray[np.uint8],
-        fraction_axial: NDArray[np.uint8],
+    def image(
+        self, pixels: NDArray[Any], sample_range: tuple[float, float] = (0.0, 255.0), look_up: LookUp | None = None
     ) -> NDArray[np.uint8]:
         """See the protocol."""
-        engine, image = self._open(), native.checked_pixels(pixels)
-        where, fx, fy = native.checked_table(index, fraction_lateral, fraction_axial)
-        out = np.empty(where.shape, np.uint8)
-        height, width = where.shape
+        engine, image = self._open(), native.checked_pixels(pixels, kinds=native.SAMPLES)
         rows, columns = image.shape
-        self._library.sono_remap(engine, width, height, pointer(image), columns, rows, *[pointer(array) for array in (where, fx, fy, out)])
+        grey = grey_table(image.dtype.name, *sample_range)
+        if grey is not None:
+            samples, image = image, np.empty(image.shape, np.uint8)
+            self._library.sono_grey(engine, columns, rows, samples.itemsize - 1, pointer(samples), pointer(grey), pointer(image))
+        if look_up is None:
+            return image
+        table = native.checked_table(*look_up)
+        height, width = table[0].shape
+        out = np.empty((height, width), np.uint8)
+        self._library.sono_remap(engine, width, height, pointer(image), columns, rows, *[pointer(array) for array in (*table, out)])
         return out
 
     def reset(self) -> None:

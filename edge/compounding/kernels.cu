@@ -293,3 +293,34 @@ KERNEL remap(int first, int last, int width, const unsigned char* pixels, int pi
         }
     }
 }
+
+// Samples of 8 or 16 bits (``wide`` 1) as 8-bit grey: ``table`` has the answer to every value that a sample can have.
+KERNEL grey(int first, int last, int width, int wide, const unsigned char* samples, const unsigned char* table, unsigned char* out) {
+    FOR_EACH_BLOCK(line, first, last) {
+        const unsigned char* in = samples + ((long long)line * width << wide);
+        unsigned char* row = out + (long long)line * width;
+        FOR_EACH_ITEM(c, width) row[c] = table[wide ? in[2 * c] | in[2 * c + 1] << 8 : in[c]];
+    }
+}
+
+// A network's window [height][width]: sums over the image's rows, then over its columns, of pixels by their shares. Tap t of output
+// row r reads image row rows[t * height + r]; columns likewise. Each product and sum is rounded, in numpy's order (resample.py).
+KERNEL resample(int first, int last, int width, int height, const unsigned char* pixels, int pixels_width, int column_taps,
+                const int* columns, const float* column_shares, int row_taps, const int* rows, const float* row_shares, float* out) {
+    FOR_EACH_BLOCK(line, first, last) {
+        float* row = out + (long long)line * width;
+        FOR_EACH_ITEM(c, width) {
+            float total = 0;
+            for (int x = 0; x < column_taps; ++x) {
+                const unsigned char* from = pixels + columns[x * width + c];
+                float column = 0;
+                for (int y = 0; y < row_taps; ++y) {
+                    const int at = y * height + line;
+                    column += (float)from[rows[at] * pixels_width] * row_shares[at];
+                }
+                total += column * column_shares[x * width + c];
+            }
+            row[c] = total;
+        }
+    }
+}

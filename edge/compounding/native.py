@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.compounding import CHANNELS, MAX_IMAGE, BadFrame, BadPose, BadSlots, VolumeFull, VolumeSettings
+from edge.compounding.image import DeviceImage
 from edge.errors import SonosweepError
 
 LIBRARY = Path(__file__).with_name("libsonosweep_kernels.so")
+SAMPLES = ("uint8", "uint16")  # of a frame
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "sono_variants": (c_char_p, []),
     "sono_open": (c_void_p, [c_double, c_double, c_double, c_int, c_int64, c_int, c_char_p]),
@@ -26,6 +28,11 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "sono_fill": (c_int, [c_void_p, c_int, c_int, c_int, c_void_p]),
     "sono_bricks": (None, [c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p]),
     "sono_remap": (None, [c_void_p, c_int, c_int, c_void_p, c_int, c_int, c_void_p, c_void_p, c_void_p, c_void_p]),
+    "sono_grey": (None, [c_void_p, c_int, c_int, c_int, c_void_p, c_void_p, c_void_p]),
+    "sono_resample": (
+        None,
+        [c_void_p, c_int, c_int, c_void_p, c_int, c_int, c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_void_p],
+    ),
     "sono_book_open": (c_void_p, [c_double, c_double, c_double, c_int64]),
     "sono_book_close": (None, [c_void_p]),
     "sono_book_clear": (None, [c_void_p]),
@@ -79,19 +86,20 @@ def taken(address: int | None, shape: tuple[int, ...]) -> NDArray[np.int32]:
     return copy
 
 
-def checked_pixels(pixels: Any, what: str = "pixels") -> NDArray[np.uint8]:
-    """uint8 [axial, lateral], C-contiguous, between 2 and MAX_IMAGE a side; else BadFrame."""
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
+def checked_pixels(pixels: Any, what: str = "pixels", kinds: tuple[str, ...] = ("uint8",)) -> NDArray[Any]:
+    """[axial, lateral] of one of these types, C-contiguous, between 2 and MAX_IMAGE a side; else BadFrame."""
+    if not isinstance(pixels, np.ndarray) or pixels.dtype.name not in kinds or pixels.ndim != 2:
         kind = f"{pixels.dtype} {list(pixels.shape)}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
-        raise BadFrame(f"{what} must be a uint8 array [axial, lateral], not {kind}; convert the frame first")
+        raise BadFrame(f"{what} must be a {' or '.join(kinds)} array [axial, lateral], not {kind}; convert the frame first")
     if min(pixels.shape) < 2 or max(pixels.shape) > MAX_IMAGE:
         raise BadFrame(f"{what} are {pixels.shape[1]} x {pixels.shape[0]}; each side must be 2 to {MAX_IMAGE} pixels")
     return np.ascontiguousarray(pixels)
 
 
-def checked_frame(pixels: Any, valid: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Pixels and mask as :func:`checked_pixels` answers them, of one shape; else BadFrame."""
-    image, mask = checked_pixels(pixels), None if valid is None else checked_pixels(valid, "valid")
+def checked_frame(pixels: Any, valid: Any) -> tuple[Any, NDArray[np.uint8] | None]:
+    """Pixels (an image on the device as it is) and mask as :func:`checked_pixels` answers them, of one shape; else BadFrame."""
+    image = pixels if isinstance(pixels, DeviceImage) else checked_pixels(pixels)
+    mask = None if valid is None else checked_pixels(valid, "valid")
     if mask is not None and mask.shape != image.shape:
         raise BadFrame(f"valid is {list(mask.shape)} and pixels are {list(image.shape)}; both are [axial, lateral] of one frame")
     return image, mask
@@ -113,12 +121,12 @@ def checked_slots(slots: Any) -> NDArray[np.int32]:
 
 
 def checked_table(index: Any, fx: Any, fy: Any) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]:
-    """A remap table: int32 [h, w] and two fractions uint8 [h, w] in 1/256 pixel, C-contiguous; else BadFrame."""
-    if index.dtype != np.int32 or index.ndim != 2 or not index.shape == fx.shape == fy.shape:
-        raise BadFrame("a remap table needs int32 [h, w] and two uint8 fractions of the same shape")
+    """A look-up: int32 [h, w] and two fractions uint8 [h, w] in 1/256 pixel, C-contiguous; else BadFrame."""
+    if index.dtype != np.int32 or index.ndim != 2 or not index.size or not index.shape == fx.shape == fy.shape:
+        raise BadFrame("a look-up needs int32 [h, w] and two uint8 fractions of the same shape")
     for fractions in (fx, fy):
         if fractions.dtype != np.uint8:
-            raise BadFrame(f"fractions of a remap table are uint8 (1/256 pixel), not {fractions.dtype}")
+            raise BadFrame(f"fractions of a look-up are uint8 (1/256 pixel), not {fractions.dtype}")
     return np.ascontiguousarray(index), np.ascontiguousarray(fx), np.ascontiguousarray(fy)
 
 

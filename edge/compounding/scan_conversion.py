@@ -1,4 +1,4 @@
-"""From the beams of a convex or sector probe to an image: the look-up table for :meth:`Compounder.remap`."""
+"""From the beams of a convex or sector probe to an image: the look-up of :meth:`Compounder.image`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.compounding import MAX_IMAGE
+from edge.compounding.image import LookUp
 from edge.errors import SonosweepError
 
 
@@ -77,6 +78,13 @@ class ScanTable:
         for name, value in (("index", index), ("fraction_lateral", fx), ("fraction_axial", fy), ("z_top_mm", z_top_mm)):
             object.__setattr__(self, name, value)
         object.__setattr__(self, "valid", (index >= 0).astype(np.uint8))
+        for array in (*self.look_up, self.valid):
+            array.setflags(write=False)  # so that a device need not be sent them twice
+
+    @property
+    def look_up(self) -> LookUp:
+        """What :meth:`Compounder.image` takes."""
+        return self.index, self.fraction_lateral, self.fraction_axial
 
 
 def _extent(sector: Sector, spacing_mm: float) -> tuple[int, int, float]:

@@ -7,5 +7,5 @@
 #define TABLE(name) JOIN(kernels_, name)
 extern const Kernels TABLE(VARIANT) = {
     pair_image, {place_mean, place_maximum, place_latest}, bridge_gap, resolve,
-    fill_known, fill_along_x, fill_along_y, fill_along_z, fill_write, remap,
+    fill_known, fill_along_x, fill_along_y, fill_along_z, fill_write, remap, grey, resample,
 };

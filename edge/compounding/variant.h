@@ -17,4 +17,6 @@ struct Kernels {
     void (*fill_along_z)(int, int, int, const int*, const int*, int*);
     void (*fill_write)(int, int, const int*, int, const int*, Words);
     void (*remap)(int, int, int, const Bytes*, int, int, const int*, const Bytes*, const Bytes*, Bytes*);
+    void (*grey)(int, int, int, int, const Bytes*, const Bytes*, Bytes*);
+    void (*resample)(int, int, int, int, const Bytes*, int, int, const int*, const float*, int, const int*, const float*, float*);
 };

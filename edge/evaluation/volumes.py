@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.compounding import VolumeSettings, open_compounder
+from edge.compounding.image import Image
 from edge.evaluation.watch import Watched
 from edge.files import open_sweep
 from edge.files.volumes import Volume
 from edge.messages import Frame
 from edge.motion import Step
 from edge.motion.accuracy import Matrices
-from edge.motion.source import Image
 from edge.reconstructor import Reconstructor
 from edge.transform import Transform, first_image_to_reference, image_to_center
 

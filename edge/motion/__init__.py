@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from edge.compounding.image import Image
 from edge.config import Direction, MotionConfig
 from edge.messages import Frame
 from edge.motion.bundle import find_bundle
@@ -13,7 +14,7 @@ from edge.motion.constant import ConstantMotion, read_preset
 from edge.motion.decorrelation import DecorrelationMotion, read_curve
 from edge.motion.network import open_network
 from edge.motion.recorded import RecordedMotion
-from edge.motion.source import Image, MotionFailed, MotionSource, MotionUnavailable, Step
+from edge.motion.source import MotionFailed, MotionSource, MotionUnavailable, Step
 
 __all__ = ["SOURCES", "Image", "MotionFailed", "MotionSource", "MotionUnavailable", "Step", "open_motion", "turned"]
 

@@ -8,8 +8,9 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from edge.compounding.image import Image
 from edge.messages import Frame
-from edge.motion.source import Image, MotionFailed, MotionUnavailable, Step
+from edge.motion.source import MotionFailed, MotionUnavailable, Step
 from edge.transform import Transform, first_image_to_reference, motion
 
 JUDGED_STEPS = 10

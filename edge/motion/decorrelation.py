@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.compounding.image import Image
 from edge.messages import Frame
-from edge.motion.source import Image, MotionUnavailable, Step
+from edge.motion.source import MotionUnavailable, Step
 from edge.motion.speckle_blocks import Blocks, Floats, Matches, Raster
 from edge.transform import first_image_to_reference, motion
 

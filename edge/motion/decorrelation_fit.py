@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edge.compounding.image import Image
 from edge.messages import Frame
 from edge.motion.card import six
 from edge.motion.decorrelation import BANDS_MM, Band, Curve, Seen, SpeckleView, features, in_band, plain_curve
-from edge.motion.source import Image, Step
+from edge.motion.source import Step
 from edge.motion.speckle_blocks import Floats
 from edge.transform import first_image_to_reference, motion
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import edge.motion.ort as ort
 import edge.motion.trt as trt
+from edge.compounding.image import Image
 from edge.console import say
 from edge.messages import Frame
 from edge.motion.bundle import Bundle, open_bundle
@@ -18,7 +19,7 @@ from edge.motion.card import BundleCorrupt, Card
 from edge.motion.golden import Golden, prove, read_golden, run_golden
 from edge.motion.intervals import Intervals
 from edge.motion.resample import Resampler
-from edge.motion.source import Image, MotionFailed, MotionUnavailable, Step
+from edge.motion.source import MotionFailed, MotionUnavailable, Step
 from edge.motion.stepper import BundleMismatch, Factory, Stepper, Steps
 from edge.transform import Transform, first_image_to_reference, motion
 
@@ -68,7 +69,7 @@ class NetworkMotion:
     relative = True
 
     def __init__(self, name: str, backend: str, card: Card, stepper: Steps) -> None:
-        self.name, self.backend = f"network: {name}", backend
+        self.name, self.backend = f"network: {name}", f"{backend} ({stepper.note})" if stepper.note else backend
         self.error_memory = card.motion.error_memory
         self._meaning, self._stepper = card.motion, stepper
         self._resample = Resampler(card.image.width, card.image.height, card.image.spacing_mm)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge.compounding.image import Image
 from edge.errors import SonosweepError
 from edge.messages import Frame
-from edge.motion.source import Image, Step
+from edge.motion.source import Step
 from edge.transform import BadTransform
 
 NO_POSE = "the frame carries no pose"

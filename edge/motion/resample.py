@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.compounding.image import DeviceImage, Image
+from edge.compounding.image import Taps as DeviceTaps
+
 Taps = tuple[tuple[NDArray[np.intp], NDArray[np.float32]], ...]
 
 
@@ -24,13 +27,17 @@ class Resampler:
         self._geometry: tuple[int, int, float, float] | None = None
         self._lateral: Taps = ()
         self._axial: Taps = ()
+        self._stacked: tuple[DeviceTaps, DeviceTaps]
 
     def below_centre_mm(self, height: int, axial_mm: float) -> float:
         """How far the window's centre lies below the centre of an image of ``height`` rows ``axial_mm`` apart, in millimetres."""
         return (self._size[1] * self._axial_mm - height * axial_mm) / 2
 
-    def __call__(self, image: NDArray[Any], spacing_mm: tuple[float, float]) -> NDArray[np.float32]:
-        """``image`` [axial, lateral] of ``spacing_mm`` (lateral, axial) as float32 [height, width], in the same grey values."""
+    def __call__(self, image: Image, spacing_mm: tuple[float, float]) -> Image:
+        """``image`` [axial, lateral] of ``spacing_mm`` (lateral, axial) as float32 [height, width], in the same grey values.
+
+        An image on a GPU is resampled there and stays there.
+        """
         geometry = (image.shape[1], image.shape[0], *spacing_mm)
         if geometry != self._geometry:
             (width, height), (lateral, axial) = self._size, self._spacing_mm
@@ -38,7 +45,10 @@ class Resampler:
             top = (axial / spacing_mm[1] - 1) / 2
             self._lateral = _taps(image.shape[1], middle, width, lateral / spacing_mm[0])
             self._axial = _taps(image.shape[0], top, height, axial / spacing_mm[1])
+            self._stacked = _stacked(self._lateral), _stacked(self._axial)
             self._geometry = geometry
+        if isinstance(image, DeviceImage):
+            return image.resampled(*self._stacked)
         # Rows are gathered whole, so both passes run along memory: 0.3 ms for 640x480, against 0.7 for the matrix product.
         columns = np.ascontiguousarray(_gather(image, self._axial).T)
         return np.ascontiguousarray(_gather(columns, self._lateral).T)
@@ -64,6 +74,14 @@ def _taps(length: int, first: float, count: int, ratio: float) -> Taps:
     rows = start[:, None] + np.arange(taps)
     share = np.take_along_axis(dense, rows, 1).astype(np.float32)
     return tuple((rows[:, tap].copy(), share[:, tap, None].copy()) for tap in range(taps))
+
+
+def _stacked(taps: Taps) -> DeviceTaps:
+    """As a device wants them, read-only: it need not be sent them twice."""
+    stacked = np.stack([rows for rows, _ in taps]).astype(np.int32), np.stack([share[:, 0] for _, share in taps])
+    for array in stacked:
+        array.setflags(write=False)
+    return stacked
 
 
 def _gather(image: NDArray[Any], taps: Taps) -> NDArray[np.float32]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from numpy.typing import NDArray
-
+from edge.compounding.image import Image
 from edge.errors import SonosweepError
 from edge.messages import Frame
 from edge.transform import Transform
-
-Image = NDArray[Any]  # uint8 [axial, lateral], MF, scan-converted: the image that is placed
 
 
 class MotionUnavailable(SonosweepError):
@@ -41,6 +38,7 @@ class Step:
 class MotionSource(Protocol):
     """Where poses come from. Pure: no clock, thread or file after it was opened; times are the probe's own.
 
+    ``image``: uint8 [axial, lateral], MF, scan-converted: the one that is placed, perhaps on a GPU.
     A source answers for one sweep after the other: ``start`` forgets the sweep before.
     """
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.compounding.image import Image
 from edge.motion.resample import Resampler
-from edge.motion.source import Image
 
 SPACING_MM = 0.11  # raster of the comparison; about two pixels to a speckle's axial width
 WINDOW = (464, 392)  # columns, rows: 51 x 43 mm
@@ -47,7 +47,7 @@ class Blocks:
 
     def raster(self, image: Image) -> Raster:
         """The image on the raster of the comparison, without its coarse structure: float32 [rows, columns]."""
-        grey = self._resample(image, self._spacing_mm)
+        grey = np.asarray(self._resample(image, self._spacing_mm))
         return grey - _box_mean(grey, BACKGROUND)
 
     def match(self, now: Raster, before: Raster, reach: tuple[int, int]) -> Matches:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.compounding.image import Image
 from edge.errors import SonosweepError
 from edge.motion.card import Card, Ports
 
@@ -33,12 +34,17 @@ class Runner(Ported, Protocol):
 
 
 class Steps(Protocol):
-    """A step graph with its memory, wherever it computes: ``Stepper`` on the CPU, ``edge.motion.trt.DeviceStepper`` on a GPU."""
+    """A step graph with its memory, wherever it computes: ``Stepper`` on the CPU, ``edge.motion.trt.DeviceStepper`` on a GPU.
 
-    def start(self, image: NDArray[np.float32]) -> None:
+    ``note``: what it has to do without, for the operator's log.
+    """
+
+    note: str
+
+    def start(self, image: Image) -> None:
         """Forget the sweep before and take the first image of the next one."""
 
-    def step(self, image: NDArray[np.float32], interval: float = 1.0) -> Tensors:
+    def step(self, image: Image, interval: float = 1.0) -> Tensors:
         """The outputs of one step."""
 
 
@@ -48,6 +54,8 @@ Factory = Callable[[Mapping[str, tuple[float, ...]], bool], Steps]  # of a loade
 class Stepper:
     """Feeds images [height, width] float32 (grey values 0 to 255, the card's window) through one step graph."""
 
+    note = ""
+
     def __init__(self, card: Card, runner: Runner, normalisation: Mapping[str, tuple[float, ...]] | None = None) -> None:
         """``normalisation`` replaces the card's values by graph input, in C order."""
         check_signature(card, runner)
@@ -56,7 +64,7 @@ class Stepper:
         self._fixed: Tensors = {n.input: np.array(given.get(n.input, n.values), np.float32).reshape(n.shape) for n in card.normalisation}
         self.state: Tensors = self._initial()
 
-    def start(self, image: NDArray[np.float32]) -> None:
+    def start(self, image: Image) -> None:
         """Forget the sweep before and take the first image of the next one; a first image has no motion."""
         initial = self._initial()
         set_back = {s.input: initial[s.input] for s in self._card.state if s.start == "initial"}
@@ -65,16 +73,16 @@ class Stepper:
             self.step(image)
             self.state |= set_back
 
-    def step(self, image: NDArray[np.float32], interval: float = 1.0) -> Tensors:
+    def step(self, image: Image, interval: float = 1.0) -> Tensors:
         """All outputs of one step, the new state among them. ``interval``: the time since the image before over the usual one."""
         outputs = self._runner.infer(self.inputs(image, interval))
         self.state = {s.input: outputs[s.output] for s in self._card.state}
         return outputs
 
-    def inputs(self, image: NDArray[np.float32], interval: float = 1.0) -> Tensors:
+    def inputs(self, image: Image, interval: float = 1.0) -> Tensors:
         """Everything that the graph is given in a step that follows the last one."""
         card = self._card
-        given: Tensors = {card.image.input: image.reshape(1, 1, card.image.height, card.image.width)}
+        given: Tensors = {card.image.input: np.asarray(image).reshape(1, 1, card.image.height, card.image.width)}
         if card.interval:
             given[card.interval.input] = np.full((1, 1), interval, np.float32)
         return {**given, **self._fixed, **self.state}

@@ -1,7 +1,7 @@
 """TensorRT: runs an engine on the GPU, the network's state staying there. The only file that imports TensorRT (or TensorRT-RTX).
 
-A frame's window goes to the device and the motion comes back; state tensors lie there twice, and every step reads one set and
-writes the other.
+A frame's window goes to the device, unless it was made there, and the motion comes back; state tensors lie there twice, and every
+step reads one set and writes the other. Both turns are recorded as CUDA graphs where cuda-bindings is installed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import edge.gpu as gpu
+from edge.compounding.image import DeviceImage, Image
 from edge.errors import SonosweepError
 from edge.motion.bundle import Bundle
 from edge.motion.card import Card, Ports
@@ -141,6 +141,8 @@ class DeviceStepper:
         """``normalisation`` replaces the card's values by graph input, in C order."""
         card = self._card = engine.card
         self._engine, self._whole, self._turn = engine, whole, 0
+        self._graphs: list[gpu.Graph] = []  # of each turn; none where they cannot be had, and then ``note`` says why
+        self.note = ""
         inputs, outputs = map(_sizes, card.signature())
         states = {s.input: inputs[s.input] for s in card.state}
         fixed = {n.input: inputs[n.input] for n in card.normalisation}
@@ -151,7 +153,7 @@ class DeviceStepper:
             self._given, self._fixed, self._said = (gpu.Block(self._stream, layout) for layout in (given, fixed, said))
             self._states = [gpu.Block(self._stream, states) for _ in range(2)]  # [turn] is read, the other is written
             blocks = [self._given, self._fixed, self._said, *self._states]
-            self._free = weakref.finalize(self, _release, self._stream, blocks)
+            self._free = weakref.finalize(self, _release, self._stream, self._graphs, blocks)
             self._context = engine.engine.create_execution_context()
             if self._context is None:
                 raise MotionUnavailable(f"{card.name}: TensorRT makes no execution context: {complaint(engine.said)}; free GPU memory")
@@ -161,10 +163,11 @@ class DeviceStepper:
                 values = (normalisation or {}).get(entry.input, entry.values)
                 self._fixed.host[entry.input][...] = np.array(values, np.float32).reshape(entry.shape)
             self._fixed.send()
+            self._record()
             self._reset({s.input for s in card.state})
             self._stream.wait()
 
-    def start(self, image: NDArray[np.float32]) -> None:
+    def start(self, image: Image) -> None:
         """Forget the sweep before and take the first image of the next one; a first image has no motion."""
         set_back = {s.input for s in self._card.state if s.start == "initial"}
         with gpu.current(MotionFailed):
@@ -174,7 +177,7 @@ class DeviceStepper:
                 self._reset(set_back)
                 self._stream.wait()
 
-    def step(self, image: NDArray[np.float32], interval: float = 1.0) -> Tensors:
+    def step(self, image: Image, interval: float = 1.0) -> Tensors:
         """One step. ``interval``: the time since the image before over the usual one. The answer is the caller's own."""
         with gpu.current(MotionFailed):
             self._run(image, interval)
@@ -186,19 +189,60 @@ class DeviceStepper:
         states = {s.output: new.host[s.input].copy() for s in self._card.state} if self._whole else {}
         return {name: value.copy() for name, value in self._said.host.items()} | states
 
-    def _run(self, image: NDArray[np.float32], interval: float) -> None:
+    def _run(self, image: Image, interval: float) -> None:
         """Ask for one step; the state that it leaves is the one that the next step reads. The step before must be waited for."""
-        self._given.host[self._card.image.input][0, 0] = image
+        name, given = self._card.image.input, [self._card.interval.input] if self._card.interval else []
+        if isinstance(image, DeviceImage):
+            self._stream.copy_within(image.address, self._given.addresses[name], image.nbytes)
+        else:
+            self._given.host[name][0, 0] = image
+            given.append(name)
         if self._card.interval:
             self._given.host[self._card.interval.input][...] = interval
-        self._given.send()
+        if given:
+            self._given.send(*given)
+        if self._graphs:
+            self._launch()
+        else:
+            self._aim(MotionFailed)
+            if not self._ask():
+                raise MotionFailed(f"{self._card.name}: TensorRT refuses the step: {complaint(self._engine.said)}; start a new sweep")
+        self._turn = 1 - self._turn
+
+    def _launch(self) -> None:
+        try:
+            self._graphs[self._turn].launch()
+        except gpu.NoGraph as wrong:
+            raise MotionFailed(f"{self._card.name}: the GPU refuses the step: {wrong}; start a new sweep") from wrong
+
+    def _record(self) -> None:
+        """Both turns as graphs. Each runs once before, on nothing: TensorRT sets itself up in a first run. States are rubbish then."""
+        try:
+            gpu.graph_driver()
+            for array in self._given.host.values():
+                array[...] = 0
+            self._given.send()
+            for self._turn in (0, 1):
+                self._aim(MotionUnavailable)
+                if not self._ask():
+                    raise MotionUnavailable(f"{self._card.name}: TensorRT refuses a step: {complaint(self._engine.said)}; free GPU memory")
+                self._stream.wait()
+                self._graphs.append(gpu.Graph(self._stream, self._ask))
+        except gpu.NoGraph as wrong:
+            while self._graphs:
+                self._graphs.pop().release()
+            self.note = f"no CUDA graph: {wrong}"
+        self._turn = 0
+
+    def _aim(self, kind: type[SonosweepError]) -> None:
+        """Let this turn read one set of states and write the other."""
         old, new = self._states[self._turn], self._states[1 - self._turn]
         for state in self._card.state:
-            self._point(state.input, old.addresses[state.input], MotionFailed)
-            self._point(state.output, new.addresses[state.input], MotionFailed)
-        if not self._context.execute_async_v3(self._stream.handle):
-            raise MotionFailed(f"{self._card.name}: TensorRT refuses the step: {complaint(self._engine.said)}; start a new sweep")
-        self._turn = 1 - self._turn
+            self._point(state.input, old.addresses[state.input], kind)
+            self._point(state.output, new.addresses[state.input], kind)
+
+    def _ask(self) -> bool:
+        return bool(self._context.execute_async_v3(self._stream.handle))
 
     def _reset(self, names: set[str]) -> None:
         """Set these states back to what they are before a sweep."""
@@ -217,10 +261,12 @@ def _sizes(layout: Ports) -> dict[str, tuple[tuple[int, ...], str]]:
     return {name: (tuple(map(int, shape)), kind) for name, (shape, kind) in layout.items()}
 
 
-def _release(stream: gpu.Stream, blocks: list[gpu.Block]) -> None:
+def _release(stream: gpu.Stream, graphs: list[gpu.Graph], blocks: list[gpu.Block]) -> None:
     """Free what a stepper holds, on whatever thread it ends. A GPU that failed has nothing to give back, and its failure was told."""
     with suppress(MotionFailed), gpu.current(MotionFailed):
         stream.wait()
+        for graph in graphs:
+            graph.release()
         for block in blocks:
             block.release()
         stream.release()

@@ -26,7 +26,7 @@ typedef unsigned long long Device;  /* an address on the device; here also one o
 #define PAGE 4096u
 
 /* What is allocated. Few enough blocks to look through. */
-typedef struct { unsigned char *start; size_t bytes; void *map; size_t map_bytes; } Block;
+typedef struct { unsigned char *start; size_t bytes; void *map; size_t map_bytes; int mapped; } Block;
 enum { MOST = 4096 };
 static Block device_blocks[MOST], locked_blocks[MOST];
 static size_t device_bytes, device_limit = 1ull << 30;
@@ -47,7 +47,7 @@ static void *take(Block *blocks, size_t n) {
         unsigned char *map = mmap(0, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (map == MAP_FAILED) return 0;
         mprotect(map + whole - PAGE, PAGE, PROT_NONE);
-        blocks[i] = (Block){map + whole - PAGE - bytes, n, map, whole};
+        blocks[i] = (Block){map + whole - PAGE - bytes, n, map, whole, 0};
         return memset(blocks[i].start, 0xCD, bytes);
     }
     return 0;
@@ -61,7 +61,12 @@ static Status give(Block *blocks, const void *p) {
     return OK;
 }
 
-static int owns(const void *p) { return find(device_blocks, p, 1) != 0; }
+/* What a kernel may touch: device memory, and page-locked memory that was mapped. */
+static int owns(const void *p) {
+    Block *block = find(device_blocks, p, 1);
+    if (!block) block = find(locked_blocks, p, 1), block = block && block->mapped ? block : 0;
+    return block != 0;
+}
 
 /* For tests: how much is allocated, and how much there is. */
 #define EXPORT __attribute__((visibility("default")))
@@ -71,6 +76,10 @@ EXPORT int fakecuda_blocks(void) {
     return count;
 }
 EXPORT void fakecuda_set_memory(size_t bytes) { device_limit = bytes; }
+static int integrated;
+EXPORT void fakecuda_set_integrated(int yes) { integrated = yes; }
+static size_t sent;
+EXPORT size_t fakecuda_sent(void) { return sent; }  /* bytes copied to the device so far */
 
 /* Contexts: one, the primary; a stack of them for each thread. */
 static _Thread_local void *stack[64];
@@ -98,7 +107,7 @@ Status cuDeviceGet(int *d, int i) { *d = 0; return i ? INVALID_VALUE : OK; }
 Status cuDeviceGetName(char *s, int n, int d) { (void)d; snprintf(s, (size_t)n, "no GPU (fake driver)"); return OK; }
 Status cuDeviceComputeCapability(int *major, int *minor, int d) { (void)d; *major = 8, *minor = 7; return OK; }
 Status cuDeviceTotalMem_v2(size_t *n, int d) { (void)d; *n = device_limit; return OK; }
-Status cuDeviceGetAttribute(int *v, int a, int d) { (void)d; *v = a == 75 ? 8 : a == 76 ? 7 : a == 1 ? 1024 : 1; return OK; }
+Status cuDeviceGetAttribute(int *v, int a, int d) { (void)d; *v = a == 75 ? 8 : a == 76 ? 7 : a == 1 ? 1024 : a == 18 ? integrated : 1; return OK; }
 
 Status cuDevicePrimaryCtxRetain(void **c, int d) { (void)d; retained++; *c = primary; return OK; }
 Status cuDevicePrimaryCtxRelease_v2(int d) { (void)d; return retained-- > 0 ? OK : INVALID_CONTEXT; }
@@ -167,9 +176,17 @@ Status cuMemFree_v2(Device p) {
     return give(device_blocks, AT(p));
 }
 Status cuMemHostAlloc(void **p, size_t n, unsigned flags) {
+    NEED_CONTEXT;
+    if (!(*p = take(locked_blocks, n))) return OUT_OF_MEMORY;
+    find(locked_blocks, *p, n)->mapped = (flags & 2) != 0;
+    return OK;
+}
+Status cuMemHostGetDevicePointer_v2(Device *d, void *p, unsigned flags) {
     (void)flags;
     NEED_CONTEXT;
-    return (*p = take(locked_blocks, n)) ? OK : OUT_OF_MEMORY;
+    Block *block = find(locked_blocks, p, 1);
+    *d = (Device)(uintptr_t)p;
+    return block && block->mapped ? OK : INVALID_VALUE;
 }
 Status cuMemFreeHost(void *p) { NEED_CONTEXT; drain(); return give(locked_blocks, p); }
 Status cuMemGetInfo_v2(size_t *left, size_t *total) { NEED_CONTEXT; *left = device_limit - device_bytes, *total = device_limit; return OK; }
@@ -178,6 +195,7 @@ Status cuMemcpyHtoDAsync_v2(Device d, const void *s, size_t n, void *stream) {
     (void)stream;
     NEED_CONTEXT;
     if (!find(device_blocks, AT(d), n)) return INVALID_VALUE;
+    sent += n;
     const int locked = find(locked_blocks, s, n) != 0;
     Work *work = enqueue(locked ? 0 : s, locked ? 0 : n);
     work->to = AT(d), work->from = locked ? s : 0, work->bytes = n;
@@ -294,7 +312,7 @@ NO(cuDeviceGetPCIBusId) NO(cuDevicePrimaryCtxRelease) NO(cuEventElapsedTime) NO(
 NO(cuFuncSetSharedSize) NO(cuIpcCloseMemHandle) NO(cuIpcGetEventHandle) NO(cuIpcGetMemHandle) NO(cuIpcOpenEventHandle)
 NO(cuIpcOpenMemHandle_v2) NO(cuLaunch) NO(cuLaunchGrid) NO(cuLaunchGridAsync) NO(cuLinkAddData_v2) NO(cuLinkAddFile_v2)
 NO(cuLinkComplete) NO(cuLinkCreate_v2) NO(cuLinkDestroy) NO(cuMemAllocManaged) NO(cuMemAllocPitch_v2) NO(cuMemGetAddressRange_v2)
-NO(cuMemHostGetDevicePointer_v2) NO(cuMemHostGetFlags) NO(cuMemHostRegister_v2) NO(cuMemHostUnregister) NO(cuMemcpy2DAsync_v2)
+NO(cuMemHostGetFlags) NO(cuMemHostRegister_v2) NO(cuMemHostUnregister) NO(cuMemcpy2DAsync_v2)
 NO(cuMemcpy2DUnaligned_v2) NO(cuMemcpy2D_v2) NO(cuMemcpy3DAsync_v2) NO(cuMemcpy3DPeer) NO(cuMemcpy3DPeerAsync) NO(cuMemcpy3D_v2)
 NO(cuMemcpyAtoA_v2) NO(cuMemcpyAtoD_v2) NO(cuMemcpyAtoH_v2) NO(cuMemcpyDtoA_v2) NO(cuMemcpyDtoD_v2)
 NO(cuMemcpyHtoA_v2) NO(cuMemcpyPeer) NO(cuMemcpyPeerAsync) NO(cuMemsetD16Async) NO(cuMemsetD16_v2) NO(cuMemsetD2D16Async)

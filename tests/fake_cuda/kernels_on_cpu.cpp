@@ -53,3 +53,4 @@ int launch(void (*kernel)(A...), const unsigned* grid, const unsigned* block, co
     }
 LAUNCH(pair_image) LAUNCH(place_mean) LAUNCH(place_maximum) LAUNCH(place_latest) LAUNCH(bridge_gap) LAUNCH(resolve) LAUNCH(remap)
 LAUNCH(fill_known) LAUNCH(fill_along_x) LAUNCH(fill_along_y) LAUNCH(fill_along_z) LAUNCH(fill_write)
+LAUNCH(grey) LAUNCH(resample)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge.app import main
+from edge.benchmark import frames
 from edge.benchmark.accuracy import CASES, OURS, Case, compared, ours, pasted
 from edge.benchmark.pasting import Grid, Pasted, fill_gaussian, fill_sticks
 from edge.benchmark.quoted import PLUS, against_plus, quoted
@@ -21,7 +22,7 @@ needs_engine = pytest.mark.skipif(bool(missing("host")), reason=f"host backend: 
 
 
 @needs_engine
-@pytest.mark.parametrize("stage", ["machine", "compounding", "modes", "gaps", "volume", "pixels", "bus", "files", "feed", "probe"])
+@pytest.mark.parametrize("stage", ["machine", "compounding", "modes", "gaps", "volume", "pixels", "bus", "files", "feed", "step", "probe"])
 def test_every_record_has_every_column_and_travels_as_json(stage):
     found = list(STAGES[stage].measure(TINY))
     assert found
@@ -30,6 +31,13 @@ def test_every_record_has_every_column_and_travels_as_json(stage):
         assert msgspec.json.decode(msgspec.json.encode(record)) == record
         rate = record["frames_per_s"]
         assert rate is None or rate > 0
+
+
+@needs_engine
+def test_a_volume_that_is_not_the_hosts_is_no_measurement(monkeypatch):
+    monkeypatch.setattr(frames, "open_compounder", lambda name, settings: open_compounder(name, replace(settings, compounding="maximum")))
+    with pytest.raises(BadBenchmark, match="the volume on host is not the host's"):
+        list(STAGES["step"].measure(TINY))
 
 
 @needs_engine
@@ -161,6 +169,6 @@ def test_a_bundle_is_measured_alone_and_in_the_reconstructor(tmp_path):
 
     card, path = parse_card(card_json(), "card.json"), tmp_path / "tiny.zip"
     pack(card, {"fp32": step_graph().SerializeToString()}, random_frames(card, 6), path)
-    alone, whole = STAGES["network"].measure(replace(TINY, model=str(path)))
+    (alone,), (whole,) = (STAGES[stage].measure(replace(TINY, model=str(path))) for stage in ("network", "step"))
     assert alone["stage"] == "network step" and alone["model"] == "network: tiny"
-    assert whole["motion"] == alone["model"]
+    assert whole["motion"] == alone["model"] and whole["compared_bricks"] > 0

@@ -14,6 +14,7 @@ from volume_cases import pose, sweep
 
 from edge.compounding import COMPOUNDINGS, BadPose, VolumeFull, VolumeSettings, host, native
 from edge.compounding.scan_conversion import ScanTable, Sector
+from edge.motion.resample import Resampler
 
 library = native.load(Path(sys.argv[1]))
 native.load = lambda path=native.LIBRARY: library  # type: ignore[assignment]
@@ -47,9 +48,21 @@ def live(variant: str, compounding: str) -> None:
         volume.dense(channel=1)
         volume.bricks(volume.slots())
         table = ScanTable(Sector(45, 34, 10.0, 30.0, -30.0, 40.0), 0.4)
-        volume.remap(pixels, table.index, table.fraction_lateral, table.fraction_axial)
+        np.asarray(volume.image(pixels, look_up=table.look_up))
+        volume.image(pixels.astype(np.uint16) * 200, (50.0, 40000.0), table.look_up)
+        resampled(volume, pixels)
         volume.reset()
         volume.place(pixels[:2, :2].copy(), pose())
+
+
+def resampled(volume: host.Compounder, pixels: np.ndarray) -> None:
+    """The kernel that makes a network's window on a device, larger and smaller than the image."""
+    for spacing in (0.1, 0.9):
+        resample, out = Resampler(40, 30, (0.3, 0.3)), np.empty((30, 40), np.float32)
+        assert resample(pixels, (spacing, spacing)).shape == out.shape
+        (columns, across), (rows, down) = resample._stacked
+        sides = [(len(columns), columns.ctypes.data, across.ctypes.data), (len(rows), rows.ctypes.data, down.ctypes.data)]
+        library.sono_resample(volume._open(), 40, 30, pixels.ctypes.data, pixels.shape[1], *sides[0], *sides[1], out.ctypes.data)
 
 
 def rest() -> None:

@@ -24,7 +24,7 @@ def driver(devices=1, status=0):
         return 0
 
     def attribute(pointer, which, device):
-        pointer._obj.value = {75: 8, 76: 7, 16: 8}[which]
+        pointer._obj.value = {75: 8, 76: 7, 16: 8, 18: 0}[which]
         return 0
 
     return SimpleNamespace(

@@ -18,7 +18,7 @@ def fan(start=-30.0, stop=30.0, beams=96, samples=200):
 
 def converted(table, pixels):
     with host.Compounder(VolumeSettings(), 2) as volume:
-        return volume.remap(pixels, table.index, table.fraction_lateral, table.fraction_axial)
+        return np.asarray(volume.image(pixels, look_up=table.look_up))
 
 
 def grid(table):
@@ -69,7 +69,7 @@ def test_every_instruction_set_looks_up_the_same_bytes():
     results = []
     for variant in host.variants():
         with host.Compounder(VolumeSettings(), 1, variant) as volume:
-            results.append(volume.remap(pixels, table.index, table.fraction_lateral, table.fraction_axial))
+            results.append(np.asarray(volume.image(pixels, look_up=table.look_up)))
     assert all(np.array_equal(results[0], other) for other in results)
 
 
@@ -78,11 +78,11 @@ def test_an_index_outside_the_source_reads_nothing():
     index = np.array([[-1, -(2**31), 2**31 - 1, 34, 28, 27, 26, 0]], np.int32)
     zero = np.zeros(index.shape, np.uint8)
     with host.Compounder(VolumeSettings(), 1) as volume:
-        assert volume.remap(pixels, index, zero, zero).tolist() == [[0, 0, 0, 0, 0, 0, 200, 200]]
-        with pytest.raises(BadFrame, match="table"):
-            volume.remap(pixels, index, zero, zero[:, 1:])
+        assert np.asarray(volume.image(pixels, look_up=(index, zero, zero))).tolist() == [[0, 0, 0, 0, 0, 0, 200, 200]]
+        with pytest.raises(BadFrame, match="look-up"):
+            volume.image(pixels, look_up=(index, zero, zero[:, 1:]))
         with pytest.raises(BadFrame, match="uint8"):
-            volume.remap(pixels, index, zero.astype(float), zero)
+            volume.image(pixels, look_up=(index, zero.astype(float), zero))
 
 
 @pytest.mark.parametrize(

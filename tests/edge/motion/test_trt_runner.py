@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -43,6 +44,11 @@ FRAMES = random_frames(CARD, 9, seed=4).astype(np.float32)
 def fake(monkeypatch):
     yield Fake().install(monkeypatch)
     gpu.primary.cache_clear()
+
+
+@pytest.fixture
+def without_graphs(fake, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +148,8 @@ def test_what_a_stepper_holds_is_given_back(fake):
         ("create_execution_context", MotionUnavailable, "no execution context"),
         ("set_tensor_address", MotionUnavailable, "takes no address for"),
         ("mem_alloc", MotionUnavailable, "the GPU's memory is full"),
-        ("Stream", MotionUnavailable, "the GPU failed"),
+        ("Event", MotionUnavailable, "the GPU failed"),
+        ("execute_async_v3", MotionUnavailable, "refuses a step"),
     ],
 )
 def test_an_engine_that_cannot_be_set_up_is_refused(fake, refused, kind, said):
@@ -156,8 +163,7 @@ def test_an_engine_that_cannot_be_set_up_is_refused(fake, refused, kind, said):
 @pytest.mark.parametrize(
     ("refused", "said"),
     [
-        ("execute_async_v3", "refuses the step"),
-        ("set_tensor_address", "takes no address for"),
+        ("cuGraphLaunch", "the GPU refuses the step: cuGraphLaunch failed"),
         ("to device", "the GPU failed"),
         ("synchronize", "the GPU failed"),
     ],
@@ -171,6 +177,57 @@ def test_a_step_that_is_refused_ends_the_sweep_by_name(fake, refused, said):
     del stepper
     gc.collect()  # while the GPU still fails: nothing is raised where nobody could catch it
     assert fake.depth == 0
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"), [("execute_async_v3", "TensorRT refuses the step"), ("set_tensor_address", "takes no address for")]
+)
+def test_a_step_without_a_graph_is_refused_by_name_too(fake, without_graphs, refused, said):
+    stepper = trt.Engine(CARD, GRAPH).stepper()
+    stepper.start(FRAMES[0])
+    fake.refuse.add(refused)
+    with pytest.raises(MotionFailed, match=said):
+        stepper.step(FRAMES[1])
+
+
+def test_both_turns_are_recorded_once_and_replayed(fake):
+    stepper = trt.Engine(CARD, GRAPH).stepper()
+    assert (stepper.note, fake.calls["enqueue"]) == ("", 4), "each turn runs once before it is recorded"
+    stepper.start(FRAMES[0])
+    for image in FRAMES[1:]:
+        stepper.step(image)
+    assert fake.calls == {"enqueue": 4, "graph": CARD.start_runs + len(FRAMES) - 1}
+    del stepper
+    gc.collect()
+    assert fake.calls["graph given back"] == 2
+
+
+def test_without_cuda_bindings_steps_are_asked_for_one_by_one_and_the_backend_says_so(made, packed, fake, without_graphs):
+    made()
+    fake.calls.clear()
+    source = open_network(packed)
+    said = "trt int8-fp16 (no CUDA graph: cuda-bindings is not installed; run: pip install 'sonosweep[graphs]')"
+    assert source.backend == said and fake.calls["graph"] == 0 < fake.calls["enqueue"]
+    ours, theirs = trt.Engine(CARD, GRAPH).stepper(whole=True), Stepper(CARD, ort.Runner(GRAPH))
+    for stepper in (ours, theirs):
+        stepper.start(FRAMES[0])
+    for image in FRAMES[1:]:
+        found, expected = ours.step(image), theirs.step(image)
+        assert all(np.allclose(found[name], value, rtol=0, atol=1e-6) for name, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [("recording", r"a step cannot be recorded"), ("cuGraphInstantiate", r"cuGraphInstantiate failed \(CUDA error 801\)")],
+)
+def test_a_refused_recording_is_no_refused_network(fake, refused, said):
+    fake.refuse.add(refused)
+    stepper, theirs = trt.Engine(CARD, GRAPH).stepper(), Stepper(CARD, ort.Runner(GRAPH))
+    assert stepper.note.startswith("no CUDA graph: ") and re.search(said, stepper.note)
+    for one in (stepper, theirs):
+        one.start(FRAMES[0])
+    assert np.allclose(stepper.step(FRAMES[1])["motion"], theirs.step(FRAMES[1])["motion"], rtol=0, atol=1e-6)
+    assert fake.calls["graph"] == 0
 
 
 def test_a_plan_that_tensorrt_does_not_read_is_refused_in_its_own_words(fake):

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="torch is not installed (pip install 'sonosweep[train]')")
+
 from edge.files import write_sweep
 from edge.messages import Frame, Geometry
 from edge.motion.accuracy import CANONICAL_SIGN, chain_of_steps, steps_of
