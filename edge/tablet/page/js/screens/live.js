@@ -13,7 +13,7 @@ export class LiveScreen {
     this.image = new LiveImage();
     this.guide = new Guide();
     this.exam = new ExamForm({ ...hello, onchange: (values) => run('exam', values) });
-    this.pane = h('div', { class: 'pane', 'data-view': '3d', 'aria-label': t('live.volume') });
+    this.pane = h('div', { class: 'pane', 'data-view': '3d', role: 'group', 'aria-label': t('live.volume') });
     this.time = h('span', { class: 'number' });
     this.start = h('button', { class: 'start', onclick: () => this.toggle() });
     this.freeze = h('button', { class: 'ghost big', 'aria-pressed': 'false', onclick: () => this.run('freeze', { on: !this.frozen }) });

@@ -7,7 +7,7 @@ import { KINDS, measuredVolume } from '../measuring.js';
 import { label, MeasureTools } from '../measure_tools.js';
 
 const PLANES = ['lateral-axial', 'elevational-axial', 'lateral-elevational'];
-const MODES = ['mip', 'alpha', 'iso'];
+const MODES = ['alpha', 'mip', 'iso'];
 const FORMATS = ['nrrd', 'mha', 'nii.gz', 'igs.mha', 'png'];
 const UNSURE = ['unverified', 'unknown'];
 const TURN_S = 6;
@@ -62,6 +62,7 @@ export class ReviewScreen {
     this.sweep = sweep;
     this.confirmed = false;
     this.tools.load(measures);
+    this.look();
     this.update();
     this.list();
   }

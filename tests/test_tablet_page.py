@@ -1,0 +1,272 @@
+"""The real page in a real browser against the real services: what a sonographer does, from pairing to a kept sweep."""
+
+import contextlib
+import importlib.resources
+import io
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chromium import chromium, missing
+from PIL import Image
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
+from edge.local_device import LocalDevice
+from edge.services import SERVICES
+from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
+from edge.tablet.control import ask
+
+pytestmark = [pytest.mark.skipif(bool(missing()), reason=missing() or "runs"), pytest.mark.timeout(300)]
+COLUMNS, SPACING_MM = 120, 0.3
+SIZES = [(1180, 820), (820, 1180), (1280, 800)]
+SCREENS = ("live", "review", "library", "settings")
+
+
+@pytest.fixture(scope="module")
+def place():
+    """A device with a probe that is held, and the browser on its page, paired by the digits."""
+    folder, run_dir = Path(tempfile.mkdtemp(prefix="sono-page-")), tempfile.mkdtemp(prefix="sono-")
+    settings = SimulationSettings(frames=160, frames_per_s=20.0, image_size=(COLUMNS, 100), spacing_mm=(SPACING_MM, SPACING_MM))
+    write_simulated_sweep(folder / "sweep.igs.mha", simulate_sweep(settings))
+    config = Config(
+        run_dir=run_dir,
+        bridge=BridgeConfig(endpoint=f"ipc://{run_dir}/probe.ipc", sweeps="operator"),
+        motion=MotionConfig(source="constant"),
+        volume=VolumeConfig(spacing_mm=0.5, save=str(folder / "sweeps")),
+        record=RecordConfig(folder=str(folder / "sweeps")),
+        tablet=TabletConfig(address="127.0.0.1", port=0, folder=str(folder / "tablet")),
+    )
+    words = ["probe", str(folder / "sweep.igs.mha"), "--endpoint", config.bridge.endpoint, "--held", "--quiet", "--no-poses"]
+    with LocalDevice(config, tuple(SERVICES)) as device, chromium() as browser:
+        with subprocess.Popen([sys.executable, "-m", "edge", *words], stdin=subprocess.PIPE) as probe:
+            one = Tablet(device, browser, probe)
+            one.pair()
+            yield one
+            probe.kill()
+    shutil.rmtree(folder)
+    shutil.rmtree(run_dir)
+
+
+class Tablet:
+    """The browser as somebody's hands and eyes."""
+
+    def __init__(self, device, browser, probe):
+        self.device, self.browser, self.probe = device, browser, probe
+
+    def js(self, script, *arguments):
+        return self.browser.execute_script(script, *arguments)
+
+    def until(self, script, timeout_s=40.0):
+        deadline = time.monotonic() + timeout_s
+        while not (found := self.js(f"return {script}")):
+            assert time.monotonic() < deadline, (script, self.browser.get_log("browser"), self.js("return document.body.innerText")[:500])
+            time.sleep(0.1)
+        return found
+
+    def find(self, css):
+        return self.browser.find_element(By.CSS_SELECTOR, css)
+
+    def press(self, words):
+        """The button that says so, as a finger would."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            within = "dialog[open] button" if self.js("return document.querySelector('dialog[open]') !== null") else "button"
+            with contextlib.suppress(StaleElementReferenceException):  # a list was drawn anew in between
+                for button in self.browser.find_elements(By.CSS_SELECTOR, within):
+                    if button.is_displayed() and button.text.strip() == words:
+                        button.click()
+                        return
+        raise AssertionError(f"no button says {words!r}")
+
+    def pair(self):
+        told = ask(self.device.run_dir, "pair")
+        self.browser.get(told["url"].split("#")[0])
+        self.until("document.querySelector('#pair-code')")
+        self.find("#pair-code").send_keys("12345678" if told["code"] != "12345678" else "87654321", Keys.ENTER)
+        self.until("document.querySelector('.wrong') && !document.querySelector('.wrong').hidden")
+        self.find("#pair-code").clear()
+        self.find("#pair-code").send_keys(told["code"], Keys.ENTER)
+        self.until("globalThis.sonosweep && sonosweep.screens && sonosweep.state && sonosweep.state.live")
+        self.press("Take over")
+        self.until("sonosweep.state.operator && sonosweep.state.operator.me")
+
+    def swept(self):
+        self.until("sonosweep.state.services.bridge === 'receiving'")
+        self.js("sonosweep.go('live')")
+        self.until("!document.querySelector('.start').disabled")
+        before = self.js("return sonosweep.state.sweep ? sonosweep.state.sweep.id : ''")
+        self.press("START")
+        self.until("sonosweep.state.services.bridge === 'receiving'")
+        self.probe.stdin.write(b"\n")
+        self.probe.stdin.flush()
+        self.until(f"sonosweep.state.sweep && sonosweep.state.sweep.id !== '{before}'")
+        seen = []
+        while self.js("return sonosweep.screen") == "live":
+            seen.append(self.js("return sonosweep.volume.counts.measured"))
+            time.sleep(0.2)
+        self.until("sonosweep.checked && sonosweep.state.sweep.state === 'unsaved'")
+        return seen
+
+    def picture(self):
+        return np.asarray(Image.open(io.BytesIO(self.browser.get_screenshot_as_png())).convert("L")).astype(int)
+
+
+def test_a_sweep_grows_on_the_page_and_ends_as_on_the_device(place):
+    grown = place.swept()
+    assert len(set(grown)) > 4 and grown == sorted(grown), "the volume was seen to grow"
+    assert place.js("return sonosweep.checked.same") is True
+    assert place.js("return sonosweep.screen") == "review"
+    assert "NOT CONFIRMED" in place.find(".turn").text
+
+
+def test_a_known_distance_is_measured_within_two_percent(place):
+    """The width of the image, by its edges as they are seen on the screen: nobody tells the page where they are."""
+    if place.js("return sonosweep.screen") != "review":
+        place.swept()
+    rect = place.js(
+        "const b = document.querySelector('.pane[data-view=lateral-axial]').getBoundingClientRect(); return [b.x, b.y, b.width, b.height]"
+    )
+    time.sleep(1.0)
+    x, y, width, height = (int(value) for value in rect)
+    rows = place.picture()[y + height // 2 - 40 : y + height // 2 - 8, x + 2 : x + width - 2].mean(0)
+    bright = np.flatnonzero(rows > 45)
+    left, right = x + 2 + bright[0], x + 2 + bright[-1]
+    place.js("document.querySelectorAll('details')[1].open = true")
+    place.find("[data-tool='distance']").click()
+    stage = place.find(".overlay.active")
+    box = stage.rect
+    for at in (left, right + 1):
+        place.js(
+            "const [stage, x, y] = arguments;"
+            "stage.dispatchEvent(new PointerEvent('pointerdown', {clientX: x, clientY: y, bubbles: true, cancelable: true}))",
+            stage,
+            float(at),
+            float(y + height // 2 - 20),
+        )
+        time.sleep(0.3)
+    assert box["width"] > 100
+    measure = place.until("sonosweep.screens.review.tools.measures[0]")
+    assert measure["unit"] == "mm" and measure["value"] == pytest.approx(COLUMNS * SPACING_MM, rel=0.02)
+    assert 0.1 < measure["uncertainty"] < 5
+    place.until("sonosweep.screens.library.sweeps.find((s) => s.id === sonosweep.screens.review.sweep.id).measures.length === 1")
+
+
+def test_saving_asks_for_the_direction_and_the_sweep_opens_again_after_a_reload(place):
+    if place.js("return sonosweep.screen") != "review":
+        place.swept()
+    sweep = place.js("return sonosweep.screens.review.sweep.id")
+    place.press("Save")
+    place.until("document.querySelector('dialog.ask')")
+    place.press("Direction is right")
+    place.until("sonosweep.screens.library.find(sonosweep.screens.review.sweep.id).state === 'saved'")
+    place.browser.refresh()
+    place.until("globalThis.sonosweep && sonosweep.screens && sonosweep.state")
+    place.press("Library")
+    place.until("document.querySelector('.sweep.saved')")
+    place.press("Open")
+    place.until(f"sonosweep.screen === 'review' && sonosweep.source === '{sweep}' && sonosweep.checked")
+    assert place.js("return sonosweep.checked.same") is True
+    place.press("Take over")
+    place.until("sonosweep.state.operator && sonosweep.state.operator.me")
+
+
+def test_a_lost_link_covers_the_image_and_comes_back(place):
+    place.js("sonosweep.go('live')")
+    place.until("document.querySelector('.live-image').dataset.live === 'live'")
+    place.device.kill("tablet")
+    place.until("document.querySelector('.live-image').dataset.live === 'stale'", timeout_s=5)
+    assert place.find(".live-cover").is_displayed() and "LINK LOST" in place.find(".live-cover").text
+    config = place.device.config.tablet
+    port = int(place.browser.current_url.split(":")[2].split("/")[0])
+    (place.device.run_dir / "edge.toml").write_text((place.device.run_dir / "edge.toml").read_text().replace("port = 0", f"port = {port}"))
+    assert config.port == 0
+    place.device.start("tablet")
+    place.until("document.querySelector('.live-image').dataset.live === 'live'", timeout_s=30)
+    place.press("Take over")
+    place.until("sonosweep.state.operator && sonosweep.state.operator.me")
+
+
+def test_a_silent_probe_is_never_shown_as_live(place):
+    place.js("sonosweep.go('live')")
+    place.until("document.querySelector('.live-image').dataset.live === 'live'")
+    place.probe.send_signal(19)  # SIGSTOP
+    try:
+        place.until("document.querySelector('.live-image').dataset.live === 'stale'", timeout_s=5)
+        assert "NO IMAGES" in place.find(".live-cover").text
+        assert place.find(".start").get_attribute("disabled") is not None
+    finally:
+        place.probe.send_signal(18)
+    place.until("document.querySelector('.live-image').dataset.live === 'live'")
+    place.press("Freeze")
+    place.until("document.querySelector('.live-image').dataset.live === 'frozen'")
+    place.press("Unfreeze")
+    place.until("document.querySelector('.live-image').dataset.live === 'live'")
+
+
+@pytest.mark.parametrize("theme", ["dark", "bright"])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_nothing_serious_stands_in_the_way_of_anybody(place, screen, theme):
+    if not place.js("return sonosweep.screens.review.sweep"):
+        place.js("sonosweep.screens.review.sweep = null")
+    place.js("document.documentElement.dataset.theme = arguments[0]; sonosweep.go(arguments[1])", theme, screen)
+    time.sleep(0.3)
+    place.js(importlib.resources.files("axe_core_python").joinpath("axe.min.js").read_text())
+    found = place.browser.execute_async_script("axe.run(document, {resultTypes: ['violations']}).then(arguments[0])")
+    serious = [
+        (one["id"], [node["html"][:160] for node in one["nodes"]][:3])
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert not serious
+    small = place.js(
+        "return [...document.querySelectorAll('button, select, input, a, summary')].filter((e) => e.offsetParent)"
+        ".map((e) => [e.outerHTML.slice(0, 80), e.getBoundingClientRect().height]).filter(([, h]) => h < 44)"
+    )
+    assert not small
+    if screen == "live":
+        assert place.find(".start").rect["height"] >= 96
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_everything_fits_on_a_tablet(place, size):
+    place.browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+    )
+    for screen in SCREENS:
+        place.js("sonosweep.go(arguments[0])", screen)
+        time.sleep(0.2)
+        assert place.js("return document.documentElement.scrollWidth") <= size[0]
+        outside = place.js(
+            "return [...document.querySelectorAll('nav button, .actions button, .status-bar button')].filter((e) => e.offsetParent)"
+            ".filter((e) => { const b = e.getBoundingClientRect();"
+            " return b.right > innerWidth + 1 || b.bottom > innerHeight + 1 || b.left < -1 })"
+            ".map((e) => e.textContent)"
+        )
+        assert not outside, screen
+
+
+def test_the_page_is_used_by_keyboard_alone(place):
+    place.js("sonosweep.go('live'); document.activeElement.blur()")
+    reached = set()
+    for _ in range(40):
+        place.browser.switch_to.active_element.send_keys(Keys.TAB)
+        reached.add(place.js("return document.activeElement.textContent.trim() || document.activeElement.className"))
+    assert {"Exam", "Freeze", "START", "Library", "Settings", "scene"} <= reached
+
+
+def test_another_language_changes_every_word(place):
+    place.js("localStorage.setItem('sonosweep', JSON.stringify({language: 'fr', theme: 'dark'}))")
+    place.browser.refresh()
+    place.until("globalThis.sonosweep && sonosweep.screens && sonosweep.state")
+    place.until("document.querySelector('.start').textContent === 'DÉMARRER'")
+    assert place.js("return document.documentElement.lang") == "fr"
+    words = {button.text for button in place.browser.find_elements(By.TAG_NAME, "button") if button.is_displayed()}
+    assert not words & {"Exam", "Freeze", "START", "Library", "Settings"}
