@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import zmq
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(1, str(Path(__file__).parents[1]))
+sys.path.insert(2, str(Path(__file__).parents[1] / "tests"))
 
 from chromium import chromium
 

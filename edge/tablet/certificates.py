@@ -7,11 +7,14 @@ clock may be wrong, and a tablet refuses what begins tomorrow.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
 import ipaddress
 import os
 import socket
 import ssl
+import struct
 from pathlib import Path
 
 from cryptography import x509
@@ -26,6 +29,7 @@ LEAF_LIFE = datetime.timedelta(days=396)  # iPadOS takes 397 at most
 BEGUN, LEAF_BEGUN = datetime.timedelta(days=366), datetime.timedelta(days=31)
 RENEW = datetime.timedelta(days=30)
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8", "fe80::/10", "fc00::/7", "::1/128")
+SIOCGIFADDR = 0x8915  # netdevice(7): an interface's IPv4 address
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -108,21 +112,15 @@ def host_names(name: str) -> list[str]:
 
 
 def addresses() -> list[Address]:
-    """The device's own private addresses: those of its name, and the one from which it would speak to a private network."""
+    """The device's own private addresses: of every interface (IPv4), and of its name."""
     found: set[Address] = {ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")}
-    try:
-        found |= {
-            ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in socket.getaddrinfo(socket.gethostname(), None) if entry[4]
-        }
-    except OSError:
-        pass  # a machine without a name has its addresses all the same
-    for target in ("10.255.255.255", "172.31.255.255", "192.168.255.255"):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asks:
-            try:
-                asks.connect((target, 9))  # sends nothing
-                found.add(ipaddress.ip_address(asks.getsockname()[0]))
-            except OSError:
-                continue
+    with contextlib.suppress(OSError):  # a machine without a name has its addresses all the same
+        found |= {ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in socket.getaddrinfo(socket.gethostname(), None)}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asks:
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):  # an interface without an IPv4 address
+                answer = fcntl.ioctl(asks, SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                found.add(ipaddress.ip_address(answer[20:24]))
     networks = [ipaddress.ip_network(network) for network in PRIVATE]  # what the authority may speak for: fewer than `is_private`
     return sorted((address for address in found if any(address in network for network in networks)), key=str)
 

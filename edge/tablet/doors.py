@@ -54,6 +54,7 @@ ROUTES = {
     "/": Route("GET", "anybody", kept=True),
     "/page/{path}": Route("GET", "anybody", kept=True),
     "/sw.js": Route("GET", "anybody", kept=True),
+    "/favicon.ico": Route("GET", "anybody", kept=True),  # browsers ask for it on every page, /trust too
     "/trust": Route("GET", "anybody"),
     "/ca.crt": Route("GET", "anybody"),
     "/api/me": Route("GET", "anybody"),
@@ -91,6 +92,7 @@ class Doors:
             ("/", self._index),
             ("/page/{path}", self._page),
             ("/sw.js", self._worker),
+            ("/favicon.ico", self._icon),
             ("/trust", self._trust),
             ("/ca.crt", self._authority),
             ("/api/me", self._me),
@@ -126,7 +128,8 @@ class Doors:
     def address(self) -> str:
         """Where tablets find the device: its address in the network, else on this machine."""
         outside = [one for one in addresses() if not (one.is_loopback or one.is_link_local)]
-        host = _bracketed(outside[0]) if outside and self.config.address not in ("127.0.0.1", "localhost") else "127.0.0.1"
+        everywhere = self.config.address in ("0.0.0.0", "::")
+        host = self.config.address if not everywhere else _bracketed(outside[0]) if outside else "127.0.0.1"
         return f"{self.scheme}://{host}:{self.port}"
 
     def open_pairing(self) -> dict[str, Any]:
@@ -223,6 +226,9 @@ class Doors:
 
     async def _worker(self, request: web.Request) -> web.StreamResponse:
         return web.FileResponse(PAGE / "sw.js")  # at the root, so that it may serve the whole page
+
+    async def _icon(self, request: web.Request) -> web.StreamResponse:
+        return web.FileResponse(PAGE / "icon.svg")
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         folder = PAGE

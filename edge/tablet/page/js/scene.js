@@ -9,6 +9,8 @@ import { PLANES, SliceView } from "./slices.js";
 import { View3D } from "./view3d.js";
 
 const REST_MS = 250; // after the last movement the fine picture is drawn
+const COARSE = [0.5, 0.35, 0.25]; // of the resolution while it moves: the next where a drawing takes too long
+const TOO_LONG_MS = 50;
 const MAX_RATIO = 1.5; // device px per CSS px: more is not seen and costs a tablet its frames
 const WORDS = { lateral: "lateral", axial: "axial", elevational: "elevational" };
 
@@ -20,6 +22,10 @@ export class Scene {
   #timer = 0;
   #cross = null; // follows the middle of the volume until somebody sets it
   #parts = null;
+  #fence = null; // of the last drawing: the next one waits for it, and as long again, so that the live image always has its turn
+  #begun = 0;
+  #free_at = 0;
+  coarse = COARSE[0];
 
   /** `words`: names of the axes in the page's language; `limits`: see BrickTextures. */
   constructor(canvas, volume, { words = WORDS, limits = {} } = {}) {
@@ -34,7 +40,7 @@ export class Scene {
     canvas.addEventListener("pointerdown", ({ offsetX, offsetY }) => (this.keys = this.views.find((view) => view.holds(offsetX, offsetY))));
     canvas.addEventListener("webglcontextlost", (event) => {
       event.preventDefault(); // it shall come back: iOS takes it from pages in the background
-      this.#parts = null;
+      this.#parts = this.#fence = null;
     });
     canvas.addEventListener("webglcontextrestored", () => {
       this.#build();
@@ -98,14 +104,36 @@ export class Scene {
   #frame() {
     this.#asked = 0;
     if (!this.#parts) return;
+    if (!this.#ready()) {
+      this.#asked = requestAnimationFrame(() => this.#frame());
+      return;
+    }
     if (this.#parts.textures.pump()) for (const view of this.views) view.stale = true;
     const rests = performance.now() - this.#moved > REST_MS;
     this.#draw(rests);
+    this.#begun = performance.now();
+    this.#fence = this.gl.fenceSync(this.gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    this.gl.flush();
     if (this.#parts.textures.busy) this.invalidate(true);
     else if (!rests) {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.invalidate(false), REST_MS + 10);
     }
+  }
+
+  /** The GPU has done what it was asked for, and has rested as long as that took. */
+  #ready() {
+    const now = performance.now();
+    if (this.#fence) {
+      if (this.gl.getSyncParameter(this.#fence, this.gl.SYNC_STATUS) !== this.gl.SIGNALED && !this.gl.isContextLost()) return false;
+      this.gl.deleteSync(this.#fence);
+      this.#fence = null;
+      const took = now - this.#begun;
+      this.#free_at = now + took;
+      const at = COARSE.indexOf(this.coarse);
+      this.coarse = COARSE[Math.min(Math.max(at + (took > TOO_LONG_MS ? 1 : took < TOO_LONG_MS / 4 ? -1 : 0), 0), COARSE.length - 1)];
+    }
+    return now >= this.#free_at;
   }
 
   /** Everything at full resolution, now; answers the device px per CSS px. For pictures and tests. */

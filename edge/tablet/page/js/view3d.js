@@ -173,7 +173,7 @@ export class View3D extends View {
     if (this.camera.ease(scene.still ? 1 : undefined)) this.touch({ moving: true });
     const look = this.camera.look(size);
     if (this.stale || (full && !this.drawnFull)) {
-      marcher.march(textures, this.#order(look), { width: size.width * ratio, height: size.height * ratio }, full ? 1 : 0.5);
+      marcher.march(textures, this.#order(look), { width: size.width * ratio, height: size.height * ratio }, full ? 1 : scene.coarse);
       this.drawnFull = full;
       this.stale = false;
     }
