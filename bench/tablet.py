@@ -1,7 +1,7 @@
 """How old an image is when a tablet shows it: the real services, a real browser, and (as root) a link that is as narrow as you say.
 
     python bench/tablet.py                       loopback, one tablet
-    python bench/tablet.py --mbit 30             the browser behind a link of 30 Mbit/s (network namespace and tc; root)
+    python bench/tablet.py --mbit 30             the gateway behind a link of 30 Mbit/s (network namespace and tc; root)
     python bench/tablet.py --tablets 3 --json bench/results/tablet.json
 
 A volume of 256^3 voxels grows at 10 updates/s beside 30 images/s of 640x480. Prints p50, p95 and the largest age in ms, how many
@@ -57,7 +57,7 @@ def narrow(mbit: float) -> Iterator[list[str]]:
         inside = ["ip", "netns", "exec", SPACE]
         for words in (["addr", "add", f"{THERE}/24", "dev", "sb1"], ["link", "set", "sb1", "up"], ["link", "set", "lo", "up"]):
             subprocess.run([*inside, "ip", *words], check=True)
-        shape = ["tc", "qdisc", "add", "dev", "sb0", "root", "tbf", "rate", f"{mbit}mbit", "burst", "32kbit", "latency", "200ms"]
+        shape = [*inside, "tc", "qdisc", "add", "dev", "sb1", "root", "tbf", "rate", f"{mbit}mbit", "burst", "32kbit", "latency", "200ms"]
         subprocess.run(shape, check=True)
         yield inside
     finally:
@@ -133,7 +133,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with TemporaryDirectory(prefix="sono-") as folder, ExitStack() as stack:
         run_dir = Path(folder)
         inside = stack.enter_context(narrow(options.mbit)) if options.mbit else []
-        address = HERE if inside else "127.0.0.1"
+        address = THERE if inside else "127.0.0.1"
         config = Config(
             run_dir=folder,
             record=RecordConfig(folder=f"{folder}/sweeps"),
@@ -143,15 +143,20 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
         (run_dir / "edge.toml").write_text(as_toml(config))
         services = FakeServices(run_dir)
-        gateway = stack.enter_context(subprocess.Popen([sys.executable, "-m", "edge", "tablet", "--config", f"{folder}/edge.toml"]))
+        gateway = stack.enter_context(
+            subprocess.Popen([*inside, sys.executable, "-m", "edge", "tablet", "--config", f"{folder}/edge.toml"])
+        )
         stack.callback(gateway.terminate)
         time.sleep(2)
-        browsers = [stack.enter_context(chromium(through=inside)) for _ in range(options.tablets)]
+        browsers = [stack.enter_context(chromium()) for _ in range(options.tablets)]
         for browser in browsers:
             told = ask(run_dir, "pair")
             browser.get(told["url"])
+        for browser in browsers:
+            while not browser.execute_script("return Boolean(globalThis.sonosweep && sonosweep.screens)"):
+                time.sleep(0.2)
         services.status()
-        time.sleep(3)
+        time.sleep(2)
         asyncio.run(play(services, 3.0))  # warm
         for browser in browsers:
             browser.execute_script("sonosweep.ages = []")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import http.server
 import shutil
-import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,15 +32,12 @@ def missing() -> str:
 
 
 @contextmanager
-def chromium(size: tuple[int, int] = (1180, 820), profile: Path | None = None, through: Sequence[str] = ()) -> Iterator:
-    """A browser whose page is ``size`` CSS pixels wide and high; ``profile``: a folder that keeps cookies between two of them.
-
-    ``through``: words before the browser's own command line, such as those that put it into a network namespace.
-    """
+def chromium(size: tuple[int, int] = (1180, 820), profile: Path | None = None) -> Iterator:
+    """A browser whose page is ``size`` CSS pixels wide and high; ``profile``: a folder that keeps cookies between two of them."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
-    options.binary_location = _through(through, shutil.which("chromium") or "chromium")
+    options.binary_location = shutil.which("chromium")
     for flag in (*FLAGS, f"--window-size={size[0]},{size[1]}", *([f"--user-data-dir={profile}"] if profile else [])):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -54,16 +50,6 @@ def chromium(size: tuple[int, int] = (1180, 820), profile: Path | None = None, t
         yield driver
     finally:
         driver.quit()
-
-
-def _through(words: Sequence[str], program: str) -> str:
-    """A program that runs ``program`` behind ``words``."""
-    if not words:
-        return program
-    script = Path(tempfile.mkdtemp(prefix="chromium-")) / "chromium"
-    script.write_text(f'#!/bin/sh\nexec {" ".join(words)} {program} "$@"\n')
-    script.chmod(0o755)
-    return str(script)
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
