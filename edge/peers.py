@@ -60,6 +60,10 @@ class Peers:
         """Whether ``name`` has been heard and not fallen silent (as of the last :meth:`check`)."""
         return name in self._heard and name not in self._gone
 
+    def gone(self, name: str) -> bool:
+        """Whether ``name`` has been heard and fallen silent; one that is still starting has not."""
+        return name in self._gone
+
     def close(self) -> None:
         """Close all subscriptions."""
         for subscriber in self._subscribers.values():

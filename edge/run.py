@@ -16,7 +16,8 @@ from edge.console import say
 from edge.errors import SonosweepError
 from edge.faults import FAULTS
 from edge.latency import Latencies
-from edge.messages import Answer, Command, FaultRaised, Frame, MalformedMessage, Message, Status, SweepEnded
+from edge.messages import Command, FaultRaised, Frame, MalformedMessage, Message, Status, SweepEnded
+from edge.orders import Orders
 from edge.peers import Peers
 from edge.rebuild import Rebuild
 from edge.reconstructor import Reconstructor
@@ -36,6 +37,7 @@ class RunService:
         self._intake = FrameIntake(context, ipc(run_dir, "frames.run"))
         self._publisher = Publisher(context, ipc(run_dir, "run"))
         self._peers = Peers(context, run_dir, "run")
+        self._orders = Orders("run", self._publisher, self._obey)
         self._latencies = Latencies()
         self._saver = ThreadPoolExecutor(1, "save")
         self._saving: list[tuple[Path, SweepEnded, Future[tuple[str, ...]]]] = []
@@ -62,10 +64,7 @@ class RunService:
         self._finish_saving()
         for fault in self._peers.check():
             self._publish(fault)
-        for message in self._peers.said:
-            if isinstance(message, Command) and message.to == "run":
-                error, detail = self._obey(message)
-                self._publish(Answer(service="run", number=message.number, error=error, detail=detail))
+        self._orders.hear(self._peers.said)
         self._peers.said.clear()
         if time.monotonic() - self._told > STATUS_PERIOD_S:
             self._publish(self.status())
@@ -79,7 +78,7 @@ class RunService:
             counts=msgspec.to_builtins(self._reconstructor.counts)
             | {"bricks": self._reconstructor.compounder.brick_count()}
             | ({"rebuilt": self._rebuild.done, "to_rebuild": self._rebuild.total} if self._rebuild else {}),
-            backend=f"{self._reconstructor.compounder.backend}, {self._reconstructor.motion.name} ({self._reconstructor.motion.backend})",
+            backend=f"{self._reconstructor.compounder.backend}, {self._motion()}",
             latency_ms=self._latencies.summary(),
             faults=self._publisher.faults,
         )
@@ -94,6 +93,10 @@ class RunService:
         self._intake.close()
         self._peers.close()
         self._publisher.close()
+
+    def _motion(self) -> str:
+        motion = self._reconstructor.motion
+        return f"{motion.name} ({motion.backend})" if motion.backend else motion.name
 
     def _state(self) -> str:
         if self._rebuild:

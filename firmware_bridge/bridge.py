@@ -14,7 +14,8 @@ from edge.config import Config
 from edge.console import say
 from edge.faults import FAULTS
 from edge.latency import Latencies
-from edge.messages import Answer, Buffer, Command, FaultRaised, Frame, Status
+from edge.messages import Buffer, Command, FaultRaised, Frame, Status
+from edge.orders import Orders
 from edge.peers import Peers
 from edge.services import SERVICES, STATUS_PERIOD_S
 from firmware_bridge.arrivals import ClockOffset, Losses
@@ -51,6 +52,7 @@ class Bridge:
         self._publisher = Publisher(context, ipc(run_dir, "bridge"))
         self._consumers = open_consumers(context, run_dir)
         self._peers = Peers(context, run_dir, "bridge", [consumer.name for consumer in self._consumers])
+        self._orders = Orders("bridge", self._publisher, self._obey)
         self._sweeps: Sweeps = SWEEPS[config.bridge.sweeps]()
         self._silent: set[str] = set()
         self._offset = ClockOffset()
@@ -163,16 +165,13 @@ class Bridge:
             if SERVICES[consumer.name].gone in silent:
                 self._silent.add(consumer.name)
                 self._publish(consumer.gone(None, "it has fallen silent"))
-        for message in self._peers.said:
-            if isinstance(message, Command) and message.to == "bridge":
-                self._publisher.say(Answer(service="bridge", number=message.number, error=self._obey(message)))
+        self._orders.hear(self._peers.said)
         self._peers.said.clear()
 
-    def _obey(self, command: Command) -> str:
-        """Do it; answers the name of an error, or nothing."""
+    def _obey(self, command: Command) -> tuple[str, str]:
         if command.action == "start":
-            return self._sweeps.start()
-        return self._sweeps.stop(time.monotonic_ns()) if command.action == "stop" else "UNKNOWN_COMMAND"
+            return self._sweeps.start(), ""
+        return (self._sweeps.stop(time.monotonic_ns()) if command.action == "stop" else "UNKNOWN_COMMAND"), ""
 
     def _tell_overdue(self) -> None:
         if detail := self._malformed.due():

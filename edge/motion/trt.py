@@ -154,18 +154,11 @@ class DeviceStepper:
             self._states = [gpu.Block(self._stream, states) for _ in range(2)]  # [turn] is read, the other is written
             blocks = [self._given, self._fixed, self._said, *self._states]
             self._free = weakref.finalize(self, _release, self._stream, self._graphs, blocks)
-            self._context = engine.engine.create_execution_context()
-            if self._context is None:
-                raise MotionUnavailable(f"{card.name}: TensorRT makes no execution context: {complaint(engine.said)}; free GPU memory")
-            for name, address in (self._given.addresses | self._fixed.addresses | self._said.addresses).items():
-                self._point(name, address, MotionUnavailable)
-            for entry in card.normalisation:
-                values = (normalisation or {}).get(entry.input, entry.values)
-                self._fixed.host[entry.input][...] = np.array(values, np.float32).reshape(entry.shape)
-            self._fixed.send()
-            self._record()
-            self._reset({s.input for s in card.state})
-            self._stream.wait()
+            try:
+                self._prepare(normalisation or {})
+            except BaseException:
+                self._free()
+                raise
 
     def start(self, image: Image) -> None:
         """Forget the sweep before and take the first image of the next one; a first image has no motion."""
@@ -188,6 +181,22 @@ class DeviceStepper:
             self._stream.wait()
         states = {s.output: new.host[s.input].copy() for s in self._card.state} if self._whole else {}
         return {name: value.copy() for name, value in self._said.host.items()} | states
+
+    def _prepare(self, normalisation: Mapping[str, tuple[float, ...]]) -> None:
+        """All that comes before the first image."""
+        card, engine = self._card, self._engine
+        self._context = engine.engine.create_execution_context()
+        if self._context is None:
+            raise MotionUnavailable(f"{card.name}: TensorRT makes no execution context: {complaint(engine.said)}; free GPU memory")
+        for name, address in (self._given.addresses | self._fixed.addresses | self._said.addresses).items():
+            self._point(name, address, MotionUnavailable)
+        for entry in card.normalisation:
+            values = normalisation.get(entry.input, entry.values)
+            self._fixed.host[entry.input][...] = np.array(values, np.float32).reshape(entry.shape)
+        self._fixed.send()
+        self._record()
+        self._reset({s.input for s in card.state})
+        self._stream.wait()
 
     def _run(self, image: Image, interval: float) -> None:
         """Ask for one step; the state that it leaves is the one that the next step reads. The step before must be waited for."""

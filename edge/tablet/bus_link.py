@@ -16,6 +16,7 @@ import zmq.asyncio
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.console import say
 from edge.messages import Answer, Command, FaultRaised, Frame, MalformedMessage, Message, Status
+from edge.orders import SAY_AGAIN_S
 from edge.peers import Peers
 from edge.services import STATUS_PERIOD_S
 
@@ -51,24 +52,19 @@ class BusLink:
                 self._publisher.say(status())
 
     async def command(self, to: str, **words: Any) -> Answer:
-        """Ask a service; answers ``SERVICE_GONE`` where it says nothing in time. A command that was done twice is refused by itself."""
+        """Ask a service until it answers; ``SERVICE_GONE`` where it does not in time. However often it hears a command, it does it once."""
         self._number += 1
         number = self._number
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
-            if not self.alive(to):
-                return Answer(service=to, number=number, error="SERVICE_GONE")
-            self._publisher.say(Command(to=to, number=number, **words))
-            return await asyncio.wait_for(answer, ANSWER_WITHIN_S)
-        except asyncio.TimeoutError:
-            return Answer(service=to, number=number, error="SERVICE_GONE")
+            until = time.monotonic() + ANSWER_WITHIN_S
+            while not answer.done() and time.monotonic() < until and not self._peers.gone(to):
+                self._publisher.say(Command(to=to, number=number, **words))
+                await asyncio.wait([answer], timeout=SAY_AGAIN_S)
+            return answer.result() if answer.done() else Answer(service=to, number=number, error="SERVICE_GONE")
         finally:
             del self._waiting[number]
-
-    def alive(self, name: str) -> bool:
-        """Whether ``name`` says its status."""
-        return self._peers.alive(name)
 
     def raise_fault(self, fault: FaultRaised) -> None:
         """To whoever listens, and in our status."""

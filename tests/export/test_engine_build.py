@@ -298,7 +298,7 @@ def test_an_engine_that_is_blind_is_not_kept(fake, packed):
 
 def test_an_engine_that_refuses_a_step_is_not_kept(fake, packed, tmp_path):
     fake.refuse.add("execute_async_v3")
-    with pytest.raises(EngineUnproved, match="TensorRT refuses the step"):
+    with pytest.raises(EngineUnproved, match="TensorRT refuses a step"):
         prove.prove_engine(open_bundle(packed), "fp16", GRAPH)
 
 

@@ -42,6 +42,8 @@ def test_the_usual_interval_forgets_outliers():
 
 
 class Listens:
+    note = ""
+
     def __init__(self) -> None:
         self.heard: list[float] = []
 
