@@ -71,7 +71,8 @@ class Client:
                 now = time.monotonic()
             self._tell_end()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), 0.02 if self._texts else IDLE_S)
+                turn = self.feed.image_in(now)
+                await asyncio.wait_for(self._wake.wait(), 0.02 if self._texts else IDLE_S if turn is None else min(turn, IDLE_S))
 
     def limit_queue(self, request: web.Request) -> None:
         """Keep the kernel and asyncio from queueing images that are old when they leave."""

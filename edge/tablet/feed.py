@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.tablet import wire
+from edge.tablet.jpeg import jpeg
 from edge.tablet.store import VOXELS, BrickStore, doubled
 
 IMAGES_OPEN, BRICKS_OPEN = 2, 3  # sent and not yet acknowledged
@@ -34,14 +35,19 @@ LADDER = {"full": Quality(30, 75, "full"), "half": Quality(20, 60, "half"), "fra
 STEPS = tuple(LADDER)
 
 
-class Picture(NamedTuple):
-    """A live image, encoded once for every tablet of a quality."""
+class Picture:
+    """A live image ``grey`` [axial, lateral]; encoded when a tablet has room for it, once for all of a quality."""
 
-    sequence: int
-    flags: int
-    time_ms: float
-    size: tuple[int, int]
-    jpeg: bytes
+    def __init__(self, sequence: int, flags: int, time_ms: float, grey: NDArray[np.uint8]) -> None:
+        self.sequence, self.flags, self.time_ms, self._grey = sequence, flags, time_ms, grey
+        self._encoded: dict[int, bytes] = {}
+
+    def message(self, seq: int, quality: int) -> bytes:
+        """The ``I`` message number ``seq``, with a JPEG of ``quality``."""
+        if quality not in self._encoded:
+            self._encoded[quality] = jpeg(self._grey, quality)
+        height, width = self._grey.shape
+        return wire.image(seq, self.sequence, self.flags, self.time_ms, (width, height), self._encoded[quality])
 
 
 class ClientFeed:
@@ -54,7 +60,7 @@ class ClientFeed:
         self._since: float | None = None  # the link has been slow (or quick) since then
         self._was_slow = False
         self._picture: Picture | None = None
-        self._image_sent = -1e9
+        self._image_due = -1e9
         self._seq = 0
         self._open: dict[int, tuple[str, float]] = {}  # sequence: type, when it was sent
         self.show(BrickStore(), 0, complete=False)
@@ -75,18 +81,20 @@ class ClientFeed:
         """The newest image takes the place of one that has not been sent."""
         self._picture = picture
 
-    def wants_image(self, now: float) -> bool:
-        """Whether an image of now would be sent soon."""
-        rate = min(LADDER[self.quality].images_per_s, self._most_images_per_s)
-        return self._waiting("I") < IMAGES_OPEN and now - self._image_sent > 0.9 / rate
-
     def next_image(self, now: float) -> bytes | None:
-        """An ``I`` message, or None."""
-        picture = self._picture
-        if picture is None or not self.wants_image(now):
+        """An ``I`` message, or None. One that comes a little early waits for its turn, and the next ones make up for it."""
+        picture, quality = self._picture, LADDER[self.quality]
+        if picture is None or self._waiting("I") >= IMAGES_OPEN or now < self._image_due:
             return None
-        self._picture, self._image_sent = None, now
-        return wire.image(self._number("I", now), picture.sequence, picture.flags, picture.time_ms, picture.size, picture.jpeg)
+        period = 1 / min(quality.images_per_s, self._most_images_per_s)
+        self._picture, self._image_due = None, max(self._image_due, now - period) + period
+        return picture.message(self._number("I", now), quality.jpeg)
+
+    def image_in(self, now: float) -> float | None:
+        """Seconds until the image that waits may be sent, where only its turn is waited for."""
+        if self._picture is None or self._waiting("I") >= IMAGES_OPEN:
+            return None
+        return max(self._image_due - now, 0.0)
 
     def next_bricks(self, now: float) -> bytes | None:
         """A ``V`` or ``S`` message, or None."""

@@ -1,6 +1,6 @@
 // Measuring on the slices and the 3D view: an SVG over the stage with points that can be dragged. Gestures go to the stage where no tool is chosen.
 
-import { h } from './dom.js';
+import { askText, h } from './dom.js';
 import { number, t } from './i18n.js';
 import { area, KINDS, measured, measuredVolume, stackedVolume } from './measuring.js';
 
@@ -9,6 +9,7 @@ const AXIS = { 'lateral-axial': 2, 'elevational-axial': 0, 'lateral-elevational'
 export class MeasureTools {
   constructor(scene, { onchange, known }) {
     this.scene = scene;
+    scene.ondrawn = () => (this.measures.length || this.outlines.length || this.points.length) && this.draw(); // figures stay on what they measure
     this.onchange = onchange;
     this.known = known; // () => ({path, spacing_mm})
     this.measures = [];
@@ -52,19 +53,27 @@ export class MeasureTools {
     if (this.kind === 'outline' && view !== this.view) return;
     this.points.push(point);
     const { most = 64 } = KINDS[this.kind] ?? {};
-    if (this.points.length === most) this.finish();
+    this.draw();
+    if (this.kind === 'note') await this.note();
+    else if (this.points.length === most) this.finish();
+  }
+
+  async note() {
+    const text = await askText(t('measure.note_text'), t('measure.done'), t('cancel'));
+    if (text) this.add(measured('note', this.points, this.known(), text));
+    this.points = [];
     this.draw();
   }
 
-  // Ends an outline or a polygon; with a text for notes.
-  finish(text = '') {
+  // Ends an outline or a polygon.
+  finish() {
     const { least = 3 } = KINDS[this.kind] ?? {};
     if (this.points.length < least) return;
     if (this.kind === 'outline') {
       this.outlines.push(this.points);
       this.points = [];
     } else {
-      this.add(measured(this.kind, this.points, this.known(), text));
+      this.add(measured(this.kind, this.points, this.known()));
       this.points = [];
     }
     this.draw();
@@ -122,8 +131,10 @@ export class MeasureTools {
     return this.views().flatMap((view) => {
       const at = points.map((point) => (view.project ? view.project(point) : view.toPixel(point)));
       if (at.some((one) => !one)) return [];
+      const away = view.plane && points.some((point) => Math.abs(point[view.normal] - this.scene.cross_mm[view.normal]) > 2 * this.known().spacing_mm);
+      const look = away ? 'measure-line away' : 'measure-line'; // it lies in front of this slice or behind it
       const closed = (kind === 'area' || kind === 'volume') && !open;
-      const line = h(closed ? 'polygon' : 'polyline', { points: at.map((one) => one.join()).join(' '), class: 'measure-line' });
+      const line = h(closed ? 'polygon' : 'polyline', { points: at.map((one) => one.join()).join(' '), class: look });
       const text = words ? h('text', { x: at.at(-1)[0] + 12, y: at.at(-1)[1] - 10, class: 'measure-text' }, words) : null;
       const handles = at.map((one, i) => this.handle(view, one, onmove && ((point) => onmove(point, i))));
       return [line, ...handles, text].filter(Boolean);
