@@ -17,7 +17,7 @@ from edge.tablet.session import Shown
 
 TEXTS_WAITING = 2000  # a minute of poses: a tablet that far behind is let go and comes back
 IDLE_S = 0.25
-NOTSENT_LOWAT, UNSENT_BYTES = 25, 64 << 10  # TCP_NOTSENT_LOWAT of Linux: the kernel would queue a second of what is old by then
+NOTSENT_LOWAT, UNSENT_BYTES = 25, 32 << 10  # TCP_NOTSENT_LOWAT of Linux: the kernel would queue a second of what is old by then
 COMMANDS_PER_S = 50
 
 

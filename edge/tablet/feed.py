@@ -16,7 +16,9 @@ from edge.tablet.jpeg import jpeg
 from edge.tablet.store import VOXELS, BrickStore, doubled
 
 IMAGES_OPEN, BRICKS_OPEN = 2, 3  # sent and not yet acknowledged
-BRICKS, HALF_BRICKS = 128, 512  # in one message
+BRICKS, HALF = 128, 4  # in one message at most; so many times as many of half detail
+FEWEST_BRICKS = 16  # so small do messages become where they take long, so that an image need not wait behind them
+LONG_S, SHORT_S = 0.05, 0.02  # from sending bricks to their acknowledgement
 NEW_TO_IT = 512  # bricks that a tablet has never seen: above so many it gets half detail of them first
 SILENT_S = 10.0
 SLOW_S, QUICK_S = 0.3, 0.1  # from sending an image to its acknowledgement
@@ -56,6 +58,7 @@ class ClientFeed:
     def __init__(self, images_per_s: float = 30.0) -> None:
         self.mode = "auto"
         self._most_images_per_s = images_per_s
+        self._batch = BRICKS
         self._step = 0
         self._since: float | None = None  # the link has been slow (or quick) since then
         self._was_slow = False
@@ -109,8 +112,8 @@ class ClientFeed:
         unseen = behind[np.maximum(half[behind], sent[behind]) == 0]
         rough = behind[half[behind] < version[behind]] if detail == "half" else unseen if len(unseen) > NEW_TO_IT else behind[:0]
         if len(rough):
-            return self._half_message(self._newest(rough, HALF_BRICKS), now)
-        return self._full_message(self._newest(behind, BRICKS), now) if detail == "full" else None
+            return self._half_message(self._newest(rough, HALF * self._batch), now)
+        return self._full_message(self._newest(behind, self._batch), now) if detail == "full" else None
 
     def ack(self, kind: str, seq: int, now: float) -> None:
         """The tablet has applied a message. One that was never sent, or was acknowledged before, says nothing."""
@@ -118,8 +121,13 @@ class ClientFeed:
         if sent is None or sent[0] != kind:
             return
         del self._open[seq]
+        took_s = now - sent[1]
         if kind == "I":
-            self._judge(now - sent[1], now)
+            self._judge(took_s, now)
+        elif took_s > LONG_S:
+            self._batch = max(self._batch // 2, FEWEST_BRICKS)
+        elif took_s < SHORT_S:
+            self._batch = min(self._batch * 2, BRICKS)
 
     def overdue(self, now: float) -> bool:
         """The tablet has not answered for too long: it sleeps or is gone."""
