@@ -20,7 +20,7 @@ from edge.tablet.feed import ClientFeed
 from edge.tablet.store import BrickStore
 
 HERE = Path(__file__).parent
-HALF = 256  # CSS px: each of the four views is so wide and high
+HALF = 192  # CSS px: each of the four views is so wide and high
 VIEWS = {"3d": (0, 0), "lateral-axial": (1, 0), "elevational-axial": (0, 1), "lateral-elevational": (1, 1)}
 SPACING_MM = 0.5
 
@@ -51,10 +51,17 @@ class Viewer:
     def js(self, body: str, *words):
         """What the body of an async function answers; `viewer` is tests/viewer_page/drive.js."""
         script = f"""const done = arguments[arguments.length - 1];
-        (async (...words) => {{ {body} }})(...[...arguments].slice(0, -1)).then((value) => done([value]), (wrong) => done({{wrong: `${{wrong.stack}}`}}));"""
+        (async (...words) => {{ {body} }})(...[...arguments].slice(0, -1)).then(
+          (value) => done([value]),
+          (wrong) => done({{wrong: `${{wrong.stack}}`}}));"""
         answer = self.browser.execute_async_script(script, *words)
         assert isinstance(answer, list), answer["wrong"]
         return answer[0]
+
+    @staticmethod
+    def text(data: bytes) -> str:
+        """Bytes for `js`, which takes only what JSON does; `viewer.bytes` unpacks them."""
+        return base64.b64encode(data).decode()
 
     def open(self, **limits) -> None:
         self.js("viewer.open(words[0])", limits)
@@ -66,7 +73,7 @@ class Viewer:
         return ClientFeed()
 
     def take(self, messages: list[bytes]) -> None:
-        self.js("await viewer.take(words[0])", [base64.b64encode(message).decode() for message in messages])
+        self.js("await viewer.take(words[0])", [self.text(message) for message in messages])
 
     def show(self, *volumes: Volume) -> BrickStore:
         """Volumes of channel 0, 1, as a sweep that was opened."""

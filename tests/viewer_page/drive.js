@@ -7,7 +7,7 @@ import { PRESETS } from "./page/js/presets.js";
 import { Scene } from "./page/js/scene.js";
 import { Volume } from "./page/js/volume.js";
 
-const HALF = 256;
+const HALF = 192;
 const RECTS = [[0, 0], [1, 0], [0, 1], [1, 1]].map(([x, y]) => ({ x: x * HALF, y: y * HALF, width: HALF, height: HALF }));
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -67,6 +67,28 @@ export const viewer = {
   /** Everything is on the GPU. */
   async settled() {
     while (this.scene.textures.busy) await pause(5);
+  },
+
+  /** One sweep: an epoch that grows in stages (messages of any epoch), then another that is empty; answers what there was at the end of each. */
+  async sweep(epoch, stages) {
+    const held = async () => ({ ...(await this.volume.memory()), ...this.alive });
+    const begin = () => this.volume.epoch({ epoch: epoch++, spacing_mm: 0.5, channels: 1, source: "test" });
+    begin();
+    for (const stage of stages) {
+      const until = this.acked.length + stage.length;
+      for (const message of stage) {
+        const data = bytes(message);
+        new DataView(data.buffer).setBigUint64(8, BigInt(this.volume.number), true);
+        this.volume.binary(data.buffer);
+      }
+      while (this.acked.length < until) await pause(2);
+      await this.settled();
+    }
+    this.scene.drawNow();
+    const full = await held();
+    begin();
+    this.acked.length = 0;
+    return [full, await held()];
   },
 
   async picture() {
