@@ -5,6 +5,8 @@ import pytest
 from chromium import missing
 from viewer import HALF, SPACING_MM, VIEWS, block, viewing
 
+from edge.tablet import wire
+
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "runs")
 CORNER, BARS = 255, {0: 205, 1: 150, 2: 95}  # how bright: the cube where the bars meet, and the bar along each axis
 LENGTHS = (44, 34, 26)  # voxels
@@ -77,6 +79,35 @@ def test_the_volume_is_never_mirrored_in_3d(viewer, limits):
         viewer.show(bars(mirrored=axis))
         for way in WAYS:
             assert not right_way_round(*seen_from(viewer, *way)), "a mirrored volume would pass this test"
+
+
+@pytest.mark.parametrize("limits", [{}, {"budget": 20_000}, {"maxSide": 7}], ids=str)
+def test_a_volume_that_grew_looks_like_one_that_came_at_once(viewer, limits):
+    """In any order, and layer by layer: the textures grow, move and lose detail on the way."""
+    viewer.open(**limits)
+    plain(viewer)
+    voxels = bars()
+    store = viewer.show(voxels, block(voxels.intensity[:, :30, :30] // 2))
+    at_once = viewer.picture()
+    random = np.random.default_rng(2)
+    orders = [np.argsort(store.coords[: store.count, 2], kind="stable"), random.permutation(store.count)]
+    for order in orders:
+        viewer.begin()
+        for slots in np.array_split(order, 7):
+            for channel in (0, 1):
+                of = slots[store.channel[slots] == channel]
+                if len(of):
+                    every = np.ones((len(of), 512), bool)
+                    viewer.take([wire.bricks(1, viewer.epoch, channel, 0.0, store.coords[of], every, store.voxels[of])])
+            viewer.js("await viewer.settled()")
+        for name, picture in viewer.picture().items():
+            assert np.ptp(picture) > 100
+            other = (np.abs(picture - at_once[name]).max(2) > 2).sum()
+            assert other <= 40 * (name == "3d"), f"{name}: the rim may be blended with nothing, where the textures reach farther"
+    texels = viewer.js("const { voxels, states, photo } = viewer.scene.textures; return [voxels, states, photo].map(({ dims }) => dims)")
+    for dims in texels:
+        assert max(dims) <= limits.get("maxSide", 1 << 20) and np.prod(dims) <= limits.get("budget", 1 << 40)
+    assert viewer.js("return viewer.volume.reduced") is bool(limits)
 
 
 def test_the_camera_stays_right_handed_whatever_fingers_do(screen):
