@@ -228,6 +228,30 @@ def test_invented_voxels_are_never_drawn_as_measured_ones(screen, mode):
     assert np.abs(hidden - screen.picture()["3d"]).max() <= 2, "hidden, but something of it is seen"
 
 
+def test_the_live_image_stands_where_it_was_taken(screen):
+    """Its first pixel, its first row and its first column, in the space of the volume."""
+    screen.show(block(np.full((30, 30, 40), 8, np.uint8)))
+    plain(screen)
+    pose = [0.35, 0, 0.02, -4, 0.01, 0.3, 0, 4, 0, 0.01, 0.4, -5]  # ImageToReference: pixels of 0.35 by 0.3 mm, a little turned
+    screen.js(
+        "const canvas = Object.assign(document.createElement('canvas'), {width: 40, height: 30}); const c = canvas.getContext('2d');"
+        "for (const [grey, ...box] of [[60, 0, 0, 40, 30], [95, 0, 0, 40, 6], [150, 0, 0, 6, 30], [255, 0, 0, 8, 8]])"
+        "  { c.fillStyle = `rgb(${grey} ${grey} ${grey})`; c.fillRect(...box); }"
+        "viewer.scene.view3d.image({bitmap: await createImageBitmap(canvas), matrix12: words[0], width: 40, height: 30})",
+        pose,
+    )
+    for way in WAYS:
+        picture, rotation = seen_from(screen, *way)
+        for bright, pixel in {255: (3.5, 3.5), 95: (22, 2.5), 150: (2.5, 18)}.items():
+            point = (np.reshape(pose, (3, 4)) @ [*pixel, 0, 1]).tolist()
+            x, y = screen.js("return viewer.scene.view3d.project(words[0])", point)
+            assert np.abs(picture[int(y), int(x)] - bright).max() < 12, "a little of what is behind shines through"
+        first, row, column = (np.reshape(pose, (3, 4)) @ [*pixel, 0, 1] for pixel in ((0, 0), (1, 0), (0, 1)))
+        corner, along, down = (middle(picture, bright) for bright in (248, 92, 146))
+        turns = np.linalg.det([along - corner, down - corner]), np.linalg.det((rotation @ np.transpose([row - first, column - first]))[:2])
+        assert np.sign(turns[0]) == np.sign(turns[1]), "the image is mirrored"
+
+
 def test_the_picture_is_the_same_after_the_gpu_was_lost(screen):
     lit = np.where(ball() > 200, 255, 0).astype(np.uint8)
     screen.show(block(ball()), block(lit[:, :, :20]))

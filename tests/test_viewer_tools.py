@@ -135,6 +135,73 @@ def test_a_volume_is_three_times_as_uncertain_as_its_width(page):
     assert (told["kind"], told["unit"], len(told["outlines"])) == ("volume", "ml", 3)
 
 
+def touch_mm(page, points, view=0):
+    """Touches the slice where it shows these points, the crosshair's plane going through the first."""
+    page.js("viewer.scene.cross_mm = words[0]", points[0])
+    for point in points:
+        page.js("await viewer.touch(...viewer.scene.slices[words[0]].toPixel(words[1]))", view, point)
+
+
+def test_fingers_on_the_slices_measure_in_millimetres(page):
+    page.open()
+    page.show(block(np.full((30, 40, 50), 100, np.uint8), origin_mm=(0.0, 0.0, 0.0)))
+    page.js("await viewer.tools(); viewer.measured.choose('distance')")
+    touch_mm(page, [[3, 4, 5], [6, 8, 5]])
+    page.js("viewer.measured.choose('angle')")
+    touch_mm(page, [[3, 10, 5], [3, 4, 5], [9, 4, 5]])
+    page.js("viewer.measured.choose('outline')")
+    square = [(4, 4), (14, 4), (14, 14), (4, 14)]
+    for z in (3, 6, 9):
+        touch_mm(page, [[x, y, z] for x, y in square])
+        page.js("viewer.measured.finish()")
+    touch_mm(page, [[2, y, z] for y, z in square], view=1)
+    page.js("viewer.measured.finish(); await viewer.touch(90, 90); viewer.measured.finishVolume()")
+    distance, angle, volume = page.js("return viewer.measured.measures")
+    assert distance["value"] == pytest.approx(5, abs=0.1) and angle["value"] == pytest.approx(90, abs=1)
+    assert volume["value"] == pytest.approx(10 * 10 * 9 / 1000, rel=0.02), "an outline of another plane counts for nothing"
+    drawn = page.js(
+        "return [...viewer.measured.svg.querySelectorAll('polygon')].map((one) => one.getAttribute('points').split(' ').length)"
+    )
+    assert drawn == [4] * 4 * 3, "three outlines in four views"
+
+
+def test_a_point_that_is_moved_changes_its_measure_but_a_volume_stays(page):
+    page.open()
+    page.show(block(np.full((30, 40, 50), 100, np.uint8), origin_mm=(0.0, 0.0, 0.0)))
+    page.js("await viewer.tools(); viewer.measured.load(words[0])", [measured(page, "distance", [(3, 4, 5), (6, 8, 5)])])
+    move = """const [x, y] = viewer.scene.slices[0].toPixel(words[0]);
+        await viewer.touch(...viewer.scene.slices[0].toPixel(words[1]), viewer.measured.svg.querySelectorAll(".handle")[words[2]]);
+        dispatchEvent(new PointerEvent("pointermove", { clientX: x, clientY: y }));
+        dispatchEvent(new PointerEvent("pointerup"));
+        return viewer.measured.measures[0]"""
+    page.js("viewer.scene.cross_mm = [3, 4, 5]")
+    assert page.js(move, [15, 4, 5], [6, 8, 5], 1)["value"] == pytest.approx(12, abs=0.1)
+    box = {"kind": "volume", "points_mm": [[3, 4, 5], [6, 8, 5]], "value": 1.5, "unit": "ml", "uncertainty": 0.1, "text": ""}
+    page.js("viewer.measured.load(words[0])", [box])
+    assert page.js(move, [15, 4, 5], [6, 8, 5], 1) == box, "its value would be that of another volume"
+
+
+@pytest.mark.parametrize("mode", ["mip", "alpha", "iso"])
+def test_a_finger_in_3d_finds_the_point_that_it_touches(page, mode):
+    """A small cube in space that was scanned and is dark: what is picked at its picture lies in it, and is drawn there again."""
+    page.open()
+    voxels = np.full((30, 36, 44), 10, np.uint8)
+    voxels[20:24, 8:12, 30:34] = 240
+    volume = block(voxels)
+    page.show(volume)
+    page.set3d(mode=mode, window=[0, 255], preset="bone")
+    middle = np.array([31.5, 9.5, 21.5]) * SPACING_MM + volume.origin_mm
+    for across, down in ((0, 0), (2.2, -0.3), (-1.2, 0.9)):
+        page.js("viewer.scene.view3d.camera.reset(); viewer.scene.view3d.camera.rotate(...words)", across, down)
+        rows, columns = np.nonzero(page.picture()["3d"].max(2) > 90)
+        x, y = columns.mean() + 0.5, rows.mean() + 0.5
+        assert page.js("return viewer.scene.view3d.project(words[0])", middle.tolist()) == pytest.approx([x, y], abs=2)
+        point = np.array(page.js("return viewer.scene.view3d.pick(...words)", x, y))
+        assert np.abs(point - middle).max() <= 2.5 * SPACING_MM
+        assert page.js("return viewer.scene.view3d.project(words[0])", point.tolist()) == pytest.approx([x, y], abs=0.1)
+        assert page.js("return viewer.scene.view3d.pick(...words)", int(columns.min()) - 12, y) is None or mode == "mip"
+
+
 def show_something(page):
     page.open()
     voxels = np.full((30, 30, 40), 20, np.uint8)

@@ -1,7 +1,9 @@
 // The renderer without the page around it: what tests/viewer.py asks for, over `globalThis.viewer`.
 import * as bricks from "./page/js/bricks.js";
 import { crc32 } from "./page/js/crc32.js";
+import { setLanguage } from "./page/js/i18n.js";
 import { lz4 } from "./page/js/lz4.js";
+import { MeasureTools } from "./page/js/measure_tools.js";
 import * as measuring from "./page/js/measuring.js";
 import { PRESETS } from "./page/js/presets.js";
 import { Scene } from "./page/js/scene.js";
@@ -89,6 +91,20 @@ export const viewer = {
     begin();
     this.acked.length = 0;
     return [full, await held()];
+  },
+
+  /** Measuring tools over the canvas, as the page has them. */
+  async tools() {
+    await setLanguage("en");
+    this.measured = new MeasureTools(this.scene, { onchange: () => {}, known: () => ({ path: [], spacing_mm: this.volume.spacing_mm }) });
+    Object.assign(this.measured.svg.style, { position: "absolute", left: 0, top: 0, width: "100%", height: "100%" });
+    document.body.append(this.measured.svg);
+  },
+
+  async touch(x, y, element = this.measured.svg) {
+    const where = { clientX: x, clientY: y, bubbles: true, cancelable: true };
+    element.dispatchEvent(new PointerEvent("pointerdown", where));
+    await pause(30);
   },
 
   async picture() {
