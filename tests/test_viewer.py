@@ -228,6 +228,19 @@ def test_invented_voxels_are_never_drawn_as_measured_ones(screen, mode):
     assert np.abs(hidden - screen.picture()["3d"]).max() <= 2, "hidden, but something of it is seen"
 
 
+@pytest.mark.parametrize("mode", ["mip", "alpha", "iso"])
+def test_hidden_voxels_do_not_light_up_their_neighbours(screen, mode):
+    voxels, state = np.full((30, 30, 30), 20, np.uint8), np.ones((30, 30, 30), np.uint8)
+    plain(screen, mode=mode, iso_level=60, hide_invented=True)
+    screen.show(block(voxels))
+    without = screen.picture()["3d"]
+    voxels[8:20, 8:20, 8:20], state[8:20, 8:20, 8:20] = 255, 3
+    screen.show(block(voxels, state))
+    assert np.abs(screen.picture()["3d"] - without).max() <= 2
+    screen.set3d(hide_invented=False)
+    assert np.abs(screen.picture()["3d"] - without).max() > 50
+
+
 def test_the_live_image_stands_where_it_was_taken(screen):
     """Its first pixel, its first row and its first column, in the space of the volume."""
     screen.show(block(np.full((30, 30, 40), 8, np.uint8)))

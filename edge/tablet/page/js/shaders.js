@@ -144,7 +144,7 @@ void main() {
       if (most.r >= ${bar} && most.r > 0.0${photo ? " || most.g > glow" : ""}) {
         for (; t < leave; t += STEP) {
           vec3 p = uEye + ray * t;
-          float v = texture(uVoxels, p * uScale).r;
+          float v = ${mode === "iso" ? "" : "uMost < 3.0 ? texelFetch(uVoxels, ivec3(p), 0).r : "}texture(uVoxels, p * uScale).r;  // hidden neighbours do not count
           ${sample}
           ${photo ? "glow = max(glow, texture(uPhoto, p * uScale).r);" : ""}
           if (${done}) break;
