@@ -49,8 +49,8 @@ export class MeasureTools {
     const view = this.viewAt(x, y);
     const point = view && (await this.toMm(view, x, y));
     if (!point) return;
-    if (!this.points.length) this.view = view;
-    if (this.kind === 'outline' && view !== this.view) return;
+    if (!this.points.length && !this.outlines.length) this.view = view;
+    if (this.kind === 'outline' && (view !== this.view || !view.toMm)) return; // all outlines of a volume are parallel
     this.points.push(point);
     const { most = 64 } = KINDS[this.kind] ?? {};
     this.draw();
@@ -121,7 +121,11 @@ export class MeasureTools {
 
   draw() {
     const drawn = [];
-    for (const measure of this.measures) drawn.push(...this.figure(measure.points_mm, measure.kind, label(measure), (point, i) => this.move(measure, i, point)));
+    for (const measure of this.measures) {
+      const move = measure.kind === 'volume' ? null : (point, i) => this.move(measure, i, point); // its value is that of all outlines together
+      const parts = measure.outlines ?? [measure.points_mm];
+      parts.forEach((points, n) => drawn.push(...this.figure(points, measure.kind, n ? '' : label(measure), move)));
+    }
     for (const outline of this.outlines) drawn.push(...this.figure(outline, 'area', ''));
     if (this.points.length) drawn.push(...this.figure(this.points, this.kind === 'outline' ? 'area' : this.kind, '', null, true));
     this.svg.replaceChildren(...drawn);
@@ -161,8 +165,7 @@ export class MeasureTools {
 
   move(measure, i, point) {
     const points = measure.points_mm.map((one, k) => (k === i ? point : one));
-    const again = measure.kind === 'volume' ? { ...measure, points_mm: points } : measured(measure.kind, points, this.known(), measure.text);
-    this.measures = this.measures.map((one) => (one === measure ? Object.assign(measure, again) : one));
+    Object.assign(measure, measured(measure.kind, points, this.known(), measure.text));
     this.draw();
   }
 }

@@ -201,9 +201,10 @@ export class BrickTextures {
   #renew(kind, shift = null) {
     const gl = this.#gl;
     const old = this[kind];
-    const dims = kind === "photo" && !this.photoacoustic ? [1, 1, 1] : this.placement.dims;
+    const unused = kind === "photo" && !this.photoacoustic;
+    const dims = unused ? [1, 1, 1] : this.placement.dims;
     this[kind] = this.#texture(kind, dims);
-    if (shift && old.dims[2] > 1 && dims[2] > 1) {
+    if (shift && !unused) {
       const frame = gl.createFramebuffer();
       gl.bindFramebuffer(gl.READ_FRAMEBUFFER, frame);
       for (let z = 0; z < old.dims[2]; z++) {
