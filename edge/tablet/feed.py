@@ -49,7 +49,7 @@ class ClientFeed:
 
     def __init__(self, images_per_s: float = 30.0) -> None:
         self.mode = "auto"
-        self._most_images_per_s = images_per_s
+        self.most_images_per_s = images_per_s
         self._step = 0
         self._since: float | None = None  # the link has been slow (or quick) since then
         self._was_slow = False
@@ -77,7 +77,7 @@ class ClientFeed:
 
     def wants_image(self, now: float) -> bool:
         """Whether an image of now would be sent soon."""
-        rate = min(LADDER[self.quality].images_per_s, self._most_images_per_s)
+        rate = min(LADDER[self.quality].images_per_s, self.most_images_per_s)
         return self._waiting("I") < IMAGES_OPEN and now - self._image_sent > 0.9 / rate
 
     def next_image(self, now: float) -> bytes | None:
