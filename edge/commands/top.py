@@ -16,7 +16,7 @@ from edge.processes import ended_by_sigterm
 
 SUMMARY = "a live table of all services until Ctrl-C: rates, latencies, faults, heat, memory"
 EXAMPLES = """  sonosweep top
-  sonosweep top --every 5 >> device.log      # not a terminal: one table after the other
+  sonosweep top --every 5              # into a file or a pipe: one table after the other
   sonosweep top --run-dir run --times 10"""
 
 

@@ -142,6 +142,10 @@ class Session:
         heard = self._status.get(name)
         return heard[1].state if heard and now_s - heard[0] < GONE_AFTER_S else "gone"
 
+    def statuses(self, now_s: float) -> dict[str, Status]:
+        """The newest of each other service that is not silent."""
+        return {name: status for name, (heard_s, status) in self._status.items() if now_s - heard_s < GONE_AFTER_S}
+
     def state(self, now_s: float) -> dict[str, Any]:
         """The parts of ``state`` that are the same for every tablet and come from the bus."""
         age_s = now_s - self._image_s
@@ -174,7 +178,7 @@ class Session:
     def _told_faults(self, now_s: float) -> list[dict[str, Any]]:
         """What was raised of late, and what still holds however long ago it was raised."""
         told = [(at, f.service, f.name, f.detail) for at, f in self._faults if now_s - at < FAULT_SHOWN_S]
-        holds = {status.service: status.standing for heard_s, status in self._status.values() if now_s - heard_s < GONE_AFTER_S}
+        holds = {name: status.standing for name, status in self.statuses(now_s).items()}
         for service, standing in {**holds, "tablet": self.standing}.items():
             told += [(now_s, service, name, detail) for name, detail in standing.items() if name not in {f[2] for f in told}]
         return [
