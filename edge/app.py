@@ -76,6 +76,6 @@ def parser_of(name: str, command: Command) -> argparse.ArgumentParser:
 
 
 def _overview(known: dict[str, EntryPoint]) -> str:
-    lines = [f"  {name:<12} {point.load().SUMMARY}" for name, point in known.items()]
+    lines = [f"  {name:<14} {point.load().SUMMARY}" for name, point in known.items()]
     head = "usage: sonosweep COMMAND [options]     (sonosweep COMMAND --help shows options and examples)\n\n"
     return head + "\n".join(lines) + "\n"

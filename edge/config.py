@@ -1,4 +1,4 @@
-"""The device's configuration: one TOML file into checked structs. An unknown key is an error that names file, key and cure."""
+"""The device's configuration as checked structs, each key with its meaning. An unknown one is an error that names file, key and cure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from edge.errors import SonosweepError
 
@@ -18,7 +19,6 @@ else:
 
 DEFAULT_PATH = Path("/etc/sonosweep/edge.toml")
 Direction = Literal["+", "-", ""]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class ConfigError(SonosweepError):
@@ -32,104 +32,173 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class BridgeConfig(Section, frozen=True, kw_only=True):
     """[bridge]: where front ends connect. With ``server_key`` the link is CURVE-encrypted and ``allowed_keys`` is the list."""
 
-    endpoint: str = "tcp://127.0.0.1:5555"
-    queue_frames: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 16
-    largest_message_mib: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
-    server_key: str = ""  # file with the bridge's secret CURVE key (*.key_secret)
-    allowed_keys: str = ""  # folder with the public keys (*.key) of the front ends that may connect
-    sweeps: Literal["probe", "operator"] = "probe"  # who says where a sweep begins and ends: the front end, or the tablet's start and stop
+    endpoint: Annotated[str, Meta(description="where front ends connect: tcp:// or ipc://")] = "tcp://127.0.0.1:5555"
+    queue_frames: Annotated[int, Meta(ge=1, le=1024, description="messages that wait for each front end before it is held back")] = 16
+    largest_message_mib: Annotated[int, Meta(ge=1, le=1024, description="of one part of a message; what is larger is refused")] = 32
+    server_key: Annotated[str, Meta(description="file with the bridge's secret CURVE key (*.key_secret)")] = ""
+    allowed_keys: Annotated[str, Meta(description="folder with the public keys (*.key) of the front ends that may connect")] = ""
+    sweeps: Annotated[
+        Literal["probe", "operator"],
+        Meta(description="who says where a sweep begins and ends: the front end, or the tablet's start and stop"),
+    ] = "probe"
 
 
 class MotionConfig(Section, frozen=True, kw_only=True):
     """[motion]: where poses come from, and the direction in which the operator sweeps."""
 
-    source: Literal["recorded", "constant", "decorrelation", "network"] = "network"
-    model: str = "small"  # for source = "network": the name of a bundle that comes with the package, or the path of one (folder or .zip)
-    preset: str = ""  # JSON from `sonosweep calibrate constant`, `decorrelation` or (for the network) `domain`, for that source
-    speed_mm_s: Annotated[float, msgspec.Meta(ge=0, le=1000)] = 10.0  # constant motion without a preset: elevational speed
-    direction: Direction = ""  # "" = not verified: taken as + and said so
-    backend: Literal["auto", "trt", "ort"] = "auto"  # trt: TensorRT, with an engine from `sonosweep export engine`
-    variant: str = "auto"  # of the bundle, such as fp32 or int8-fp16; a variant or backend that is named is never replaced by another
+    source: Annotated[
+        Literal["recorded", "constant", "decorrelation", "network"],
+        Meta(description="a tracker's poses (recorded), or what estimates them"),
+    ] = "network"
+    model: Annotated[
+        str, Meta(description='for source = "network": a bundle that comes with the package, or the path of one (folder or .zip)')
+    ] = "small"
+    preset: Annotated[
+        str, Meta(description="JSON from `sonosweep calibrate constant`, `decorrelation` or (for the network) `domain`, for that source")
+    ] = ""
+    speed_mm_s: Annotated[float, Meta(ge=0, le=1000, description="constant motion without a preset: elevational speed")] = 10.0
+    direction: Annotated[Direction, Meta(description='in which the operator sweeps; "" is not verified: taken as + and said so')] = ""
+    backend: Annotated[
+        Literal["auto", "trt", "ort"], Meta(description="trt: TensorRT, with an engine from `sonosweep export engine`; ort: ONNX Runtime")
+    ] = "auto"
+    variant: Annotated[str, Meta(description="of the bundle, such as fp32 or int8-fp16; one that is named is never replaced")] = "auto"
 
 
 class VolumeConfig(Section, frozen=True, kw_only=True):
     """[volume]: how frames become voxels."""
 
-    spacing_mm: Annotated[float, msgspec.Meta(ge=0.01, le=10)] = 0.5
-    compounding: Literal["mean", "maximum", "latest"] = "mean"
-    max_gap_mm: Annotated[float, msgspec.Meta(ge=0, le=100)] = 2.0
-    memory_limit_mib: Annotated[int, msgspec.Meta(ge=1)] = 4096
-    fill_holes: bool = False
-    backend: Literal["auto", "host", "cuda"] = "auto"
-    threads: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0  # 0 = all cores
-    save: str = ""  # folder for the volume of each finished sweep; "" = none is written
-    silent_after_s: Positive = 5.0  # a sweep ends when the probe is silent for so long
+    spacing_mm: Annotated[float, Meta(ge=0.01, le=10, description="edge of a voxel")] = 0.5
+    compounding: Annotated[Literal["mean", "maximum", "latest"], Meta(description="what a voxel becomes that several frames have seen")] = (
+        "mean"
+    )
+    max_gap_mm: Annotated[float, Meta(ge=0, le=100, description="between frames so far apart voxels are interpolated and flagged")] = 2.0
+    memory_limit_mib: Annotated[int, Meta(ge=1, description="of the volume; then the sweep ends with VOLUME_FULL")] = 4096
+    fill_holes: Annotated[bool, Meta(description="fill what stayed empty between measured voxels; filled ones are flagged")] = False
+    backend: Annotated[Literal["auto", "host", "cuda"], Meta(description="where the volume is computed")] = "auto"
+    threads: Annotated[int, Meta(ge=0, le=1024, description="of the CPU; 0 = all cores")] = 0
+    save: Annotated[str, Meta(description='folder for the volume of each finished sweep; "" = none is written')] = ""
+    silent_after_s: Annotated[float, Meta(gt=0, description="a sweep ends when the probe is silent for so long")] = 5.0
 
 
 class RecordConfig(Section, frozen=True, kw_only=True):
     """[record]: where sweeps are kept."""
 
-    folder: str = "/var/lib/sonosweep/sweeps"
-    sync_ms: Annotated[int, msgspec.Meta(ge=10, le=10_000)] = 200  # chunk closed and data on the disk at least so often
-    keep_free_mib: Annotated[int, msgspec.Meta(ge=0)] = 512  # the recording stops with DISK_FULL before less is free
+    folder: Annotated[str, Meta(description="recordings, and what is known of each")] = "/var/lib/sonosweep/sweeps"
+    sync_ms: Annotated[int, Meta(ge=10, le=10_000, description="chunk closed and data on the disk at least so often")] = 200
+    keep_free_mib: Annotated[int, Meta(ge=0, description="the recording stops with DISK_FULL before less is free")] = 512
+    warn_free_mib: Annotated[int, Meta(ge=0, description="DISK_NEARLY_FULL, before a sweep begins, where less is free")] = 2048
 
 
 class TabletConfig(Section, frozen=True, kw_only=True):
-    """[tablet]: where tablets find the device, and how they are kept out. ``secure = false``: plain http, without patient names."""
+    """[tablet]: where tablets find the device, and how they are kept out."""
 
-    address: str = "0.0.0.0"
-    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8443  # 0 = any free one
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?\Z")] = "sonosweep"  # tablets find it as NAME.local
-    secure: bool = True
-    folder: str = "/var/lib/sonosweep/tablet"  # keys, the paired tablets, the audit log
-    frames_per_s: Annotated[float, msgspec.Meta(gt=0, le=120)] = 30.0  # live images shown; every one is recorded
-    clients: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+    address: Annotated[str, Meta(description="the network interface to listen on; 0.0.0.0 = all")] = "0.0.0.0"
+    port: Annotated[int, Meta(ge=0, le=65535, description="0 = any free one")] = 8443
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?\Z", description="tablets find the device as NAME.local")] = (
+        "sonosweep"
+    )
+    secure: Annotated[bool, Meta(description="false: plain http, for a network of the device's own, without patient names")] = True
+    folder: Annotated[str, Meta(description="keys, the paired tablets, the audit log")] = "/var/lib/sonosweep/tablet"
+    frames_per_s: Annotated[float, Meta(gt=0, le=120, description="live images shown; every one is recorded")] = 30.0
+    clients: Annotated[int, Meta(ge=1, le=64, description="tablets at the same time")] = 8
+
+
+class MetricsConfig(Section, frozen=True, kw_only=True):
+    """[metrics]: figures of the services for Prometheus, without patient data; served by the tablet's gateway."""
+
+    port: Annotated[int, Meta(ge=0, le=65535, description="http://127.0.0.1:PORT/metrics, from this machine only; 0 = off")] = 0
 
 
 class Config(Section, frozen=True, kw_only=True):
     """The whole file."""
 
-    run_dir: str = "/run/sonosweep"
+    run_dir: Annotated[str, Meta(description="folder of the services' sockets")] = "/run/sonosweep"
     bridge: BridgeConfig = BridgeConfig()
     motion: MotionConfig = MotionConfig()
     volume: VolumeConfig = VolumeConfig()
     record: RecordConfig = RecordConfig()
     tablet: TabletConfig = TabletConfig()
+    metrics: MetricsConfig = MetricsConfig()
 
 
 def load(path: Path | None) -> Config:
-    """Read ``path``; without one the default file where it exists, else the defaults."""
-    if path is None:
-        if not DEFAULT_PATH.exists():
-            return Config()
-        path = DEFAULT_PATH
-    try:
-        return parse(path.read_text(), str(path))
-    except OSError as wrong:
-        raise ConfigError(f"{path}: {wrong.strerror}; name a file with --config") from wrong
-    except UnicodeDecodeError as wrong:
-        raise ConfigError(f"{path}: is not text in UTF-8") from wrong
+    """The configuration in ``path`` and its drop-ins; without one the device's own, else the defaults."""
+    return read_layers(layers(path)).config
+
+
+class Layered(msgspec.Struct, frozen=True):
+    """The effective configuration, and the file that each key comes from; a key that no file names has its default."""
+
+    config: Config
+    origin: dict[str, str]  # such as volume.spacing_mm
+
+
+def layers(path: Path | None) -> list[Path]:
+    """The files that count, weakest first: ``edge.toml``, then ``edge.d/*.toml`` beside it in the order of their names."""
+    main = path or DEFAULT_PATH
+    named = [main] if path is not None or main.exists() else []
+    return [*named, *sorted(main.with_suffix(".d").glob("*.toml"))]
+
+
+def read_layers(paths: list[Path]) -> Layered:
+    """Tables are merged, the last file that names a key wins. ``ConfigError`` names the file that is wrong."""
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for path in paths:
+        try:
+            values = checked(path.read_text(), str(path))
+        except OSError as wrong:
+            raise ConfigError(f"{path}: {wrong.strerror}; name a file with --config") from wrong
+        except UnicodeDecodeError as wrong:
+            raise ConfigError(f"{path}: is not text in UTF-8") from wrong
+        for key, value in values.items():
+            if isinstance(value, dict):
+                merged[key] = merged.get(key, {}) | value
+                origin |= {f"{key}.{inner}": str(path) for inner in value}
+            else:
+                merged[key], origin[key] = value, str(path)
+    return Layered(msgspec.convert(merged, Config), origin)
 
 
 def parse(text: str, name: str) -> Config:
     """TOML text into a :class:`Config`; ``name`` is what errors call the file."""
+    return msgspec.convert(checked(text, name), Config)
+
+
+def checked(text: str, name: str) -> dict[str, Any]:
+    """The values that TOML text sets; ``ConfigError`` where one is not known or not possible."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as wrong:
         raise ConfigError(f"{name}: is not TOML: {wrong}") from wrong
     _refuse_unknown(values, Config, name, "")
     try:
-        return msgspec.convert(values, Config)
+        msgspec.convert(values, Config)
     except msgspec.ValidationError as wrong:
         raise ConfigError(f"{name}: {wrong}") from wrong
+    return values
 
 
-def _refuse_unknown(values: dict[str, Any], kind: type[msgspec.Struct], name: str, prefix: str) -> None:
-    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+def sections() -> dict[str, type[Section]]:
+    """The tables of the file by name, in its order."""
+    kinds = {field.name: field.type for field in msgspec.structs.fields(Config)}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}
+
+
+def _refuse_unknown(values: dict[str, Any], kind: type[Section], name: str, prefix: str) -> None:
+    fields = [field.name for field in msgspec.structs.fields(kind)]
+    tables = sections() if kind is Config else {}
     for key, value in values.items():
         if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            cure = f"did you mean {prefix}{close[0]}?" if close else f"known: {', '.join(prefix + f for f in fields)}"
-            raise ConfigError(f"{name}: {prefix}{key} is not known; {cure}")
-        if isinstance(value, dict) and isinstance(fields[key], type) and issubclass(fields[key], msgspec.Struct):
-            _refuse_unknown(value, fields[key], name, f"{prefix}{key}.")
+            raise ConfigError(f"{name}: {prefix}{key} is not known; {_nearest(key, fields, prefix)}")
+        if key in tables and isinstance(value, dict):
+            _refuse_unknown(value, tables[key], name, f"{key}.")
+
+
+def _nearest(key: str, fields: list[str], prefix: str) -> str:
+    elsewhere = [table for table, kind in sections().items() if key in kind.__struct_fields__]
+    if elsewhere:
+        return f"did you mean {elsewhere[0]}.{key}?"
+    if close := difflib.get_close_matches(key, fields, n=1):
+        return f"did you mean {prefix}{close[0]}?"
+    return f"known: {', '.join(prefix + field for field in fields)}"

@@ -9,11 +9,17 @@ from typing import Any, TypeVar
 import msgspec
 from tqdm import tqdm
 
+from edge.daemon import logs_to_journal
+
 T = TypeVar("T")
+PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6}  # of syslog(3)
+CLEAR = "\033[H\033[J"  # home, and nothing below
 
 
-def say(text: str) -> None:
-    """A sentence for the person at the terminal (stderr)."""
+def say(text: str, level: str = "info") -> None:
+    """A sentence for the person at the terminal (stderr). In the journal each line carries its priority: see sd-daemon(3)."""
+    if logs_to_journal():
+        text = "\n".join(f"<{PRIORITIES[level]}>{line}" for line in text.splitlines())
     tqdm.write(text, file=sys.stderr)
 
 
@@ -21,6 +27,11 @@ def write(text: str) -> None:
     """Text that was asked for (help, a version) on stdout."""
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def screen(text: str) -> None:
+    """``text`` in the place of what was there; where stdout is no terminal, below it."""
+    write(f"{CLEAR if sys.stdout.isatty() else ''}{text}\n")
 
 
 def result(value: Any, *, as_json: bool, text: str) -> None:

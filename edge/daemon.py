@@ -36,6 +36,20 @@ def notify(*lines: str) -> bool:
     return True
 
 
+def logs_to_journal() -> bool:
+    """Whether stderr is the journal's own stream: systemd names its device and inode in JOURNAL_STREAM."""
+    try:
+        stream = os.fstat(2)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM", "") == f"{stream.st_dev}:{stream.st_ino}"
+
+
+def memory_mib() -> float:
+    """What this process holds in memory (its resident set)."""
+    return round(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+
+
 def serve(step: Callable[[], None], *, status: Callable[[], str] = lambda: "running") -> None:
     """Call ``step`` (which returns within a second) until SIGTERM or SIGINT."""
     stop = False

@@ -178,10 +178,8 @@ class Pose(Message, frozen=True, kw_only=True):
 class Bricks(Message, frozen=True, kw_only=True):
     """The bricks that one frame changed, as they are now. A new ``epoch`` means: throw away every brick held so far.
 
-    ``coords`` int32 [n, 3] brick indices (x, y, z); voxel (i, j, k) of brick b has its centre at spacing_mm * (8 b + (i, j, k))
-    in Reference. ``intensity`` and ``state`` uint8 [n, 8, 8, 8] as [k, j, i]; state 0 empty, 1 measured, 2 interpolated between
-    two frames, 3 filled.
-    """
+    ``coords`` int32 [n, 3] brick indices (x, y, z); voxel (i, j, k) of brick b has its centre at spacing_mm * (8 b + (i, j, k)) in
+    Reference. ``intensity`` and ``state`` uint8 [n, 8, 8, 8] as [k, j, i]; state 0 empty, 1 measured, 2 interpolated, 3 filled."""
 
     topic: ClassVar[str] = "bricks"
     boot_id: int
@@ -236,6 +234,8 @@ class Status(Message, frozen=True, kw_only=True):
     backend: str = ""
     latency_ms: dict[str, tuple[float, float, float]] = {}  # stage: p50, p99, max since the service began
     faults: dict[str, int] = {}  # raised since the service began, by name: a client that came late learns of them here
+    standing: dict[str, str] = {}  # faults that hold now, with their detail
+    health: dict[str, float] = {}  # memory_mib of the process; the gateway adds the device's own
 
 
 class Command(Message, frozen=True, kw_only=True):

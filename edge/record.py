@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,16 +12,20 @@ import zmq
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.config import Config
 from edge.console import say
-from edge.faults import FAULTS
+from edge.daemon import memory_mib
 from edge.files.atomic import make_folder
 from edge.files.recording import RecordingFailed, RecordingWriter
 from edge.files.recovery import Recovered, interrupted, recover_all
+from edge.journal import say_fault
 from edge.latency import Latencies
 from edge.messages import FaultRaised, Frame, Geometry, MalformedMessage, Message, Status, SweepEnded
 from edge.peers import Peers
 from edge.services import SERVICES, STATUS_PERIOD_S
+from edge.tablet.health import clock_trusted, free_mib
+from edge.tablet.library import now_utc
 
 FRAMES_PER_STEP = 64  # then the disk, status and faults have their turn
+SPACE_PERIOD_S = 5.0
 QUEUE_EMPTY_S = 0.3  # after an overflow: frames queued before it are with us by then
 
 
@@ -60,8 +63,10 @@ class RecordService:
         self._refused: tuple[int, int] | None = None  # the sweep whose recording the storage stopped
         self._overflowed: tuple[int, int] | None = None  # the sweep that the bridge no longer sends us
         self._counts = {"frames": 0, "bytes": 0, "synced": 0, "lost": 0, "refused": 0, "files": 0, "recovered": 0}
+        self._standing: dict[str, str] = {}
+        self._free_mib = 0
         self._heard = self._synced = time.monotonic()
-        self._told = 0.0
+        self._told = self._looked = 0.0
 
     def step(self) -> None:
         """Take what has come, put it on the disk when it is time, then say how we are."""
@@ -72,6 +77,9 @@ class RecordService:
             self._sync()
         for fault in self._peers.check():
             self._publish(fault)
+        if now - self._looked > SPACE_PERIOD_S:
+            self._looked = now
+            self._watch_space()
         self._hear_overflow()
         current, silent_s = self._recording, now - self._heard
         if current is not None and current.key == self._overflowed and silent_s > QUEUE_EMPTY_S:
@@ -93,6 +101,8 @@ class RecordService:
             counts=dict(self._counts),
             latency_ms=self._latencies.summary(),
             faults=self._publisher.faults,
+            standing=self._standing,
+            health={"memory_mib": memory_mib(), "free_mib": self._free_mib},
         )
 
     def close(self) -> None:
@@ -143,10 +153,13 @@ class RecordService:
 
     def _begin(self, frame: Frame) -> _Recording:
         self._refused = None
+        self._standing.pop("DISK_FULL", None)
+        self._standing.pop("STORAGE_FAILED", None)
         self._check_space()
         stem = f"sweep_{frame.boot_id:016x}_{frame.sweep:04d}"
         part = next(n for n in range(1 << 30) if not (self._folder / f"{stem}_{n}.mcap").exists())
         start = {"boot_id": f"{frame.boot_id:016x}", "sweep": str(frame.sweep), "part": str(part), "first_sequence": str(frame.sequence)}
+        start |= {"started": now_utc(), "clock_trusted": str(clock_trusted()).lower()}  # without trust the date is worth little
         writer = RecordingWriter(self._folder / f"{stem}_{part}.mcap", start)
         self._synced = time.monotonic()
         return _Recording(frame.sweep_key, writer, last_sequence=frame.sequence - 1)
@@ -165,18 +178,39 @@ class RecordService:
 
     def _check_space(self) -> None:
         try:
-            storage = os.statvfs(self._folder)
+            self._free_mib = free_mib(self._folder)
         except OSError as wrong:
             raise RecordingFailed(f"{self._folder}: {wrong.strerror}; check the storage", full=False) from wrong
-        free_mib = storage.f_bavail * storage.f_frsize >> 20
-        if free_mib < self._config.record.keep_free_mib:
-            raise RecordingFailed(f"{self._folder}: {free_mib} MiB are free, {self._config.record.keep_free_mib} must stay so", full=True)
+        if self._free_mib < self._config.record.keep_free_mib:
+            raise RecordingFailed(
+                f"{self._folder}: {self._free_mib} MiB are free, {self._config.record.keep_free_mib} must stay so", full=True
+            )
+
+    def _watch_space(self) -> None:
+        """Say that the storage is nearly full while there is time to make room, before a sweep and not in it."""
+        warn_mib = max(self._config.record.warn_free_mib, self._config.record.keep_free_mib)
+        try:
+            self._free_mib = free_mib(self._folder)
+        except OSError as wrong:
+            self._stand("STORAGE_FAILED", f"{self._folder}: {wrong.strerror}")
+            return
+        if self._free_mib < warn_mib:
+            self._stand("DISK_NEARLY_FULL", f"{self._folder}: {self._free_mib} MiB are free")
+        elif self._free_mib > 1.05 * warn_mib:  # and not at the next MiB: the fault would come and go
+            self._standing.pop("DISK_NEARLY_FULL", None)
+
+    def _stand(self, name: str, detail: str) -> None:
+        """The fault holds from now on; it is raised where it did not before."""
+        if name not in self._standing:
+            self._publish(FaultRaised(service="record", name=name, detail=detail))
+        self._standing[name] = detail
 
     def _stop(self, key: tuple[int, int], wrong: RecordingFailed) -> None:
         """The storage takes no more of this sweep: end its recording, go on living, try again with the next sweep."""
         self._refused = key
         self._counts["refused"] = 0
         name = "DISK_FULL" if wrong.full else "STORAGE_FAILED"
+        self._standing[name] = str(wrong)
         self._publish(FaultRaised(service="record", name=name, detail=str(wrong), boot_id=key[0], sweep=key[1]))
         if self._recording is None:  # it could not even begin; nobody shall wait for its end
             self._publish(SweepEnded(service="record", boot_id=key[0], sweep=key[1], reason=name, frames=0))
@@ -229,7 +263,7 @@ class RecordService:
 
     def _publish(self, message: Message) -> None:
         if isinstance(message, FaultRaised):
-            say(f"{message.name}: {FAULTS[message.name].operator} ({message.detail})")
+            say_fault(message)
         self._publisher.say(message)
 
 

@@ -12,9 +12,9 @@ import zmq
 
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.config import Config
-from edge.console import say
+from edge.daemon import memory_mib
 from edge.errors import SonosweepError
-from edge.faults import FAULTS
+from edge.journal import say_fault
 from edge.latency import Latencies
 from edge.messages import Command, FaultRaised, Frame, MalformedMessage, Message, Status, SweepEnded
 from edge.orders import Orders
@@ -81,6 +81,7 @@ class RunService:
             backend=f"{self._reconstructor.compounder.backend}, {self._motion()}",
             latency_ms=self._latencies.summary(),
             faults=self._publisher.faults,
+            health={"memory_mib": memory_mib()},
         )
 
     def close(self) -> None:
@@ -166,7 +167,7 @@ class RunService:
 
     def _publish(self, message: Message) -> None:
         if isinstance(message, FaultRaised):
-            say(f"{message.name}: {FAULTS[message.name].operator} ({message.detail})")
+            say_fault(message)
         self._publisher.say(message)
 
     def _save(self, ended: SweepEnded) -> None:

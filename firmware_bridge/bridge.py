@@ -11,8 +11,8 @@ import zmq
 
 from edge.bus import Publisher, ipc
 from edge.config import Config
-from edge.console import say
-from edge.faults import FAULTS
+from edge.daemon import memory_mib
+from edge.journal import say_fault
 from edge.latency import Latencies
 from edge.messages import Buffer, Command, FaultRaised, Frame, Status
 from edge.orders import Orders
@@ -119,6 +119,7 @@ class Bridge:
             | {f"to_{consumer.name}_waiting": len(consumer.waiting) for consumer in self._consumers},
             latency_ms=self._latencies.summary(),
             faults=self._publisher.faults,
+            health={"memory_mib": memory_mib()},
         )
 
     def close(self) -> None:
@@ -181,5 +182,5 @@ class Bridge:
 
     def _publish(self, faults: list[FaultRaised]) -> None:
         for fault in faults:
-            say(f"{fault.name}: {FAULTS[fault.name].operator} ({fault.detail})")
+            say_fault(fault)
             self._publisher.say(fault)

@@ -57,7 +57,7 @@ class ClientFeed:
 
     def __init__(self, images_per_s: float = 30.0) -> None:
         self.mode = "auto"
-        self._most_images_per_s = images_per_s
+        self.most_images_per_s = images_per_s
         self._batch = BRICKS
         self._step = 0
         self._since: float | None = None  # the link has been slow (or quick) since then
@@ -89,7 +89,7 @@ class ClientFeed:
         picture, quality = self._picture, LADDER[self.quality]
         if picture is None or self._waiting("I") >= IMAGES_OPEN or now < self._image_due:
             return None
-        period = 1 / min(quality.images_per_s, self._most_images_per_s)
+        period = 1 / min(quality.images_per_s, self.most_images_per_s)
         self._picture, self._image_due = None, max(self._image_due, now - period) + period
         return picture.message(self._number("I", now), quality.jpeg)
 

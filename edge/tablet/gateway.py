@@ -14,8 +14,9 @@ from aiohttp import WSMsgType, web
 
 from edge.compounding import CHANNELS
 from edge.config import Config
-from edge.console import say
+from edge.daemon import memory_mib
 from edge.errors import SonosweepError
+from edge.journal import say_fault
 from edge.messages import FaultRaised, Frame, Status, SweepEnded
 from edge.tablet import health
 from edge.tablet.bus_link import BusLink
@@ -55,7 +56,7 @@ class TabletService:
         self.exporting: set[str] = set()
         self._saved_epochs = itertools.count(1)
         self._jobs: set[asyncio.Task[None]] = set()
-        self._health: dict[str, Any] = {}
+        self._watch = health.Watch(self.library.recordings)
         self._health_at = self._state_at = -1e9
         doors.serve("/link", self._serve_link)
         doors.serve("/api/sweeps/{sweep}/files/{name}", self._serve_file)
@@ -78,7 +79,16 @@ class TabletService:
         """The gateway's sign of life, with its faults."""
         self._wake(time.monotonic())
         counts = {"clients": len(self.clients), "jobs": len(self._jobs)}
-        return Status(service="tablet", state="serving", counts=counts, faults=self.link.faults)
+        device = {"memory_mib": memory_mib()} | self._watch.figures
+        return Status(
+            service="tablet", state="serving", counts=counts, faults=self.link.faults, standing=self._watch.standing, health=device
+        )
+
+    def fault(self, fault: FaultRaised) -> None:
+        """Of our own: into the log, to whoever listens, and to the tablets."""
+        say_fault(fault)
+        self.link.raise_fault(fault)
+        self.session.hear(fault, time.monotonic())
 
     def note(self, event: str, who: str, detail: str) -> None:
         """See the protocol."""
@@ -244,12 +254,12 @@ class TabletService:
     def _tell_state(self, now: float) -> None:
         if now - self._health_at > HEALTH_PERIOD_S:
             self._health_at = now
-            self._health = {
-                "storage": health.storage(self.library.recordings, self.session.recorded_bytes_per_s),
-                "battery": health.battery(),
-                "temperature": health.temperature(),
-            }
-        state = self.session.state(now) | self._health
+            for name, detail in self._watch.look(self.session.recorded_bytes_per_s).items():
+                self.fault(FaultRaised(service="tablet", name=name, detail=detail))
+            self.session.standing = self._watch.standing
+            for client in self.clients:
+                client.feed.most_images_per_s = self._watch.images_per_s(self._config.tablet.frames_per_s)
+        state = self.session.state(now) | self._watch.told
         state |= {
             "clients": len(self.clients),
             "pairing": self._doors.pairing(),
@@ -269,12 +279,8 @@ class TabletService:
         try:
             before = self.library.record(sweep) if sweep in self.library.ids() else Record(id=sweep)
             if before.created and before.motion:  # rebuilt: the exam and its state stay, measurements were of the mirror image
-                record.state, record.exam, record.created, record.clock_trusted = (
-                    before.state,
-                    before.exam,
-                    before.created,
-                    before.clock_trusted,
-                )
+                for kept in ("state", "exam", "created", "clock_trusted"):
+                    setattr(record, kept, getattr(before, kept))
                 self.library.forget_older_volumes(sweep)
             else:
                 record.created, record.clock_trusted = now_utc(), health.clock_trusted()
@@ -282,8 +288,7 @@ class TabletService:
             if self.session.sweep:
                 self.session.sweep.state = record.state
         except (SonosweepError, OSError) as wrong:
-            say(f"tablet: {sweep} is not noted: {wrong}")
-            self.link.raise_fault(FaultRaised(service="tablet", name="SWEEP_NOT_NOTED", detail=str(wrong)))
+            self.fault(FaultRaised(service="tablet", name="SWEEP_NOT_NOTED", detail=str(wrong)))
         self.tell_library()
 
     async def _tell_library(self) -> None:

@@ -1,23 +1,39 @@
-"""How the device itself is: storage, battery, temperature, clock. Read from the kernel's own files, without rights or libraries."""
+"""How the device itself is: storage, battery, temperature, clock. Read from the kernel's own files, without rights or libraries.
+
+:class:`Watch` makes faults of it that begin and end; everything else is a single look.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 WARM_C, HOT_C = 75.0, 90.0  # Jetson modules slow down from 97 to 99 C on
+COOLED_C = 3.0  # below which a fault of heat ends
+HOT_IMAGES_PER_S = 10.0
+LOW_PERCENT = 10
+EARLIEST_S = 1_767_225_600  # 2026: no clock that is right shows less
+JUMP_S = 60.0
+SLOWS = ("throttle", "cpufreq", "devfreq", "processor")  # cooling devices that slow something down; fans do not
+SYNCHRONISED = Path("/run/systemd/timesync/synchronized")  # since the device was started
 TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 TIMEX_BYTES = 512  # more than struct timex has on any machine
 
 
+def free_mib(folder: Path) -> int:
+    """Free space of ``folder``'s disk. ``OSError`` where it cannot be asked."""
+    space = os.statvfs(folder)
+    return space.f_bavail * space.f_frsize >> 20
+
+
 def storage(folder: Path, bytes_per_s: float) -> dict[str, Any]:
     """Free space of ``folder``'s disk in MiB, and for how many minutes of recording it is enough (null where the rate is not known)."""
-    space = os.statvfs(folder)
-    free = space.f_bavail * space.f_frsize
-    return {"free_mib": free >> 20, "minutes": round(free / bytes_per_s / 60) if bytes_per_s > 0 else None}
+    free = free_mib(folder)
+    return {"free_mib": free, "minutes": round((free << 20) / bytes_per_s / 60) if bytes_per_s > 0 else None}
 
 
 def battery(root: Path = Path("/sys/class/power_supply")) -> dict[str, Any] | None:
@@ -38,10 +54,63 @@ def temperature(root: Path = Path("/sys/class/thermal")) -> dict[str, Any] | Non
     return {"celsius": round(hottest, 1), "level": "hot" if hottest >= HOT_C else "warm" if hottest >= WARM_C else "ok"}
 
 
-def clock_trusted() -> bool:
-    """The kernel says that the clock is synchronised. A device without internet or a good clock module cannot know the date."""
+def throttled(root: Path = Path("/sys/class/thermal")) -> list[str]:
+    """The cooling devices by which the kernel slows a processor down at the moment."""
+    active = [
+        kind
+        for device in root.glob("cooling_device*")
+        if any(word in (kind := _text(device / "type")).lower() for word in SLOWS) and _text(device / "cur_state") not in ("", "0", "-1")
+    ]
+    return sorted(set(active))
+
+
+def clock_trusted(synchronised: Path = SYNCHRONISED) -> bool:
+    """The clock was set from a time source since the start. A device without internet or a good clock module cannot know the date."""
+    if synchronised.exists():
+        return True
     state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
     return 0 <= int(state) < TIME_ERROR
+
+
+class Watch:
+    """Looks at the device every few seconds: ``told`` for tablets, ``standing`` the faults that hold, ``figures`` for the status."""
+
+    def __init__(self, folder: Path, power: Path = Path("/sys/class/power_supply"), thermal: Path = Path("/sys/class/thermal")) -> None:
+        self._folder, self._power, self._thermal = folder, power, thermal
+        self._ahead_s: float | None = None  # of the wall clock before the one that is never set
+        self.told: dict[str, Any] = {}
+        self.standing: dict[str, str] = {}
+        self.figures: dict[str, float] = {}
+
+    def look(self, bytes_per_s: float, wall_s: float | None = None, running_s: float | None = None) -> dict[str, str]:
+        """Look; answers the faults that began since the last look, with their detail."""
+        wall_s = time.time() if wall_s is None else wall_s
+        running_s = time.clock_gettime(time.CLOCK_BOOTTIME) if running_s is None else running_s
+        heat, charge, slowed = temperature(self._thermal), battery(self._power), throttled(self._thermal)
+        self.told = {"storage": storage(self._folder, bytes_per_s), "battery": charge, "temperature": heat}
+        trusted = clock_trusted()
+        self.figures = {"free_mib": self.told["storage"]["free_mib"], "clock_trusted": float(trusted), "throttled": float(bool(slowed))}
+        self.figures |= {"celsius": heat["celsius"]} if heat else {}
+        self.figures |= {"battery_percent": charge["percent"], "charging": float(charge["charging"])} if charge else {}
+        standing: dict[str, str] = {}
+        if heat and heat["celsius"] >= (HOT_C - COOLED_C if "DEVICE_HOT" in self.standing else HOT_C):
+            standing["DEVICE_HOT"] = f"{heat['celsius']} C"
+        if slowed:
+            standing["DEVICE_THROTTLED"] = ", ".join(slowed)
+        if charge and charge["percent"] < LOW_PERCENT and not charge["charging"]:
+            standing["BATTERY_LOW"] = f"{charge['percent']} %"
+        if wall_s < EARLIEST_S:
+            standing["CLOCK_WRONG"] = time.strftime("it shows %Y-%m-%d", time.gmtime(wall_s))
+        began = {name: detail for name, detail in standing.items() if name not in self.standing}
+        self.standing = standing
+        if self._ahead_s is not None and abs(jump := wall_s - running_s - self._ahead_s) > JUMP_S:
+            began["CLOCK_JUMPED"] = f"by {jump:+.0f} s"
+        self._ahead_s = wall_s - running_s
+        return began
+
+    def images_per_s(self, usual: float) -> float:
+        """Live images for each tablet: fewer while the device is hot."""
+        return min(usual, HOT_IMAGES_PER_S) if {"DEVICE_HOT", "DEVICE_THROTTLED"} & self.standing.keys() else usual
 
 
 def _text(path: Path) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,12 @@ from edge.config import Config
 from edge.console import say
 from edge.daemon import notify
 from edge.errors import SonosweepError
+from edge.messages import Status
 from edge.tablet.bus_link import BusLink
 from edge.tablet.control import answer
 from edge.tablet.doors import Doors
 from edge.tablet.gateway import TabletService
+from edge.tablet.metrics import serve_metrics
 
 WATCHDOG_S = 0.5
 
@@ -39,6 +43,7 @@ async def serve(config: Config) -> None:
     runner = web.AppRunner(doors.app, access_log=None, handler_cancellation=True, shutdown_timeout=2)
     await runner.setup()
     await web.SockSite(runner, listening, ssl_context=doors.authority.context() if doors.authority else None).start()
+    metrics = await serve_metrics(config.metrics.port, _statuses(service)) if config.metrics.port else None
     say(f"tablet: {doors.address()}; `sonosweep tablet pair` lets a tablet in")
     if not config.tablet.secure:
         say("tablet: plain http ([tablet] secure = false): for a network of the device's own; no patient names are kept or shown")
@@ -65,6 +70,8 @@ async def serve(config: Config) -> None:
         await asyncio.gather(control, hears, waits, return_exceptions=True)
         await service.close()
         await runner.cleanup()
+        if metrics:
+            await metrics.cleanup()
         context.destroy(0)
 
 
@@ -73,6 +80,10 @@ def _listen(address: str, port: int) -> socket.socket:
         return socket.create_server((address, port), backlog=64)
     except OSError as wrong:
         raise AddressTaken(f"tablet.address {address}:{port} cannot be used: {wrong.strerror}; set another [tablet] port") from wrong
+
+
+def _statuses(service: TabletService) -> Callable[[], dict[str, Status]]:
+    return lambda: service.session.statuses(time.monotonic()) | {"tablet": service.status()}
 
 
 def _obeys(service: TabletService, doors: Doors) -> Any:

@@ -76,6 +76,7 @@ class Session:
         self.ended: list[SweepEnded] = []  # of the reconstructor, for the library to note; the owner takes them out
         self.guide = Guide()
         self.recorded_bytes_per_s = 0.0
+        self.standing: dict[str, str] = {}  # the gateway's own faults that hold, with their detail
         self._images, self._rate = LiveImages(), FrameRate()
         self._live: dict[str, Any] | None = None
         self._frame: Frame | None = None
@@ -141,6 +142,10 @@ class Session:
         heard = self._status.get(name)
         return heard[1].state if heard and now_s - heard[0] < GONE_AFTER_S else "gone"
 
+    def statuses(self, now_s: float) -> dict[str, Status]:
+        """The newest of each other service that is not silent."""
+        return {name: status for name, (heard_s, status) in self._status.items() if now_s - heard_s < GONE_AFTER_S}
+
     def state(self, now_s: float) -> dict[str, Any]:
         """The parts of ``state`` that are the same for every tablet and come from the bus."""
         age_s = now_s - self._image_s
@@ -167,18 +172,20 @@ class Session:
             "exam": self.exam,
             "preset": self.preset,
             "direction": self.direction,
-            "faults": [
-                {
-                    "name": f.name,
-                    "service": f.service,
-                    "detail": f.detail,
-                    "age_s": round(now_s - at, 1),
-                    "effect": FAULTS[f.name].effect.value,
-                }
-                for at, f in self._faults
-                if now_s - at < FAULT_SHOWN_S
-            ],
+            "faults": self._told_faults(now_s),
         }
+
+    def _told_faults(self, now_s: float) -> list[dict[str, Any]]:
+        """What was raised of late, and what still holds however long ago it was raised."""
+        told = [(at, f.service, f.name, f.detail) for at, f in self._faults if now_s - at < FAULT_SHOWN_S]
+        holds = {name: status.standing for name, status in self.statuses(now_s).items()}
+        for service, standing in {**holds, "tablet": self.standing}.items():
+            told += [(now_s, service, name, detail) for name, detail in standing.items() if name not in {f[2] for f in told}]
+        return [
+            {"name": name, "service": service, "detail": detail, "age_s": round(now_s - at, 1), "effect": FAULTS[name].effect.value}
+            for at, service, name, detail in told
+            if name in FAULTS
+        ]
 
     def _sweep_state(self, now_s: float) -> dict[str, Any] | None:
         sweep = self.sweep

@@ -48,7 +48,8 @@ class Bench:
 
     def hear(self):
         while (message := self.listener.receive()) is not None:
-            {SweepEnded: self.ended, FaultRaised: self.faults, Status: self.status}[type(message)].append(message)
+            if not (isinstance(message, FaultRaised) and message.name == "DISK_NEARLY_FULL"):  # heard or not: it comes with the first step
+                {SweepEnded: self.ended, FaultRaised: self.faults, Status: self.status}[type(message)].append(message)
 
     def until(self, done):
         """Step until ``done``."""
@@ -156,6 +157,44 @@ def test_too_little_free_space_stops_with_a_fault_and_the_service_lives_on(conte
         bench.send(frame(0, sweep=4))
         bench.until(lambda: len(bench.faults) == 2)
         assert bench.faults[1].sweep == 4
+
+
+def test_a_disk_that_is_nearly_full_is_named_before_a_sweep_and_holds_until_there_is_room(context, run_dir, monkeypatch):
+    free = {"mib": 1000}
+    monkeypatch.setattr("edge.record.free_mib", lambda folder: free["mib"])
+    monkeypatch.setattr("edge.record.SPACE_PERIOD_S", 0.05)
+    with recorder(context, run_dir) as bench:
+        bench.until(lambda: bench.status[-1].standing)
+        assert "1000 MiB are free" in bench.status[-1].standing["DISK_NEARLY_FULL"]
+        assert bench.status[-1].health["free_mib"] == 1000 and not bench.ended
+        free["mib"] = 2049
+        bench.until(lambda: bench.status[-1].health["free_mib"] == 2049)
+        assert bench.status[-1].standing, "one MiB more must not end it"
+        free["mib"] = 9000
+        bench.until(lambda: not bench.status[-1].standing)
+        assert bench.status[-1].faults == {"DISK_NEARLY_FULL": 1}, "raised once, however long it holds"
+
+
+def test_a_recording_that_was_refused_stands_until_the_next_one_begins(context, run_dir, monkeypatch):
+    free = {"mib": 1}
+    monkeypatch.setattr("edge.record.free_mib", lambda folder: free["mib"])
+    with recorder(context, run_dir, keep_free_mib=10) as bench:
+        bench.send(frame(0))
+        bench.until(lambda: "DISK_FULL" in bench.status[-1].standing)
+        free["mib"] = 9000
+        bench.send(frame(0, sweep=4))
+        bench.until(lambda: bench.counts()["synced"] == 1)
+        bench.until(lambda: "DISK_FULL" not in bench.status[-1].standing)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_recording_says_when_it_began_and_whether_the_clock_was_synchronised(context, run_dir, monkeypatch, trusted):
+    monkeypatch.setattr("edge.record.clock_trusted", lambda: trusted)
+    with recorder(context, run_dir) as bench:
+        bench.send(frame(0, last=True))
+        bench.until(lambda: bench.ended)
+        said = survey(Path(bench.ended[0].files[0])).metadata["sweep"]
+        assert said["clock_trusted"] == str(trusted).lower() and said["started"].startswith("20")
 
 
 def test_a_disk_that_fills_keeps_the_synced_frames_and_the_next_sweep_is_tried_again(context, run_dir, monkeypatch):

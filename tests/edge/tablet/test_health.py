@@ -1,6 +1,6 @@
 """The device's own state, from the files that the kernel would show."""
 
-from edge.tablet.health import battery, clock_trusted, storage, temperature
+from edge.tablet.health import Watch, battery, clock_trusted, storage, temperature
 
 
 def made(folder, **files):
@@ -37,3 +37,61 @@ def test_storage_says_how_long_it_lasts(tmp_path):
 
 def test_the_clock_answers():
     assert clock_trusted() in (True, False)
+
+
+def watched(tmp_path, millidegrees=40_000, percent=80, status="Discharging", cooling=0):
+    """The folders that the kernel would show."""
+    for folder, files in (
+        ("thermal/thermal_zone0", {"temp": millidegrees}),
+        ("thermal/cooling_device0", {"type": "pwm-fan", "cur_state": 3}),
+        ("thermal/cooling_device1", {"type": "cpu-throttle-alert", "cur_state": cooling}),
+        ("power/BAT0", {"type": "Battery", "capacity": percent, "status": status}),
+    ):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (tmp_path / folder / name).write_text(f"{text}\n")
+    return Watch(tmp_path, tmp_path / "power", tmp_path / "thermal")
+
+
+NOW_S = 1_800_000_000.0
+
+
+def test_a_device_that_is_well_raises_nothing_and_tells_its_figures(tmp_path):
+    watch = watched(tmp_path)
+    assert watch.look(0.0, NOW_S, 100.0) == {} and watch.standing == {}
+    assert (watch.figures["celsius"], watch.figures["battery_percent"], watch.figures["throttled"]) == (40.0, 80.0, 0.0)
+    assert watch.told["temperature"]["level"] == "ok" and watch.told["storage"]["free_mib"] == watch.figures["free_mib"]
+    assert watch.images_per_s(30.0) == 30.0
+
+
+def test_heat_is_named_once_holds_until_it_has_cooled_and_lowers_the_live_images(tmp_path):
+    watch = watched(tmp_path, millidegrees=91_000)
+    assert watch.look(0.0, NOW_S, 1.0) == {"DEVICE_HOT": "91.0 C"}
+    assert watch.images_per_s(30.0) == 10.0 and watch.images_per_s(5.0) == 5.0
+    watched(tmp_path, millidegrees=88_500)
+    assert watch.look(0.0, NOW_S + 5, 6.0) == {} and "DEVICE_HOT" in watch.standing
+    watched(tmp_path, millidegrees=86_000)
+    watch.look(0.0, NOW_S + 10, 11.0)
+    assert watch.standing == {} and watch.images_per_s(30.0) == 30.0
+
+
+def test_a_slowed_processor_is_named_and_a_fan_is_not(tmp_path):
+    assert watched(tmp_path, cooling=2).look(0.0, NOW_S, 1.0) == {"DEVICE_THROTTLED": "cpu-throttle-alert"}
+
+
+def test_a_low_battery_is_named_unless_it_charges(tmp_path):
+    assert watched(tmp_path, percent=9).look(0.0, NOW_S, 1.0) == {"BATTERY_LOW": "9 %"}
+    assert watched(tmp_path, percent=9, status="Charging").look(0.0, NOW_S, 1.0) == {}
+
+
+def test_a_clock_that_cannot_be_right_is_named_and_so_is_its_jump(tmp_path):
+    watch = watched(tmp_path)
+    assert watch.look(0.0, 86_400.0, 10.0) == {"CLOCK_WRONG": "it shows 1970-01-02"}
+    began = watch.look(0.0, NOW_S, 15.0)
+    assert list(began) == ["CLOCK_JUMPED"] and watch.standing == {}
+    assert watch.look(0.0, NOW_S + 5, 20.0) == {}
+
+
+def test_a_clock_is_trusted_once_it_was_synchronised(tmp_path):
+    (tmp_path / "synchronized").write_text("")
+    assert clock_trusted(tmp_path / "synchronized") is True
