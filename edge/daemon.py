@@ -18,6 +18,8 @@ from types import FrameType
 
 from edge.errors import SonosweepError
 
+FIRST_LISTENED = 3  # SD_LISTEN_FDS_START
+
 
 class AlreadyRunning(SonosweepError):
     """Another process of this service owns the run directory."""
@@ -34,6 +36,18 @@ def notify(*lines: str) -> bool:
         out.connect(address)
         out.sendall("\n".join(lines).encode())
     return True
+
+
+def listen_sockets() -> dict[str, socket.socket]:
+    """The sockets that a .socket unit handed to this process, by FileDescriptorName=; sd_listen_fds(3)."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    sockets = {}
+    for at in range(int(os.environ.get("LISTEN_FDS", "0"))):
+        os.set_inheritable(FIRST_LISTENED + at, False)
+        sockets[names[at] if at < len(names) and names[at] else str(at)] = socket.socket(fileno=FIRST_LISTENED + at)
+    return sockets
 
 
 def serve(step: Callable[[], None], *, status: Callable[[], str] = lambda: "running") -> None:

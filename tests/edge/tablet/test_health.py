@@ -1,5 +1,8 @@
 """The device's own state, from the files that the kernel would show."""
 
+import ctypes
+from types import SimpleNamespace
+
 from edge.tablet.health import battery, clock_trusted, storage, temperature
 
 
@@ -37,3 +40,10 @@ def test_storage_says_how_long_it_lasts(tmp_path):
 
 def test_the_clock_answers():
     assert clock_trusted() in (True, False)
+
+
+def test_where_the_kernel_may_not_be_asked_the_time_services_file_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(adjtimex=lambda _: -1))
+    assert not clock_trusted(tmp_path / "synchronized")
+    (tmp_path / "synchronized").touch()
+    assert clock_trusted(tmp_path / "synchronized")
