@@ -53,10 +53,6 @@ class Machine:
         assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
-    def begin(self, *command: str) -> subprocess.Popen[bytes]:
-        """A command inside, in the background."""
-        return subprocess.Popen([*self._enter, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
     def show(self, unit: str, *names: str) -> dict[str, str]:
         """Properties of a unit."""
         said = self.run("systemctl", "show", unit, "-p", ",".join(names))
