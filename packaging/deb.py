@@ -26,7 +26,7 @@ from edge.console import say
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-SITE = Path("usr/lib/sonosweep/site")
+SITE, RECOVER = Path("usr/lib/sonosweep/site"), Path("usr/lib/sonosweep/recover-update")
 KERNELS = Path("edge/compounding/libsonosweep_kernels.so")
 # The kernel library asks nothing but glibc of the device. Without --gc-sections a part of libstdc++ that nobody calls asks for GLIBC_2.36.
 STATIC = "-static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,--exclude-libs,ALL"
@@ -125,6 +125,7 @@ def _install_system(tree: Path) -> None:
     (tree / "etc/sonosweep/boot-good.d").mkdir()
     (tree / "usr/bin").mkdir()
     shutil.copyfile(HERE / "deb/launcher", tree / "usr/bin/sonosweep")
+    shutil.copyfile(HERE / "deb/recover-update", tree / RECOVER)
     shutil.copyfile(HERE / "deb/copyright", tree / "usr/share/doc/sonosweep/copyright")
 
 
@@ -149,7 +150,7 @@ def _control(tree: Path, flavour: Flavour, version: str) -> None:
 
 def _pack(tree: Path, package: Path, epoch: int) -> None:
     """The same bytes from the same sources: modes are ours and no file is younger than the commit."""
-    programs = {tree / "usr/bin/sonosweep", *(tree / "DEBIAN" / script for script in ("postinst", "prerm", "postrm"))}
+    programs = {tree / "usr/bin/sonosweep", tree / RECOVER, *(tree / "DEBIAN" / script for script in ("postinst", "prerm", "postrm"))}
     for path in tree.rglob("*"):
         path.chmod(0o755 if path.is_dir() or path in programs else 0o644)
         os.utime(path, (epoch, epoch))
