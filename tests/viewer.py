@@ -96,7 +96,7 @@ class Viewer:
 
 @contextmanager
 def viewing(*flags: str) -> Iterator[Viewer]:
-    with tempfile.TemporaryDirectory() as folder, files_at(Path(folder)) as address, chromium(flags=flags) as browser:
+    with tempfile.TemporaryDirectory() as folder, files_at(Path(folder)) as address, chromium((2 * HALF, 2 * HALF), flags=flags) as browser:
         (Path(folder) / "page").symlink_to(HERE.parent / "edge" / "tablet" / "page")
         for path in (HERE / "viewer_page").iterdir():
             (Path(folder) / path.name).symlink_to(path)
