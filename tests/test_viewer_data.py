@@ -64,7 +64,7 @@ def test_lz4_and_crc32_are_those_of_the_device(page):
 
 def test_a_broken_lz4_block_is_refused_and_never_read_wrongly(page):
     random = np.random.default_rng(6)
-    cut, bent = [], []
+    cut, bent = [(b"\x10a\x00\x00", 5), (b"\x10a\x02\x00", 5)], []  # a match with itself, and with what was before the first byte
     for data in list(blocks())[2:]:
         packed = lz4.block.compress(data[:5000], store_size=False)
         length = len(data[:5000])

@@ -105,3 +105,4 @@ def viewing(*flags: str) -> Iterator[Viewer]:
         viewer.js("while (!globalThis.viewer) await new Promise((resolve) => setTimeout(resolve, 10))")
         viewer.open()
         yield viewer
+        assert viewer.js("return viewer.errors") == [], "an error that nobody caught"
