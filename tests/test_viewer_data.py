@@ -215,7 +215,7 @@ def test_sweep_after_sweep_needs_no_more_memory(page):
     random = np.random.default_rng(9)
     feed, store, stages = page.begin(), BrickStore(), []
     feed.show(store, page.epoch, complete=True)
-    for deep in (2, 6, 10):
+    for deep in (3, 10):
         store.load(block(random.integers(0, 256, (8 * deep, 40, 48), dtype=np.uint8)), 0)
         stages.append([page.text(message) for message in sent(feed)])
     small = {"x": 0, "y": 0, "width": 96, "height": 96}  # px: memory is what counts here
