@@ -96,7 +96,7 @@ class Viewer:
 
 @contextmanager
 def viewing(*flags: str) -> Iterator[Viewer]:
-    with tempfile.TemporaryDirectory() as folder, files_at(Path(folder)) as address, chromium(flags=flags) as browser:
+    with tempfile.TemporaryDirectory() as folder, files_at(Path(folder)) as address, chromium((2 * HALF, 2 * HALF), flags=flags) as browser:
         (Path(folder) / "page").symlink_to(HERE.parent / "edge" / "tablet" / "page")
         for path in (HERE / "viewer_page").iterdir():
             (Path(folder) / path.name).symlink_to(path)
@@ -105,3 +105,4 @@ def viewing(*flags: str) -> Iterator[Viewer]:
         viewer.js("while (!globalThis.viewer) await new Promise((resolve) => setTimeout(resolve, 10))")
         viewer.open()
         yield viewer
+        assert viewer.js("return viewer.errors") == [], "an error that nobody caught"

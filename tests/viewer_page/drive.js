@@ -40,6 +40,7 @@ function counted(gl) {
 }
 
 export const viewer = {
+  errors: [], // that nobody caught
   ...{ bricks, bytes, base64, crc32, lz4, measuring, pause, PRESETS },
 
   /** A new canvas with an empty volume: 3D above left, the three slices to its right and below. */
@@ -113,4 +114,6 @@ export const viewer = {
     return this.scene.canvas.toDataURL("image/png").split(",")[1];
   },
 };
+addEventListener("error", ({ message }) => viewer.errors.push(message));
+addEventListener("unhandledrejection", ({ reason }) => viewer.errors.push(String(reason)));
 globalThis.viewer = viewer;
