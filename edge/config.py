@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -136,8 +137,10 @@ class Layered(msgspec.Struct, frozen=True):
 def layers(path: Path | None) -> list[Path]:
     """The files that count, weakest first: ``edge.toml``, then ``edge.d/*.toml`` beside it in the order of their names."""
     main = path or DEFAULT_PATH
-    named = [main] if path is not None or main.exists() else []
-    return [*named, *sorted(main.with_suffix(".d").glob("*.toml"))]
+    named, drop_ins = [main] if path is not None or main.exists() else [], main.with_suffix(".d")
+    if drop_ins.is_dir() and not os.access(drop_ins, os.R_OK | os.X_OK):  # glob would find nothing and say nothing
+        raise ConfigError(f"{drop_ins}: may not be read; give the service's user the right to, or use sudo")
+    return [*named, *sorted(drop_ins.glob("*.toml"))]
 
 
 def read_layers(paths: list[Path]) -> Layered:

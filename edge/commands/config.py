@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from edge.commands.options import add_json
-from edge.config import ConfigError, layers, read_layers
+from edge.config import ConfigError, Layered, layers, read_layers
 from edge.config_text import as_text, keys
 from edge.console import result, say
 
@@ -15,6 +15,8 @@ EXAMPLES = """  sonosweep config check                                # /etc/son
   sonosweep config check edge.toml edge.d/50-site.toml  # before they are copied to a device
   sonosweep config show                                 # the effective values, and the file that set each
   sonosweep config show --documented                    # with what each key means: a file to begin with"""
+
+FILES = ("bridge.server_key", "bridge.allowed_keys", "motion.preset")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,19 +31,31 @@ def run(options: argparse.Namespace) -> int:
     """0 where every file is right."""
     files = options.files or layers(None)
     if options.word == "check":
-        return _check(files, as_json=options.json)
+        return _check(files, own=not options.files, as_json=options.json)
     layered = read_layers(files)
     result(keys(layered), as_json=options.json, text=as_text(layered, documented=options.documented))
     return 0
 
 
-def _check(files: list[Path], *, as_json: bool) -> int:
+def _missing(layered: Layered) -> list[str]:
+    """Keys that name a file which is not on this machine."""
+    named = ((key, getattr(getattr(layered.config, table), key.partition(".")[2])) for key in FILES if (table := key.partition(".")[0]))
+    return [
+        f"{layered.origin.get(key)}: {key}: {path} does not exist; copy it there, or name another"
+        for key, path in named
+        if path and not Path(path).exists()
+    ]
+
+
+def _check(files: list[Path], *, own: bool, as_json: bool) -> int:
     wrong: list[str] = []
     for path in files:
         try:
             read_layers([path])
         except ConfigError as error:
             wrong.append(str(error))
+    if not wrong and own:
+        wrong += _missing(read_layers(files))
     for sentence in wrong:
         say(f"sonosweep: {sentence}")
     count = 0 if wrong else len(read_layers(files).origin)
