@@ -2,10 +2,11 @@
 
     python bench/tablet.py                       loopback, one tablet
     python bench/tablet.py --mbit 30             the gateway behind a link of 30 Mbit/s (network namespace and tc; root)
+    python bench/tablet.py --mbit 40 --fade 4    ... that fades to 4 Mbit/s for four seconds
     python bench/tablet.py --tablets 3 --json bench/results/tablet.json
 
 A volume of 256^3 voxels grows at 10 updates/s beside 30 images/s of 640x480. Prints p50, p95 and the largest age in ms, how many
-images were shown of those sent, and whether the checksums agree at the end.
+images were shown of those sent, after a fade how long images still came late, and whether the checksums agree at the end.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import zmq
+from numpy.typing import NDArray
 
 sys.path.insert(1, str(Path(__file__).parents[1]))
 sys.path.insert(2, str(Path(__file__).parents[1] / "tests"))
@@ -35,15 +37,29 @@ from edge.bus import FrameQueue, Publisher, ipc
 from edge.config import Config, RecordConfig, TabletConfig
 from edge.messages import Bricks, Frame, Geometry, Pose, Status, SweepEnded
 from edge.tablet.control import ask
+from edge.tablet.feed import LADDER
+from edge.tablet.jpeg import jpeg
 
 SIDE = 32  # bricks
 SPACE, HERE, THERE = "sonobench", "10.77.0.1", "10.77.0.2"
 BATCH = SIDE**3 // 120  # bricks of an update: the volume is full after 12 s of 10 updates/s
+FADE_AT_S, FADE_S, LATE_MS = 4.0, 4.0, 120.0
+
+
+class Link(NamedTuple):
+    """``inside``: the words that run a command behind it; none for the loopback."""
+
+    inside: list[str]
+
+    def rate(self, mbit: float, how: str = "change") -> None:
+        """From now on so narrow."""
+        shape = ["tc", "qdisc", how, "dev", "sb1", "root", "tbf", "rate", f"{mbit}mbit", "burst", "32kbit", "latency", "200ms"]
+        subprocess.run([*self.inside, *shape], check=True)
 
 
 @contextmanager
-def narrow(mbit: float) -> Iterator[list[str]]:
-    """A network namespace behind a veth pair of that rate; yields the words that run a command in it."""
+def narrow(mbit: float) -> Iterator[Link]:
+    """A network namespace behind a veth pair of that rate."""
 
     def ip(*words: str) -> None:
         subprocess.run(["ip", *words], check=True)
@@ -57,11 +73,20 @@ def narrow(mbit: float) -> Iterator[list[str]]:
         inside = ["ip", "netns", "exec", SPACE]
         for words in (["addr", "add", f"{THERE}/24", "dev", "sb1"], ["link", "set", "sb1", "up"], ["link", "set", "lo", "up"]):
             subprocess.run([*inside, "ip", *words], check=True)
-        shape = [*inside, "tc", "qdisc", "add", "dev", "sb1", "root", "tbf", "rate", f"{mbit}mbit", "burst", "32kbit", "latency", "200ms"]
-        subprocess.run(shape, check=True)
-        yield inside
+        link = Link(inside)
+        link.rate(mbit, "add")
+        yield link
     finally:
         ip("netns", "del", SPACE)
+
+
+def speckle(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A log-compressed image with grains of some pixels, so that JPEG needs as many bytes for each pixel as for the leg sweeps."""
+    field = rng.normal(size=(2, 480, 640))
+    for axis, width in ((1, 11), (2, 23)):
+        kernel = np.hanning(width + 2)[1:-1]
+        field = np.apply_along_axis(np.convolve, axis, field, kernel / np.linalg.norm(kernel), mode="same")
+    return np.clip(90 + 80 * np.log10(np.hypot(*field) + 1e-3), 0, 255).astype(np.uint8)
 
 
 class FakeServices:
@@ -72,7 +97,7 @@ class FakeServices:
         self.publishers = {name: Publisher(self.context, ipc(run_dir, name)) for name in ("bridge", "run", "record")}
         self.frames = FrameQueue(self.context, ipc(run_dir, "frames.tablet"), 2)
         rng = np.random.default_rng(1)
-        self.images = np.clip(rng.rayleigh(40, (8, 480, 640)), 0, 255).astype(np.uint8)
+        self.images = np.stack([speckle(rng) for _ in range(8)])
         self.places = np.stack(np.unravel_index(np.arange(SIDE**3), (SIDE,) * 3), 1)[:, ::-1].astype(np.int32)
         self.speckle = rng.integers(1, 256, (BATCH, 8, 8, 8), dtype=np.uint8)
         self.sent = 0
@@ -116,10 +141,12 @@ class FakeServices:
         self.publishers["run"].say(SweepEnded(service="run", boot_id=1, sweep=0, reason="last", frames=self.sent, placed=self.sent))
 
 
-async def play(services: FakeServices, seconds: float) -> None:
-    """30 images and 10 updates a second."""
+async def play(services: FakeServices, seconds: float, at: dict[int, Callable[[], None]] | None = None) -> None:
+    """30 images and 10 updates a second. ``at``: what happens at which image."""
     begun = time.monotonic()
     for tick in range(int(seconds * 30)):
+        if at and tick in at:
+            at[tick]()
         services.frame(tick)
         if tick % 3 == 0:
             services.bricks(tick // 3)
@@ -132,8 +159,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """One run."""
     with TemporaryDirectory(prefix="sono-") as folder, ExitStack() as stack:
         run_dir = Path(folder)
-        inside = stack.enter_context(narrow(options.mbit)) if options.mbit else []
-        address = THERE if inside else "127.0.0.1"
+        link = stack.enter_context(narrow(options.mbit)) if options.mbit else Link([])
+        address = THERE if link.inside else "127.0.0.1"
         config = Config(
             run_dir=folder,
             record=RecordConfig(folder=f"{folder}/sweeps"),
@@ -144,7 +171,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         (run_dir / "edge.toml").write_text(as_toml(config))
         services = FakeServices(run_dir)
         gateway = stack.enter_context(
-            subprocess.Popen([*inside, sys.executable, "-m", "edge", "tablet", "--config", f"{folder}/edge.toml"])
+            subprocess.Popen([*link.inside, sys.executable, "-m", "edge", "tablet", "--config", f"{folder}/edge.toml"])
         )
         stack.callback(gateway.terminate)
         time.sleep(2)
@@ -160,8 +187,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         asyncio.run(play(services, 3.0))  # warm
         for browser in browsers:
             browser.execute_script("sonosweep.ages = []")
-        sent = services.sent
-        asyncio.run(play(services, options.seconds))
+        sent, jpeg_kb = services.sent, round(len(jpeg(services.images[0], LADDER["full"].jpeg)) / 1000, 1)
+        restored: list[float] = []
+        at: dict[int, Callable[[], None]] = {}
+        if options.fade:
+            at[int(30 * FADE_AT_S)] = lambda: link.rate(options.fade)
+            at[int(30 * (FADE_AT_S + FADE_S))] = lambda: (link.rate(options.mbit), restored.append(1e3 * time.monotonic()))[0]
+        asyncio.run(play(services, options.seconds, at))
         ages = [browser.execute_script("return sonosweep.ages") for browser in browsers]
         shown_of = services.sent - sent
         for _ in range(20):
@@ -171,16 +203,23 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             if all(browser.execute_script("return sonosweep.checked !== null && sonosweep.checked !== undefined") for browser in browsers):
                 break
         same = [browser.execute_script("return sonosweep.checked && sonosweep.checked.same") for browser in browsers]
-    rows = [
-        {"shown": len(one), "sent": shown_of} | {f"p{q}_ms": round(float(np.percentile(one, q)), 1) for q in (50, 95, 100)} for one in ages
-    ]
-    return {"sonosweep": version("sonosweep"), "mbit": options.mbit or None, "tablets": rows, "same_checksum": same}
+    told = {"sonosweep": version("sonosweep"), "mbit": options.mbit or None, "fade_mbit": options.fade or None}
+    return told | {"jpeg_kb": jpeg_kb, "tablets": [row(one, shown_of, restored) for one in ages], "same_checksum": same}
+
+
+def row(ages: list[tuple[float, float]], sent: int, restored: list[float]) -> dict[str, Any]:
+    """Of one tablet. ``late_after_fade_ms``: from the end of the fade to the last image that was shown late."""
+    late = [taken + age - restored[0] for taken, age in ages if restored and age > LATE_MS and taken + age > restored[0]]
+    told: dict[str, Any] = {"shown": len(ages), "sent": sent}
+    told |= {f"p{q}_ms": round(float(np.percentile([age for _, age in ages], q)), 1) for q in (50, 95, 100)}
+    return told | ({"late_after_fade_ms": round(max(late, default=0.0))} if restored else {})
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mbit", type=float, default=0.0, help="rate of the link; 0: loopback")
+    parser.add_argument("--fade", type=float, default=0.0, metavar="MBIT", help="the link's rate for four seconds in between")
     parser.add_argument("--tablets", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--json", type=Path, help="also add the result to this file")

@@ -32,13 +32,13 @@ def missing() -> str:
 
 
 @contextmanager
-def chromium(size: tuple[int, int] = (1180, 820), profile: Path | None = None) -> Iterator:
+def chromium(size: tuple[int, int] = (1180, 820), profile: Path | None = None, flags: tuple[str, ...] = ()) -> Iterator:
     """A browser whose page is ``size`` CSS pixels wide and high; ``profile``: a folder that keeps cookies between two of them."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
-    for flag in (*FLAGS, f"--window-size={size[0]},{size[1]}", *([f"--user-data-dir={profile}"] if profile else [])):
+    for flag in (*FLAGS, *flags, f"--window-size={size[0]},{size[1]}", *([f"--user-data-dir={profile}"] if profile else [])):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))

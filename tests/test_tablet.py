@@ -66,6 +66,11 @@ class Page:
         self.base, self.session, self.client = base, session, LinkClient()
         self.heard, self.last, self.number = [], {}, 0
 
+    async def connect(self):
+        self.last.clear()
+        self.ws = await self.session.ws_connect(self.base + "/link")
+        self.reading = asyncio.ensure_future(self.read())
+
     async def read(self):
         async for message in self.ws:
             if message.type == aiohttp.WSMsgType.BINARY:
@@ -123,13 +128,12 @@ async def page(device, *, operate=True):
         async with session.post(base + "/api/pair", json={"secret": told["url"].split("pair=")[1], "name": "iPad"}) as answer:
             assert answer.status == 200
         one = Page(base, session)
-        one.ws = await session.ws_connect(base + "/link")
-        reading = asyncio.ensure_future(one.read())
+        await one.connect()
         if operate:
             assert (await one.do("take_operator"))["ok"]
         yield one
         await one.ws.close()
-        reading.cancel()
+        one.reading.cancel()
 
 
 def play(story, *arguments):
@@ -208,6 +212,24 @@ def test_one_operates_and_the_others_watch(device):
             held = len(three.client.images)
             await asyncio.sleep(0.5)
             assert len(three.client.images) <= held + 2
+
+    play(story)
+
+
+def test_the_operator_whose_link_was_lost_operates_again_unless_another_took_over(device):
+    async def story():
+        async with page(device, operate=False) as other:
+            async with page(device) as one:
+                name = (await one.until(lambda: one.last.get("state", {}).get("operator"), "it operates"))["name"]
+                await one.ws.close()
+                await other.until(lambda: other.last.get("state", {"operator": 0})["operator"] is None, "nobody operates")
+                await one.connect()
+                mine = {"name": name, "me": True}
+                await one.until(lambda: one.last.get("state", {}).get("operator") == mine, "it operates again")
+                await one.ws.close()
+                assert (await other.do("take_operator"))["ok"]
+                await one.connect()
+                await one.until(lambda: (one.last.get("state", {}).get("operator") or mine)["me"] is False, "another has taken over")
 
     play(story)
 

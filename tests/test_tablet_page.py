@@ -1,122 +1,25 @@
 """The real page in a real browser against the real services: what a sonographer does, from pairing to a kept sweep."""
 
-import contextlib
 import importlib.resources
-import io
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from chromium import chromium, missing
-from PIL import Image
-from selenium.common.exceptions import StaleElementReferenceException
+from chromium import missing
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-
-from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
-from edge.local_device import LocalDevice
-from edge.services import SERVICES
-from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
-from edge.tablet.control import ask
+from tablet_clinic import COLUMNS, SPACING_MM, clinic
 
 pytestmark = [pytest.mark.skipif(bool(missing()), reason=missing() or "runs"), pytest.mark.timeout(300)]
-COLUMNS, SPACING_MM = 120, 0.3
 SIZES = [(1180, 820), (820, 1180), (1280, 800)]
 SCREENS = ("live", "review", "library", "settings")
 
 
 @pytest.fixture(scope="module")
 def place():
-    """A device with a probe that is held, and the browser on its page, paired by the digits."""
-    folder, run_dir = Path(tempfile.mkdtemp(prefix="sono-page-")), tempfile.mkdtemp(prefix="sono-")
-    settings = SimulationSettings(frames=160, frames_per_s=20.0, image_size=(COLUMNS, 100), spacing_mm=(SPACING_MM, SPACING_MM))
-    write_simulated_sweep(folder / "sweep.igs.mha", simulate_sweep(settings))
-    config = Config(
-        run_dir=run_dir,
-        bridge=BridgeConfig(endpoint=f"ipc://{run_dir}/probe.ipc", sweeps="operator"),
-        motion=MotionConfig(source="constant"),
-        volume=VolumeConfig(spacing_mm=0.5, save=str(folder / "sweeps")),
-        record=RecordConfig(folder=str(folder / "sweeps")),
-        tablet=TabletConfig(address="127.0.0.1", port=0, folder=str(folder / "tablet")),
-    )
-    words = ["probe", str(folder / "sweep.igs.mha"), "--endpoint", config.bridge.endpoint, "--held", "--quiet", "--no-poses"]
-    with LocalDevice(config, tuple(SERVICES)) as device, chromium() as browser:
-        with subprocess.Popen([sys.executable, "-m", "edge", *words], stdin=subprocess.PIPE) as probe:
-            one = Tablet(device, browser, probe)
-            one.pair()
-            yield one
-            probe.kill()
-    shutil.rmtree(folder)
-    shutil.rmtree(run_dir)
-
-
-class Tablet:
-    """The browser as somebody's hands and eyes."""
-
-    def __init__(self, device, browser, probe):
-        self.device, self.browser, self.probe = device, browser, probe
-
-    def js(self, script, *arguments):
-        return self.browser.execute_script(script, *arguments)
-
-    def until(self, script, timeout_s=40.0):
-        deadline = time.monotonic() + timeout_s
-        while not (found := self.js(f"return {script}")):
-            assert time.monotonic() < deadline, (script, self.browser.get_log("browser"), self.js("return document.body.innerText")[:500])
-            time.sleep(0.1)
-        return found
-
-    def find(self, css):
-        return self.browser.find_element(By.CSS_SELECTOR, css)
-
-    def press(self, words):
-        """The button that says so, as a finger would."""
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            within = "dialog[open] button" if self.js("return document.querySelector('dialog[open]') !== null") else "button"
-            with contextlib.suppress(StaleElementReferenceException):  # a list was drawn anew in between
-                for button in self.browser.find_elements(By.CSS_SELECTOR, within):
-                    if button.is_displayed() and button.text.strip() == words:
-                        button.click()
-                        return
-        raise AssertionError(f"no button says {words!r}")
-
-    def pair(self):
-        told = ask(self.device.run_dir, "pair")
-        self.browser.get(told["url"].split("#")[0])
-        self.until("document.querySelector('#pair-code')")
-        self.find("#pair-code").send_keys("12345678" if told["code"] != "12345678" else "87654321", Keys.ENTER)
-        self.until("document.querySelector('.wrong') && !document.querySelector('.wrong').hidden")
-        self.find("#pair-code").clear()
-        self.find("#pair-code").send_keys(told["code"], Keys.ENTER)
-        self.until("globalThis.sonosweep && sonosweep.screens && sonosweep.state && sonosweep.state.live")
-        self.press("Take over")
-        self.until("sonosweep.state.operator && sonosweep.state.operator.me")
-
-    def swept(self):
-        self.until("sonosweep.state.services.bridge === 'receiving'")
-        self.js("sonosweep.go('live')")
-        self.until("!document.querySelector('.start').disabled")
-        before = self.js("return sonosweep.state.sweep ? sonosweep.state.sweep.id : ''")
-        self.press("START")
-        self.until("sonosweep.state.services.bridge === 'receiving'")
-        self.probe.stdin.write(b"\n")
-        self.probe.stdin.flush()
-        self.until(f"sonosweep.state.sweep && sonosweep.state.sweep.id !== '{before}'")
-        seen = []
-        while self.js("return sonosweep.screen") == "live":
-            seen.append(self.js("return sonosweep.volume.counts.measured"))
-            time.sleep(0.2)
-        self.until("sonosweep.checked && sonosweep.state.sweep.state === 'unsaved'")
-        return seen
-
-    def picture(self):
-        return np.asarray(Image.open(io.BytesIO(self.browser.get_screenshot_as_png())).convert("L")).astype(int)
+    """See ``clinic``."""
+    with clinic() as tablet:
+        yield tablet
 
 
 def test_a_sweep_grows_on_the_page_and_ends_as_on_the_device(place):
@@ -174,7 +77,6 @@ def test_saving_asks_for_the_direction_and_the_sweep_opens_again_after_a_reload(
     place.press("Open")
     place.until(f"sonosweep.screen === 'review' && sonosweep.source === '{sweep}' && sonosweep.checked")
     assert place.js("return sonosweep.checked.same") is True
-    place.press("Take over")
     place.until("sonosweep.state.operator && sonosweep.state.operator.me")
 
 

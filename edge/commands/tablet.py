@@ -12,15 +12,17 @@ from edge.commands.options import add_config, add_json, read_config
 from edge.console import result, say
 from edge.daemon import sole
 from edge.tablet.control import ask
-from edge.tablet.pairing_text import pairing_text
+from edge.tablet.pairing_text import pairing_text, trust_text
 from edge.tablet.serving import serve
 
 SUMMARY = "the page and the link for tablets; `pair` lets one in, `start` and `stop` are the device's own buttons"
 EXAMPLES = """  sonosweep tablet                       # serve, as configured in /etc/sonosweep/edge.toml
   sonosweep tablet pair                  # on the device: open pairing for two minutes, show code and QR
+  sonosweep tablet trust                 # where a tablet learns to trust the device, and the fingerprint to compare
   sonosweep tablet start                 # as the operator's button does; stop ends the sweep
   sonosweep tablet --run-dir run --insecure --port 8080    # on a desk, plain http, no patient names"""
-WORDS = ("serve", "pair", "start", "stop")
+WORDS = ("serve", "pair", "trust", "start", "stop")
+TEXTS = {"pair": pairing_text, "trust": trust_text}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +40,10 @@ def run(options: argparse.Namespace) -> int:
     run_dir = Path(config.run_dir)
     if options.word != "serve":
         told = ask(run_dir, options.word)
-        result(told, as_json=options.json, text=pairing_text(told) if options.word == "pair" else told.get("text", "done"))
-        return 1 if told.get("error") else 0
+        failed = bool(told.get("error"))
+        text = TEXTS[options.word](told) if options.word in TEXTS and not failed else told.get("text", "done")
+        result(told, as_json=options.json, text=text)
+        return 1 if failed else 0
     tablet = config.tablet
     if options.port is not None:
         tablet = msgspec.structs.replace(tablet, port=options.port)

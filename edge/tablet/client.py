@@ -17,7 +17,7 @@ from edge.tablet.session import Shown
 
 TEXTS_WAITING = 2000  # a minute of poses: a tablet that far behind is let go and comes back
 IDLE_S = 0.25
-NOTSENT_LOWAT, UNSENT_BYTES = 25, 64 << 10  # TCP_NOTSENT_LOWAT of Linux: the kernel would queue a second of what is old by then
+NOTSENT_LOWAT, UNSENT_BYTES = 25, 32 << 10  # TCP_NOTSENT_LOWAT of Linux: the kernel would queue a second of what is old by then
 COMMANDS_PER_S = 50
 
 
@@ -71,7 +71,8 @@ class Client:
                 now = time.monotonic()
             self._tell_end()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), 0.02 if self._texts else IDLE_S)
+                turn = self.feed.image_in(now)
+                await asyncio.wait_for(self._wake.wait(), 0.02 if self._texts else IDLE_S if turn is None else min(turn, IDLE_S))
 
     def limit_queue(self, request: web.Request) -> None:
         """Keep the kernel and asyncio from queueing images that are old when they leave."""

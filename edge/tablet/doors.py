@@ -149,6 +149,12 @@ class Doors:
         self.window.close()
         return {}
 
+    def trust(self) -> dict[str, Any]:
+        """Where a tablet learns to trust the device, and the fingerprint that it must see there."""
+        if self.authority is None:
+            return {"error": "NO_CERTIFICATES", "text": REFUSALS["NO_CERTIFICATES"].text}
+        return {"url": f"{self.address()}/trust", "fingerprint": self.authority.fingerprint}
+
     def pairing(self) -> dict[str, float] | None:
         """For ``state``."""
         open_s = self.window.open_s(time.monotonic())

@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.tablet import wire
+from edge.tablet.jpeg import jpeg
 from edge.tablet.store import VOXELS, BrickStore, doubled
 
 IMAGES_OPEN, BRICKS_OPEN = 2, 3  # sent and not yet acknowledged
-BRICKS, HALF_BRICKS = 128, 512  # in one message
+BRICKS, HALF = 128, 4  # in one message at most; so many times as many of half detail
+FEWEST_BRICKS = 16  # so small do messages become where they take long, so that an image need not wait behind them
+LONG_S, SHORT_S = 0.05, 0.02  # from sending bricks to their acknowledgement
 NEW_TO_IT = 512  # bricks that a tablet has never seen: above so many it gets half detail of them first
 SILENT_S = 10.0
 SLOW_S, QUICK_S = 0.3, 0.1  # from sending an image to its acknowledgement
@@ -34,14 +37,19 @@ LADDER = {"full": Quality(30, 75, "full"), "half": Quality(20, 60, "half"), "fra
 STEPS = tuple(LADDER)
 
 
-class Picture(NamedTuple):
-    """A live image, encoded once for every tablet of a quality."""
+class Picture:
+    """A live image ``grey`` [axial, lateral]; encoded when a tablet has room for it, once for all of a quality."""
 
-    sequence: int
-    flags: int
-    time_ms: float
-    size: tuple[int, int]
-    jpeg: bytes
+    def __init__(self, sequence: int, flags: int, time_ms: float, grey: NDArray[np.uint8]) -> None:
+        self.sequence, self.flags, self.time_ms, self._grey = sequence, flags, time_ms, grey
+        self._encoded: dict[int, bytes] = {}
+
+    def message(self, seq: int, quality: int) -> bytes:
+        """The ``I`` message number ``seq``, with a JPEG of ``quality``."""
+        if quality not in self._encoded:
+            self._encoded[quality] = jpeg(self._grey, quality)
+        height, width = self._grey.shape
+        return wire.image(seq, self.sequence, self.flags, self.time_ms, (width, height), self._encoded[quality])
 
 
 class ClientFeed:
@@ -50,11 +58,12 @@ class ClientFeed:
     def __init__(self, images_per_s: float = 30.0) -> None:
         self.mode = "auto"
         self.most_images_per_s = images_per_s
+        self._batch = BRICKS
         self._step = 0
         self._since: float | None = None  # the link has been slow (or quick) since then
         self._was_slow = False
         self._picture: Picture | None = None
-        self._image_sent = -1e9
+        self._image_due = -1e9
         self._seq = 0
         self._open: dict[int, tuple[str, float]] = {}  # sequence: type, when it was sent
         self.show(BrickStore(), 0, complete=False)
@@ -75,18 +84,20 @@ class ClientFeed:
         """The newest image takes the place of one that has not been sent."""
         self._picture = picture
 
-    def wants_image(self, now: float) -> bool:
-        """Whether an image of now would be sent soon."""
-        rate = min(LADDER[self.quality].images_per_s, self.most_images_per_s)
-        return self._waiting("I") < IMAGES_OPEN and now - self._image_sent > 0.9 / rate
-
     def next_image(self, now: float) -> bytes | None:
-        """An ``I`` message, or None."""
-        picture = self._picture
-        if picture is None or not self.wants_image(now):
+        """An ``I`` message, or None. One that comes a little early waits for its turn, and the next ones make up for it."""
+        picture, quality = self._picture, LADDER[self.quality]
+        if picture is None or self._waiting("I") >= IMAGES_OPEN or now < self._image_due:
             return None
-        self._picture, self._image_sent = None, now
-        return wire.image(self._number("I", now), picture.sequence, picture.flags, picture.time_ms, picture.size, picture.jpeg)
+        period = 1 / min(quality.images_per_s, self.most_images_per_s)
+        self._picture, self._image_due = None, max(self._image_due, now - period) + period
+        return picture.message(self._number("I", now), quality.jpeg)
+
+    def image_in(self, now: float) -> float | None:
+        """Seconds until the image that waits may be sent, where only its turn is waited for."""
+        if self._picture is None or self._waiting("I") >= IMAGES_OPEN:
+            return None
+        return max(self._image_due - now, 0.0)
 
     def next_bricks(self, now: float) -> bytes | None:
         """A ``V`` or ``S`` message, or None."""
@@ -101,8 +112,8 @@ class ClientFeed:
         unseen = behind[np.maximum(half[behind], sent[behind]) == 0]
         rough = behind[half[behind] < version[behind]] if detail == "half" else unseen if len(unseen) > NEW_TO_IT else behind[:0]
         if len(rough):
-            return self._half_message(self._newest(rough, HALF_BRICKS), now)
-        return self._full_message(self._newest(behind, BRICKS), now) if detail == "full" else None
+            return self._half_message(self._newest(rough, HALF * self._batch), now)
+        return self._full_message(self._newest(behind, self._batch), now) if detail == "full" else None
 
     def ack(self, kind: str, seq: int, now: float) -> None:
         """The tablet has applied a message. One that was never sent, or was acknowledged before, says nothing."""
@@ -110,8 +121,13 @@ class ClientFeed:
         if sent is None or sent[0] != kind:
             return
         del self._open[seq]
+        took_s = now - sent[1]
         if kind == "I":
-            self._judge(now - sent[1], now)
+            self._judge(took_s, now)
+        elif took_s > LONG_S:
+            self._batch = max(self._batch // 2, FEWEST_BRICKS)
+        elif took_s < SHORT_S:
+            self._batch = min(self._batch * 2, BRICKS)
 
     def overdue(self, now: float) -> bool:
         """The tablet has not answered for too long: it sleeps or is gone."""

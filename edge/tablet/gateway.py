@@ -24,8 +24,7 @@ from edge.tablet.client import Client
 from edge.tablet.commands import obey
 from edge.tablet.doors import Doors
 from edge.tablet.exports import read_volumes
-from edge.tablet.feed import LADDER, Picture
-from edge.tablet.jpeg import jpeg
+from edge.tablet.feed import Picture
 from edge.tablet.library import Library, Record, now_utc, sweep_id
 from edge.tablet.listing import all_listed
 from edge.tablet.presets import LANGUAGES, PRESETS
@@ -38,6 +37,7 @@ from edge.tablet.wire import IN_SWEEP, LARGEST_TEXT, PHOTOACOUSTIC, Ack, Malform
 
 STATE_PERIOD_S = 0.25
 HEALTH_PERIOD_S = 5.0
+LEASE_KEPT_S = 60.0  # for a tablet whose link was lost, unless another takes over
 MALFORMED_MOST = 100  # then the tablet is hung up on
 
 
@@ -52,6 +52,7 @@ class TabletService:
         self.library = Library(recordings, Path(config.volume.save) if config.volume.save else recordings)
         self.clients: set[Client] = set()
         self.operator: Client | None = None
+        self._operated = ("", 0.0)  # whose link was lost while it operated, and when
         self.exporting: set[str] = set()
         self._saved_epochs = itertools.count(1)
         self._jobs: set[asyncio.Task[None]] = set()
@@ -68,7 +69,7 @@ class TabletService:
             for said in self.session.hear(message, now):
                 self._tell_live(said)
             if isinstance(message, Frame):
-                self._show_image(now)
+                self._show_image()
             for ended in self.session.ended:
                 self._note_sweep(ended)
             self.session.ended.clear()
@@ -167,6 +168,9 @@ class TabletService:
         client.tell(self._hello(client))
         client.show(self.session.shown)
         self.clients.add(client)
+        name, lost = self._operated
+        if self.operator is None and client.name == name and time.monotonic() - lost < LEASE_KEPT_S:
+            self.operator = client
         writes = asyncio.ensure_future(client.write())
         try:
             async for said in ws:
@@ -175,7 +179,7 @@ class TabletService:
         finally:
             self.clients.discard(client)
             if self.operator is client:
-                self.operator = None
+                self.operator, self._operated = None, (client.name, time.monotonic())
             writes.cancel()
             await asyncio.gather(writes, return_exceptions=True)
         return ws
@@ -228,20 +232,15 @@ class TabletService:
             elif message["type"] == "pose" and client.shown is self.session.shown:
                 client.tell(message)
 
-    def _show_image(self, now: float) -> None:
+    def _show_image(self) -> None:
         image = self.session.image()
         if image is None:
             return
         frame, grey = image
         flags = IN_SWEEP * (frame.sweep >= 0) | PHOTOACOUSTIC * (frame.modality == "photoacoustic")
-        made: dict[int, Picture] = {}
+        picture = Picture(frame.sequence, flags, frame.received_ns / 1e6, grey)
         for client in self.clients:
-            if client.feed.wants_image(now):
-                quality = LADDER[client.feed.quality].jpeg
-                if quality not in made:
-                    size = grey.shape[1], grey.shape[0]
-                    made[quality] = Picture(frame.sequence, flags, frame.received_ns / 1e6, size, jpeg(grey, quality))
-                client.feed.offer(made[quality])
+            client.feed.offer(picture)
 
     def _wake(self, now: float) -> None:
         """Tell what is due, and let every tablet be sent what is new."""

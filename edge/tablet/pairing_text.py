@@ -1,4 +1,4 @@
-"""Address, code and QR of an open pairing window, for a terminal."""
+"""Addresses, codes and QR pictures for a terminal: an open pairing window, and where the device is learned to be trusted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ import segno
 
 def pairing_text(told: dict[str, Any]) -> str:
     """``told`` is what the gateway answers to ``pair``."""
+    code, page = f"{told['code'][:4]} {told['code'][4:]}", told["url"].partition("#")[0]
+    return f"{_qr(told['url'])}\nopen {page} on the tablet and type {code}, or scan the picture; within two minutes"
+
+
+def trust_text(told: dict[str, Any]) -> str:
+    """``told`` is what the gateway answers to ``trust``."""
+    return f"{_qr(told['url'])}\nopen {told['url']} on the tablet and compare the fingerprint (SHA-256):\n{told['fingerprint']}"
+
+
+def _qr(url: str) -> str:
     picture = io.StringIO()
-    segno.make(told["url"]).terminal(picture, compact=True)
-    code = f"{told['code'][:4]} {told['code'][4:]}"
-    return (
-        f"{picture.getvalue()}\nopen {told['url'].partition('#')[0]} on the tablet and type {code}, or scan the picture; within two minutes"
-    )
+    segno.make(url).terminal(picture, compact=True)
+    return picture.getvalue()

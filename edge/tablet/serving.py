@@ -90,9 +90,10 @@ def _obeys(service: TabletService, doors: Doors) -> Any:
     async def obey(word: str) -> dict[str, Any]:
         if word == "pair":
             return doors.open_pairing()
+        if word == "trust":
+            return doors.trust()
         if word in ("start", "stop"):
-            words = await service.press(word)
-            return words
-        return {"error": "UNKNOWN_COMMAND", "text": f"{word[:40]!r} is not known: pair, start, stop"}
+            return await service.press(word)
+        return {"error": "UNKNOWN_COMMAND", "text": f"{word[:40]!r} is not known: pair, trust, start, stop"}
 
     return obey

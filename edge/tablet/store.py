@@ -52,9 +52,9 @@ class BrickStore:
         self._put(channel, coords, cut[0][held], cut[1][held])
 
     def half(self, slots: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """[n, 2, 64]: of each 2 x 2 x 2 voxels the brightest that holds something, with its state; cell a + 4 b + 16 c."""
+        """[n, 2, 64]: of each 2 x 2 x 2 voxels the brightest, of two as bright that with the higher state; cell a + 4 b + 16 c."""
         eights = self.voxels[slots].reshape(-1, 2, 4, 2, 4, 2, 4, 2).transpose(0, 1, 2, 4, 6, 3, 5, 7).reshape(-1, 2, 64, 8)
-        brightest = (2 * eights[:, 0].astype(np.uint16) + (eights[:, 1] > 0)).argmax(-1)
+        brightest = (4 * eights[:, 0].astype(np.uint16) + eights[:, 1]).argmax(-1)
         cells: NDArray[np.uint8] = np.take_along_axis(eights, brightest[:, None, :, None], -1)[..., 0]
         return cells
 

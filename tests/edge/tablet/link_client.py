@@ -45,8 +45,10 @@ class LinkClient:
             self.rough[(channel, *place[::-1])] = rest[64 * n : 64 * n + 64], rest[64 * (len(places) + n) :][:64]
 
     def crc32(self):
-        crc = 0
+        crc, count = 0, 0
         for channel, z, y, x in sorted(self.bricks):
             intensity, state = self.bricks[channel, z, y, x]
-            crc = zlib.crc32(struct.pack("<Biii", channel, x, y, z) + bytes(intensity) + bytes(state), crc)
-        return crc, len(self.bricks)
+            if any(state):
+                crc = zlib.crc32(struct.pack("<Biii", channel, x, y, z) + bytes(intensity) + bytes(state), crc)
+                count += 1
+        return crc, count

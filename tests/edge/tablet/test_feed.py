@@ -14,7 +14,11 @@ from edge.tablet import wire
 from edge.tablet.feed import BRICKS_OPEN, IMAGES_OPEN, NEW_TO_IT, SILENT_S, ClientFeed, Picture
 from edge.tablet.store import BrickStore, BrickTooFar
 
-PICTURE = Picture(5, 1, 100.0, (640, 480), b"jpeg")
+GREY = np.zeros((480, 640), np.uint8)
+
+
+def picture(sequence=5):
+    return Picture(sequence, 1, 100.0, GREY)
 
 
 def bricks(coords, rng, channel=0, share=0.5):
@@ -83,11 +87,11 @@ def test_the_newest_bricks_go_first():
 def test_no_more_than_the_credit_is_ever_under_way():
     store, feed, client = pair()
     store.take(bricks([(x, y, 0) for x in range(30) for y in range(30)], np.random.default_rng(1)))
-    feed.offer(PICTURE)
+    feed.offer(picture())
     seen = sent_to(feed, client, 0.0, ack=False)
-    feed.offer(PICTURE)
+    feed.offer(picture())
     seen += sent_to(feed, client, 1.0, ack=False)
-    feed.offer(PICTURE)
+    feed.offer(picture())
     assert sent_to(feed, client, 2.0, ack=False) == []
     assert [kind for kind, _ in seen].count("I") == IMAGES_OPEN and len(seen) - IMAGES_OPEN == BRICKS_OPEN
     feed.ack(*seen[0], 2.0)
@@ -99,9 +103,37 @@ def test_no_more_than_the_credit_is_ever_under_way():
 def test_a_newer_image_takes_the_place_of_one_that_waits():
     _, feed, client = pair()
     for sequence in range(9):
-        feed.offer(PICTURE._replace(sequence=sequence))
+        feed.offer(picture(sequence))
     sent_to(feed, client)
     assert [one[0] for one in client.images] == [8] and client.images[0][1:4] == (1, 640, 480)
+
+
+def test_images_that_come_unevenly_all_go_at_the_rate_that_is_allowed():
+    _, feed, client = pair()
+    rng = random.Random(1)
+    sent, comes = 0, 0.0
+    for sequence in range(90):
+        comes = sequence / 30 + rng.uniform(0, 0.012)
+        feed.offer(picture(sequence))
+        assert feed.image_in(comes) < 1 / 30
+        sent += len(sent_to(feed, client, comes + feed.image_in(comes)))
+    assert sent == 90
+    for hurry in range(30):
+        feed.offer(picture(hurry))
+        sent_to(feed, client, comes + hurry / 300)
+    assert len(client.images) - sent <= 5
+
+
+def test_an_image_is_encoded_once_for_all_tablets_of_a_quality(monkeypatch):
+    made = []
+    monkeypatch.setattr("edge.tablet.feed.jpeg", lambda grey, quality: made.append(quality) or b"jpeg")
+    one = picture()
+    for mode in ("full", "half", "full", "half"):
+        feed = ClientFeed()
+        feed.mode = mode
+        feed.offer(one)
+        assert feed.next_image(0.0)
+    assert made == [75, 60]
 
 
 def test_a_tablet_that_comes_late_sees_a_rough_volume_before_the_fine_one():
@@ -149,7 +181,7 @@ def test_a_slow_link_steps_down_and_a_quick_one_up_again():
         nonlocal now
         until = now + seconds
         while now < until:
-            feed.offer(PICTURE)
+            feed.offer(picture())
             if message := feed.next_image(now):
                 feed.ack(*client.take(message), now + took_s)
             now += max(took_s, 0.05)

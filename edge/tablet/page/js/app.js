@@ -1,5 +1,6 @@
 // The page: one link, one volume, one scene, and the screens that show them.
 
+import { Awake } from './awake.js';
 import { h, say, show } from './dom.js';
 import { Faults, refusal } from './faults.js';
 import { setLanguage, t } from './i18n.js';
@@ -19,7 +20,7 @@ const SCREENS = ['live', 'review', 'library', 'settings'];
 const SETTINGS = { language: '', theme: 'dark', hand: 'right', quality: 'auto' };
 const IMAGES_KEPT = 8; // a pose comes some milliseconds after its image
 const UNDO_S = 10;
-const AGES_KEPT = 1000; // of shown images, in ms: what the benchmark reads
+const AGES_KEPT = 1000; // [when it was taken, how old it was when it was shown] in ms: what the benchmark reads
 
 const settings = { ...SETTINGS, ...JSON.parse(localStorage.getItem('sonosweep') ?? '{}') };
 const root = document.getElementById('app');
@@ -28,7 +29,8 @@ class App {
   constructor(me) {
     this.me = me;
     this.state = null;
-    this.images = new Map();
+    this.images = [];
+    this.awake = new Awake();
     this.ages = [];
     this.volume = new Volume('/page/js/worker.js');
     this.link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/link`);
@@ -58,7 +60,7 @@ class App {
       library: new LibraryScreen({ run, onopen: (sweep) => this.openSweep(sweep) }),
       settings: new SettingsScreen({ hello, settings, run, onsetting: (name, value) => this.setting(name, value), selfTest: () => selfTest(document.createElement('canvas')) }),
     };
-    this.scene.view3d.mode = 'alpha';
+    this.presets = hello.presets;
     this.stage.append(this.screens.review.tools.svg);
     this.nav = Object.fromEntries(SCREENS.map((name) => [name, h('button', { class: 'tab', onclick: () => this.go(name) }, t(`nav.${name}`))]));
     this.snack = h('div', { class: 'snack', hidden: true });
@@ -127,15 +129,10 @@ class App {
 
   image(image) {
     if (!this.screens) return image.bitmap.close();
-    createImageBitmap(image.bitmap).then((copy) => {
-      this.images.set(image.sequence, copy);
-      for (const old of [...this.images.keys()].slice(0, -IMAGES_KEPT)) {
-        this.images.get(old).close();
-        this.images.delete(old);
-      }
-    });
     this.screens.live.image.take(image);
-    this.ages.push(this.link.age_ms(image.time_ms));
+    this.images.push(image);
+    if (this.images.length > IMAGES_KEPT) this.images.shift().bitmap.close();
+    this.ages.push([image.time_ms, this.link.age_ms(image.time_ms)]);
     if (this.ages.length > AGES_KEPT) this.ages.shift();
   }
 
@@ -154,7 +151,7 @@ class App {
   pose({ pose }) {
     this.poses.push(pose);
     this.scene?.view3d.addPose(pose);
-    const bitmap = this.images.get(pose[0]);
+    const bitmap = this.images.find(({ sequence, photoacoustic }) => sequence === pose[0] && !photoacoustic)?.bitmap;
     if (bitmap) this.scene?.view3d.image({ bitmap, matrix12: pose.slice(3), width: bitmap.width, height: bitmap.height });
   }
 
@@ -166,6 +163,11 @@ class App {
 
   take(state) {
     this.state = state;
+    this.awake.keep(state.live !== null);
+    if (this.screens && state.preset !== this.preset) {
+      this.preset = state.preset;
+      this.screens.review.showAs(this.presets[state.preset].view);
+    }
     this.update();
   }
 

@@ -165,16 +165,20 @@ export class Bricks {
     }
   }
 
-  /** CRC-32 over the exact bricks, as the device counts it; previews have no part in it. */
+  /** CRC-32 over the exact bricks that hold a voxel, as the device counts it; previews have no part in it. */
   checksum() {
     const head = new DataView(new ArrayBuffer(13));
     let crc = 0;
+    let bricks = 0;
     for (const key of Float64Array.from(this.slots.keys()).sort()) {
+      const data = this.exact(key);
+      if (!data.subarray(VOXELS).some(Boolean)) continue;
       head.setUint8(0, channelOf(key));
       placeOf(key).forEach((at, axis) => head.setInt32(1 + 4 * axis, at, true));
-      crc = crc32(this.exact(key), crc32(new Uint8Array(head.buffer), crc));
+      crc = crc32(data, crc32(new Uint8Array(head.buffer), crc));
+      bricks++;
     }
-    return { crc32: crc, bricks: this.slots.size };
+    return { crc32: crc, bricks };
   }
 
   get bytes() {

@@ -31,20 +31,25 @@ export function say(text, urgent = false) {
 
 // A question that must be answered; resolves with true or false.
 export function ask(question, yes, no, danger = false) {
+  return dialogue(h('p', {}, question), question, yes, no, danger ? 'danger' : 'primary');
+}
+
+// Resolves with what was typed; null where it was called off.
+export async function askText(question, yes, no) {
+  const input = h('input', { maxlength: 500 });
+  return (await dialogue(field(question, input), question, yes, no)) ? input.value.trim() : null;
+}
+
+function dialogue(content, name, yes, no, look = 'primary') {
   return new Promise((resolve) => {
-    const dialog = h('dialog', { class: 'ask', 'aria-label': question });
     const close = (answer) => {
       dialog.close();
       dialog.remove();
       resolve(answer);
     };
-    dialog.append(
-      h('p', {}, question),
-      h('div', { class: 'row' },
-        h('button', { class: 'ghost', onclick: () => close(false) }, no),
-        h('button', { class: danger ? 'danger' : 'primary', onclick: () => close(true) }, yes)),
-    );
-    dialog.addEventListener('cancel', () => close(false));
+    const form = h('form', { onsubmit: (event) => { event.preventDefault(); close(true); } }, content,
+      h('div', { class: 'row' }, h('button', { class: 'ghost', type: 'button', onclick: () => close(false) }, no), h('button', { class: look }, yes)));
+    const dialog = h('dialog', { class: 'ask', 'aria-label': name, oncancel: () => close(false) }, form);
     document.body.append(dialog);
     dialog.showModal();
   });

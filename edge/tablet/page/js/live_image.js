@@ -5,13 +5,26 @@ import { clock, t } from './i18n.js';
 
 export const STALE_MS = 1000;
 
+const PHOTO = '#ff8a2a';
+
+function tinted(bitmap, canvas = document.createElement('canvas')) {
+  Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
+  const pen = canvas.getContext('2d');
+  pen.drawImage(bitmap, 0, 0);
+  pen.globalCompositeOperation = 'multiply';
+  pen.fillStyle = PHOTO;
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
 export class LiveImage {
   constructor() {
     this.canvas = h('canvas', { class: 'live-canvas', role: 'img', 'aria-label': t('live.image') });
     this.word = h('div', { class: 'live-word' });
     this.cover = h('div', { class: 'live-cover', hidden: true }, h('strong'), h('span'));
     this.element = h('div', { class: 'live-image' }, this.canvas, this.word, this.cover);
-    this.bitmap = null;
+    this.bitmap = null; // whoever made it closes it
+    this.photo = null; // {canvas, shown}: the newest photoacoustic image, in its own colours
     this.state = null;
     this.shown = -Infinity;
     this.shown_at = null;
@@ -19,11 +32,13 @@ export class LiveImage {
   }
 
   take(image, now = performance.now()) {
-    if (image.photoacoustic) return image.bitmap.close();
-    this.shown = now;
-    this.shown_at = new Date();
-    this.bitmap?.close();
-    this.bitmap = image.bitmap;
+    if (image.photoacoustic) {
+      this.photo = { canvas: tinted(image.bitmap, this.photo?.canvas), shown: now };
+    } else {
+      this.shown = now;
+      this.shown_at = new Date();
+      this.bitmap = image.bitmap;
+    }
     this.draw();
   }
 
@@ -55,7 +70,7 @@ export class LiveImage {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.fillStyle = '#000';
     pen.fillRect(0, 0, width, height);
-    if (!this.bitmap || !this.state) return;
+    if (!this.bitmap?.width || !this.state) return;
     const [lateral, axial] = this.state.spacing_mm;
     const wide_mm = this.bitmap.width * lateral;
     const deep_mm = this.bitmap.height * axial;
@@ -64,11 +79,21 @@ export class LiveImage {
     const top = 14;
     pen.imageSmoothingQuality = 'high';
     pen.drawImage(this.bitmap, left, top, wide_mm * scale, deep_mm * scale);
+    if (this.photo && this.shown - this.photo.shown < STALE_MS && this.fits(this.photo.canvas)) {
+      pen.globalCompositeOperation = 'lighter';
+      pen.drawImage(this.photo.canvas, left, top, wide_mm * scale, deep_mm * scale);
+      pen.globalCompositeOperation = 'source-over';
+    }
     this.ruler(pen, left + wide_mm * scale + 6, top, deep_mm, scale);
     pen.fillStyle = '#f5b73b'; // the marked side is where lateral ends: MF images run from unmarked to marked
     pen.beginPath();
     pen.arc(left + wide_mm * scale, 7, 5, 0, 2 * Math.PI);
     pen.fill();
+  }
+
+  // Of other pixels, nobody here knows where it lies.
+  fits({ width, height }) {
+    return width === this.bitmap.width && height === this.bitmap.height;
   }
 
   ruler(pen, x, top, deep_mm, scale) {

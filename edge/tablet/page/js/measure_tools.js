@@ -1,6 +1,6 @@
 // Measuring on the slices and the 3D view: an SVG over the stage with points that can be dragged. Gestures go to the stage where no tool is chosen.
 
-import { h } from './dom.js';
+import { askText, h } from './dom.js';
 import { number, t } from './i18n.js';
 import { area, KINDS, measured, measuredVolume, stackedVolume } from './measuring.js';
 
@@ -9,6 +9,7 @@ const AXIS = { 'lateral-axial': 2, 'elevational-axial': 0, 'lateral-elevational'
 export class MeasureTools {
   constructor(scene, { onchange, known }) {
     this.scene = scene;
+    scene.ondrawn = () => (this.measures.length || this.outlines.length || this.points.length) && this.draw(); // figures stay on what they measure
     this.onchange = onchange;
     this.known = known; // () => ({path, spacing_mm})
     this.measures = [];
@@ -48,23 +49,31 @@ export class MeasureTools {
     const view = this.viewAt(x, y);
     const point = view && (await this.toMm(view, x, y));
     if (!point) return;
-    if (!this.points.length) this.view = view;
-    if (this.kind === 'outline' && view !== this.view) return;
+    if (!this.points.length && !this.outlines.length) this.view = view;
+    if (this.kind === 'outline' && (view !== this.view || !view.toMm)) return; // all outlines of a volume are parallel
     this.points.push(point);
     const { most = 64 } = KINDS[this.kind] ?? {};
-    if (this.points.length === most) this.finish();
+    this.draw();
+    if (this.kind === 'note') await this.note();
+    else if (this.points.length === most) this.finish();
+  }
+
+  async note() {
+    const text = await askText(t('measure.note_text'), t('measure.done'), t('cancel'));
+    if (text) this.add(measured('note', this.points, this.known(), text));
+    this.points = [];
     this.draw();
   }
 
-  // Ends an outline or a polygon; with a text for notes.
-  finish(text = '') {
+  // Ends an outline or a polygon.
+  finish() {
     const { least = 3 } = KINDS[this.kind] ?? {};
     if (this.points.length < least) return;
     if (this.kind === 'outline') {
       this.outlines.push(this.points);
       this.points = [];
     } else {
-      this.add(measured(this.kind, this.points, this.known(), text));
+      this.add(measured(this.kind, this.points, this.known()));
       this.points = [];
     }
     this.draw();
@@ -112,7 +121,11 @@ export class MeasureTools {
 
   draw() {
     const drawn = [];
-    for (const measure of this.measures) drawn.push(...this.figure(measure.points_mm, measure.kind, label(measure), (point, i) => this.move(measure, i, point)));
+    for (const measure of this.measures) {
+      const move = measure.kind === 'volume' ? null : (point, i) => this.move(measure, i, point); // its value is that of all outlines together
+      const parts = measure.outlines ?? [measure.points_mm];
+      parts.forEach((points, n) => drawn.push(...this.figure(points, measure.kind, n ? '' : label(measure), move)));
+    }
     for (const outline of this.outlines) drawn.push(...this.figure(outline, 'area', ''));
     if (this.points.length) drawn.push(...this.figure(this.points, this.kind === 'outline' ? 'area' : this.kind, '', null, true));
     this.svg.replaceChildren(...drawn);
@@ -122,8 +135,10 @@ export class MeasureTools {
     return this.views().flatMap((view) => {
       const at = points.map((point) => (view.project ? view.project(point) : view.toPixel(point)));
       if (at.some((one) => !one)) return [];
+      const away = view.plane && points.some((point) => Math.abs(point[view.normal] - this.scene.cross_mm[view.normal]) > 2 * this.known().spacing_mm);
+      const look = away ? 'measure-line away' : 'measure-line'; // it lies in front of this slice or behind it
       const closed = (kind === 'area' || kind === 'volume') && !open;
-      const line = h(closed ? 'polygon' : 'polyline', { points: at.map((one) => one.join()).join(' '), class: 'measure-line' });
+      const line = h(closed ? 'polygon' : 'polyline', { points: at.map((one) => one.join()).join(' '), class: look });
       const text = words ? h('text', { x: at.at(-1)[0] + 12, y: at.at(-1)[1] - 10, class: 'measure-text' }, words) : null;
       const handles = at.map((one, i) => this.handle(view, one, onmove && ((point) => onmove(point, i))));
       return [line, ...handles, text].filter(Boolean);
@@ -150,8 +165,7 @@ export class MeasureTools {
 
   move(measure, i, point) {
     const points = measure.points_mm.map((one, k) => (k === i ? point : one));
-    const again = measure.kind === 'volume' ? { ...measure, points_mm: points } : measured(measure.kind, points, this.known(), measure.text);
-    this.measures = this.measures.map((one) => (one === measure ? Object.assign(measure, again) : one));
+    Object.assign(measure, measured(measure.kind, points, this.known(), measure.text));
     this.draw();
   }
 }

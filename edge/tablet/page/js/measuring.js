@@ -35,7 +35,7 @@ export function stackedVolume(outlines, axis) {
   let volume = 0;
   for (let i = 1; i < cut.length; i++) volume += ((cut[i].area + cut[i - 1].area) / 2) * (cut[i].at - cut[i - 1].at);
   const step = (cut.at(-1).at - cut[0].at) / (cut.length - 1);
-  return (volume + ((cut[0].area + cut.at(-1).area) / 2) * (step / 2)) / 1000;
+  return (volume + (cut[0].area + cut.at(-1).area) * (step / 2)) / 1000;
 }
 
 // Standard deviation (mm) of the way between two points: voxels, spacing, and the drift of the probe's path between their images.

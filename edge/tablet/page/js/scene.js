@@ -11,18 +11,20 @@ import { View3D } from "./view3d.js";
 const REST_MS = 250; // after the last movement the fine picture is drawn
 const COARSE = [0.5, 0.35, 0.25]; // of the resolution while it moves: the next where a drawing takes too long
 const TOO_LONG_MS = 50;
+const REST = 2; // times as long as the last drawing took, for everything else on the page: the live image above all
 const MAX_RATIO = 1.5; // device px per CSS px: more is not seen and costs a tablet its frames
 const WORDS = { lateral: "lateral", axial: "axial", elevational: "elevational" };
 
 export class Scene {
   oncross = () => {};
+  ondrawn = () => {}; // what lies over the canvas is drawn again too
   still = false; // while films and pictures are made: no easing
   #moved = -Infinity;
   #asked = 0;
   #timer = 0;
   #cross = null; // follows the middle of the volume until somebody sets it
   #parts = null;
-  #fence = null; // of the last drawing: the next one waits for it, and as long again, so that the live image always has its turn
+  #fence = null; // of the last drawing: the next one waits for it, and REST times as long
   #begun = 0;
   #free_at = 0;
   coarse = COARSE[0];
@@ -111,6 +113,7 @@ export class Scene {
     if (this.#parts.textures.pump()) for (const view of this.views) view.stale = true;
     const rests = performance.now() - this.#moved > REST_MS;
     this.#draw(rests);
+    this.ondrawn();
     this.#begun = performance.now();
     this.#fence = this.gl.fenceSync(this.gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
     this.gl.flush();
@@ -121,7 +124,7 @@ export class Scene {
     }
   }
 
-  /** The GPU has done what it was asked for, and has rested as long as that took. */
+  /** The GPU has done what it was asked for, and has had its rest. */
   #ready() {
     const now = performance.now();
     if (this.#fence) {
@@ -129,7 +132,7 @@ export class Scene {
       this.gl.deleteSync(this.#fence);
       this.#fence = null;
       const took = now - this.#begun;
-      this.#free_at = now + took;
+      this.#free_at = now + REST * took;
       const at = COARSE.indexOf(this.coarse);
       this.coarse = COARSE[Math.min(Math.max(at + (took > TOO_LONG_MS ? 1 : took < TOO_LONG_MS / 4 ? -1 : 0), 0), COARSE.length - 1)];
     }

@@ -69,15 +69,17 @@ const MODES = {
           float near = max(t - STEP, start), far = t;
           for (int i = 0; i < 5; i++) { float mid = 0.5 * (near + far); if (at(mid) >= uBar) far = mid; else near = mid; }
           vec3 q = uEye + ray * far;
-          float s2 = stateAt(q);
-          if (s2 > 0.5) s = s2;
           vec3 normal = -normalize(slope(q) + ray * 1e-4);
-          float facing = abs(dot(normal, ray));
-          float lit = max(dot(normal, normalize(uLight - ray)), 0.0);
-          vec3 colour = vec3(0.93, 0.77, 0.64) * (0.16 + 0.34 * facing + 0.56 * lit) + 0.22 * pow(lit, 24.0);
-          colour *= 1.0 - 0.35 * smoothstep(0.0, 1.0, (far - start) * uFade);
-          sum += (1.0 - sum.a) * vec4(invented(colour, s, (q.x + q.y + q.z) * uMm / 1.2), 1.0);
-          depthT = far;
+          float within = stateAt(q - normal * 0.5);  // the surface is that of the brighter of two voxels
+          if (within > 0.5) s = within;
+          if (s < uMost) {
+            float facing = abs(dot(normal, ray));
+            float lit = max(dot(normal, normalize(uLight - ray)), 0.0);
+            vec3 colour = vec3(0.93, 0.77, 0.64) * (0.16 + 0.34 * facing + 0.56 * lit) + 0.22 * pow(lit, 24.0);
+            colour *= 1.0 - 0.35 * smoothstep(0.0, 1.0, (far - start) * uFade);
+            sum += (1.0 - sum.a) * vec4(invented(colour, s, (q.x + q.y + q.z) * uMm / 1.2), 1.0);
+            depthT = far;
+          }
         }
       }`,
     done: "sum.a > 0.985",
@@ -142,7 +144,7 @@ void main() {
       if (most.r >= ${bar} && most.r > 0.0${photo ? " || most.g > glow" : ""}) {
         for (; t < leave; t += STEP) {
           vec3 p = uEye + ray * t;
-          float v = texture(uVoxels, p * uScale).r;
+          float v = ${mode === "iso" ? "" : "uMost < 3.0 ? texelFetch(uVoxels, ivec3(p), 0).r : "}texture(uVoxels, p * uScale).r;  // hidden neighbours do not count
           ${sample}
           ${photo ? "glow = max(glow, texture(uPhoto, p * uScale).r);" : ""}
           if (${done}) break;

@@ -128,6 +128,12 @@ export class BrickTextures {
       if (!channel) put(this.states, place, n * size + size / 2);
       this.#mark(place, channel, most[n]);
     });
+    this.#sendSkip();
+  }
+
+  #sendSkip() {
+    const gl = this.#gl;
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1); // else rows of an odd number of bricks would be padded
     gl.bindTexture(gl.TEXTURE_3D, this.skip);
     gl.texSubImage3D(gl.TEXTURE_3D, 0, 0, 0, 0, ...this.size, gl.RG, gl.UNSIGNED_BYTE, this.#most);
   }
@@ -176,7 +182,7 @@ export class BrickTextures {
     else if (before.origin) this.refill();
     this.#gl.deleteTexture(this.skip);
     this.skip = this.#texture("skip", this.size);
-    this.#gl.texSubImage3D(this.#gl.TEXTURE_3D, 0, 0, 0, 0, ...this.size, this.#gl.RG, this.#gl.UNSIGNED_BYTE, this.#most);
+    this.#sendSkip();
     this.#account();
     return true;
   }
@@ -195,9 +201,10 @@ export class BrickTextures {
   #renew(kind, shift = null) {
     const gl = this.#gl;
     const old = this[kind];
-    const dims = kind === "photo" && !this.photoacoustic ? [1, 1, 1] : this.placement.dims;
+    const unused = kind === "photo" && !this.photoacoustic;
+    const dims = unused ? [1, 1, 1] : this.placement.dims;
     this[kind] = this.#texture(kind, dims);
-    if (shift && old.dims[2] > 1 && dims[2] > 1) {
+    if (shift && !unused) {
       const frame = gl.createFramebuffer();
       gl.bindFramebuffer(gl.READ_FRAMEBUFFER, frame);
       for (let z = 0; z < old.dims[2]; z++) {

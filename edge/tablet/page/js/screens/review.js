@@ -46,7 +46,7 @@ export class ReviewScreen {
         field(t('review.low'), this.low), field(t('review.high'), this.high), h('label', { class: 'check' }, this.measured, t('review.measured_only'))),
       h('details', {}, h('summary', {}, t('measure.title')), h('div', { class: 'chips' }, this.tool),
         h('div', { class: 'row' },
-          h('button', { class: 'ghost', onclick: () => this.done() }, t('measure.done')),
+          h('button', { class: 'ghost', onclick: () => this.tools.finish() }, t('measure.done')),
           h('button', { class: 'ghost', onclick: () => this.tools.undo() }, t('measure.undo')),
           h('button', { class: 'ghost', onclick: () => this.tools.finishVolume() }, t('measure.volume'))),
         field(t('measure.threshold'), this.threshold), h('button', { class: 'ghost', onclick: () => this.region() }, t('measure.region')), this.results),
@@ -86,6 +86,11 @@ export class ReviewScreen {
     }));
   }
 
+  showAs(mode) {
+    this.mode.value = mode;
+    this.look();
+  }
+
   look() {
     const { view3d, slices } = this.scene;
     view3d.mode = this.mode.value;
@@ -100,11 +105,6 @@ export class ReviewScreen {
     const next = this.tools.kind === kind ? '' : kind;
     this.tools.choose(next);
     for (const chip of this.tool) chip.setAttribute('aria-pressed', String(chip.dataset.tool === next));
-  }
-
-  done() {
-    const text = this.tools.kind === 'note' ? prompt(t('measure.note_text')) ?? '' : '';
-    this.tools.finish(text);
   }
 
   // Voxels at least as bright as the threshold, in a box of 20 mm around the crosshair.
@@ -132,16 +132,15 @@ export class ReviewScreen {
     this.update();
   }
 
-  turn() {
-    if (this.tools.measures.length) this.tools.load([]); // they were of the mirror image
-    this.run('flip', { sweep: this.sweep.id });
+  async turn() {
+    if (await this.run('flip', { sweep: this.sweep.id })) this.tools.load([]); // what was measured was of the mirror image
   }
 
   async keep() {
     const sure = this.confirmed || !UNSURE.includes(this.sweep.direction_source);
     const confirmed = sure || (await ask(t('review.ask_direction', { direction: directionWords(this.sweep.direction) }), t('review.confirm'), t('cancel')));
     if (!confirmed) return;
-    await this.run('save', { sweep: this.sweep.id, exam: this.sweep.exam, direction_confirmed: true });
+    if (!(await this.run('save', { sweep: this.sweep.id, exam: this.sweep.exam, direction_confirmed: true }))) return;
     this.sweep.state = 'saved';
     this.confirmed = true;
     this.update();
@@ -149,8 +148,7 @@ export class ReviewScreen {
 
   async discard() {
     const { id } = this.sweep;
-    await this.run('discard', { sweep: id });
-    this.onleave(id);
+    if (await this.run('discard', { sweep: id })) this.onleave(id);
   }
 
   export(kind) {
