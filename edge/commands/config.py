@@ -9,6 +9,7 @@ from edge.commands.options import add_json
 from edge.config import ConfigError, Layered, layers, read_layers
 from edge.config_text import as_text, keys
 from edge.console import result, say
+from edge.tablet.branding import read_branding
 
 SUMMARY = "check configuration files, or show what is in force and where each value comes from"
 EXAMPLES = """  sonosweep config check                                # /etc/sonosweep/edge.toml and edge.d/*.toml
@@ -38,13 +39,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _missing(layered: Layered) -> list[str]:
-    """Keys that name a file which is not on this machine."""
-    named = ((key, getattr(getattr(layered.config, table), key.partition(".")[2])) for key in FILES if (table := key.partition(".")[0]))
-    return [
-        f"{layered.origin.get(key)}: {key}: {path} does not exist; copy it there, or name another"
-        for key, path in named
+    """What the configuration names that is not on this machine, or not what it should be."""
+    named = {key: getattr(getattr(layered.config, table), name) for key in FILES for table, _, name in [key.partition(".")]}
+    absent = [
+        f"{layered.origin[key]}: {key}: {path} does not exist; copy it there, or name another"
+        for key, path in named.items()
         if path and not Path(path).exists()
     ]
+    try:
+        read_branding(layered.config.device)
+    except ConfigError as wrong:
+        absent.append(str(wrong))
+    return absent
 
 
 def _check(files: list[Path], *, own: bool, as_json: bool) -> int:

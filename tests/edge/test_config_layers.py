@@ -105,4 +105,8 @@ def test_on_the_device_itself_a_file_that_a_key_names_must_exist(device, capsys,
     (device.parent / "edge.d" / "99.toml").write_text(f'[motion]\npreset = "{device.parent / "none.json"}"\n')
     assert main(["config", "check"]) == 1
     assert "none.json does not exist" in capsys.readouterr().err
+    (device.parent / "edge.d" / "99.toml").write_text(f'[device]\nlogo = "{device}"\n')
+    assert main(["config", "check"]) == 1
+    assert "is none of .svg, .png" in capsys.readouterr().err
+    (device.parent / "edge.d" / "99.toml").write_text(f'[motion]\npreset = "{device.parent / "none.json"}"\n')
     assert main(["config", "check", *map(str, layers(device))]) == 0, "elsewhere it cannot be known"
