@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 KERNELS := $(wildcard edge/compounding/*.cu edge/compounding/*.cuh edge/compounding/*.cpp edge/compounding/*.h)
 
-.PHONY: help demo test check fuzz bench gpu-check fake-gpu-check clean
+.PHONY: help demo test check fuzz bench gpu-check fake-gpu-check deb boot-test clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -34,8 +34,14 @@ gpu-check: .venv/dev  ## everything that needs a CUDA device, with a sheet in be
 fake-gpu-check: .venv/fakecuda/ready  ## the CUDA backend through the real pycuda, on a driver that computes on the CPU
 	LD_LIBRARY_PATH=$(CURDIR)/.venv/fakecuda PYTHONPATH=$(CURDIR)/.venv/fakecuda/site $(BIN)/pytest -m gpu tests/edge/compounding
 
+deb: .venv/dev  ## Debian packages in dist/: arm64 for JetPack 6 and 7, amd64 for Debian 12 (FLAVOURS="amd64-cp311" for one)
+	$(BIN)/python packaging/deb.py $(FLAVOURS)
+
+boot-test: .venv/dev  ## as root: the amd64 package installed, booted under systemd in a container, killed and hung; figures are printed
+	$(BIN)/pytest -m boot -s tests/boot
+
 clean:  ## remove what make made
-	rm -rf .venv build demo-out *.egg-info edge/compounding/*.so
+	rm -rf .venv build dist demo-out *.egg-info edge/compounding/*.so
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "python3-venv is missing: sudo apt install python3-venv"; exit 1; }

@@ -18,6 +18,8 @@ from types import FrameType
 
 from edge.errors import SonosweepError
 
+FIRST_LISTENED = 3  # SD_LISTEN_FDS_START
+
 
 class AlreadyRunning(SonosweepError):
     """Another process of this service owns the run directory."""
@@ -48,6 +50,18 @@ def logs_to_journal() -> bool:
 def memory_mib() -> float:
     """What this process holds in memory (its resident set)."""
     return round(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+
+
+def listen_sockets() -> dict[str, socket.socket]:
+    """The sockets that a .socket unit handed to this process, by FileDescriptorName=; sd_listen_fds(3)."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    sockets = {}
+    for at in range(int(os.environ.get("LISTEN_FDS", "0"))):
+        os.set_inheritable(FIRST_LISTENED + at, False)
+        sockets[names[at] if at < len(names) and names[at] else str(at)] = socket.socket(fileno=FIRST_LISTENED + at)
+    return sockets
 
 
 def serve(step: Callable[[], None], *, status: Callable[[], str] = lambda: "running") -> None:

@@ -19,8 +19,8 @@ LOW_PERCENT, EMPTY_PERCENT = 10, 4
 EARLIEST_S = 1_767_225_600  # 2026: no clock that is right shows less
 JUMP_S = 60.0
 SLOWS = ("throttle", "cpufreq", "devfreq", "processor")  # cooling devices that slow something down; fans do not
-SYNCHRONISED = Path("/run/systemd/timesync/synchronized")  # since the device was started
 TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+SYNCHRONISED = Path("/run/systemd/timesync/synchronized")  # of this boot; an OEM with another time service makes it
 TIMEX_BYTES = 512  # more than struct timex has on any machine
 
 
@@ -65,11 +65,12 @@ def throttled(root: Path = Path("/sys/class/thermal")) -> list[str]:
 
 
 def clock_trusted(synchronised: Path = SYNCHRONISED) -> bool:
-    """The clock was set from a time source since the start. A device without internet or a good clock module cannot know the date."""
-    if synchronised.exists():
-        return True
-    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
-    return 0 <= int(state) < TIME_ERROR
+    """The clock is synchronised. A device without internet or a good clock module cannot know the date.
+
+    The kernel is asked; where the service's sandbox (ProtectClock=) forbids the question, systemd's time service has left a file.
+    """
+    state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES)))
+    return state < TIME_ERROR if state >= 0 else synchronised.exists()
 
 
 class Watch:

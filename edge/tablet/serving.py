@@ -16,7 +16,7 @@ from aiohttp import web
 
 from edge.config import Config
 from edge.console import say
-from edge.daemon import notify
+from edge.daemon import listen_sockets, notify
 from edge.errors import SonosweepError
 from edge.messages import Status
 from edge.tablet.bus_link import BusLink
@@ -26,6 +26,7 @@ from edge.tablet.gateway import TabletService
 from edge.tablet.metrics import serve_metrics
 
 WATCHDOG_S = 0.5
+HANDED_OVER = "tablet"  # FileDescriptorName= in sonosweep-tablet.socket
 
 
 class AddressTaken(SonosweepError):
@@ -76,6 +77,10 @@ async def serve(config: Config) -> None:
 
 
 def _listen(address: str, port: int) -> socket.socket:
+    if handed_over := listen_sockets().get(HANDED_OVER):
+        if port not in (0, handed_over.getsockname()[1]):
+            say(f"tablet: [tablet] port {port} does not count where systemd listens: its socket unit names the port")
+        return handed_over
     try:
         return socket.create_server((address, port), backlog=64)
     except OSError as wrong:

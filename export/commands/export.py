@@ -16,6 +16,7 @@ ACTIONS = {
     "bundle": Action("export.commands.bundle", "pack a step graph with its card and golden sequence", ("onnx", "onnxruntime"), "export"),
     "card": Action("export.commands.card", "show a bundle's card, or write measured figures into it", ("onnxruntime",), "export"),
     "engine": Action("export.commands.engine", "build and prove a TensorRT engine of a bundle for this machine"),
+    "firstboot": Action("export.commands.firstboot", "build the configured network's engine where TensorRT is and none fits yet"),
     "parity": Action("export.commands.parity", "compare a bundle's variants with FP32 on tracked sweeps", ("onnxruntime",), "export"),
     "planning": Action("export.commands.planning", "predict frame time, memory and power on Jetson modules", ("onnx",), "export"),
     "quantize": Action("export.commands.quantize", "add INT8 and FP16 variants to a bundle", ("onnx", "onnxruntime"), "export"),

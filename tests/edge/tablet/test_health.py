@@ -1,5 +1,8 @@
 """The device's own state, from the files that the kernel would show."""
 
+import ctypes
+from types import SimpleNamespace
+
 from edge.tablet.health import Watch, battery, clock_trusted, storage, temperature
 
 
@@ -93,6 +96,8 @@ def test_a_clock_that_cannot_be_right_is_named_and_so_is_its_jump(tmp_path):
     assert watch.look(0.0, NOW_S + 5, 20.0) == {}
 
 
-def test_a_clock_is_trusted_once_it_was_synchronised(tmp_path):
-    (tmp_path / "synchronized").write_text("")
-    assert clock_trusted(tmp_path / "synchronized") is True
+def test_where_the_kernel_may_not_be_asked_the_time_services_file_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(adjtimex=lambda _: -1))
+    assert not clock_trusted(tmp_path / "synchronized")
+    (tmp_path / "synchronized").touch()
+    assert clock_trusted(tmp_path / "synchronized")

@@ -1,0 +1,1 @@
+"""Updates without a network: who may sign a package."""
