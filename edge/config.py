@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -103,6 +104,14 @@ class TabletConfig(Section, frozen=True, kw_only=True):
     clients: Annotated[int, Meta(ge=1, le=64, description="tablets at the same time")] = 8
 
 
+class DeviceConfig(Section, frozen=True, kw_only=True):
+    """[device]: what the tablet page shows of the product."""
+
+    product: Annotated[str, Meta(max_length=60, description='its name, as title of the page; "" = sonosweep')] = ""
+    logo: Annotated[str, Meta(description="file of a picture (.svg or .png, 64 KiB at most), shown in the settings")] = ""
+    presets: Annotated[str, Meta(description="folder of what exams can begin with (*.toml), in the place of the built-in ones")] = ""
+
+
 class MetricsConfig(Section, frozen=True, kw_only=True):
     """[metrics]: figures of the services for Prometheus, without patient data; served by the tablet's gateway."""
 
@@ -113,6 +122,7 @@ class Config(Section, frozen=True, kw_only=True):
     """The whole file."""
 
     run_dir: Annotated[str, Meta(description="folder of the services' sockets")] = "/run/sonosweep"
+    device: DeviceConfig = DeviceConfig()
     bridge: BridgeConfig = BridgeConfig()
     motion: MotionConfig = MotionConfig()
     volume: VolumeConfig = VolumeConfig()
@@ -136,8 +146,10 @@ class Layered(msgspec.Struct, frozen=True):
 def layers(path: Path | None) -> list[Path]:
     """The files that count, weakest first: ``edge.toml``, then ``edge.d/*.toml`` beside it in the order of their names."""
     main = path or DEFAULT_PATH
-    named = [main] if path is not None or main.exists() else []
-    return [*named, *sorted(main.with_suffix(".d").glob("*.toml"))]
+    named, drop_ins = [main] if path is not None or main.exists() else [], main.with_suffix(".d")
+    if drop_ins.is_dir() and not os.access(drop_ins, os.R_OK | os.X_OK):  # glob would find nothing and say nothing
+        raise ConfigError(f"{drop_ins}: may not be read; give the service's user the right to, or use sudo")
+    return [*named, *sorted(drop_ins.glob("*.toml"))]
 
 
 def read_layers(paths: list[Path]) -> Layered:
@@ -165,12 +177,17 @@ def parse(text: str, name: str) -> Config:
     return msgspec.convert(checked(text, name), Config)
 
 
-def checked(text: str, name: str) -> dict[str, Any]:
-    """The values that TOML text sets; ``ConfigError`` where one is not known or not possible."""
+def toml(text: str, name: str) -> dict[str, Any]:
+    """What TOML text says; ``ConfigError`` where it is none."""
     try:
-        values = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as wrong:
         raise ConfigError(f"{name}: is not TOML: {wrong}") from wrong
+
+
+def checked(text: str, name: str) -> dict[str, Any]:
+    """The values that TOML text sets; ``ConfigError`` where one is not known or not possible."""
+    values = toml(text, name)
     _refuse_unknown(values, Config, name, "")
     try:
         msgspec.convert(values, Config)

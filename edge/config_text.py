@@ -64,7 +64,8 @@ def _limits(kind: Type) -> str:
     if isinstance(kind, BoolType):
         return "true | false"
     if isinstance(kind, StrType):
-        return "text" if kind.pattern is None else "lower-case letters, digits and inner dashes, 1 to 50"
+        plain = f"text, at most {kind.max_length} characters" if kind.max_length else "text"
+        return plain if kind.pattern is None else "lower-case letters, digits and inner dashes, 1 to 50"
     assert isinstance(kind, IntType | FloatType)
     word = "whole number" if isinstance(kind, IntType) else "number"
     bounds = [("from", kind.ge), ("above", kind.gt), ("to", kind.le)]

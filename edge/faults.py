@@ -50,6 +50,7 @@ FAULTS = {
     "DEVICE_HOT": Fault(Effect.NOTE, "The device is very hot. Let it cool; fewer live images are shown, and all are recorded."),
     "DEVICE_THROTTLED": Fault(Effect.NOTE, "The device slows itself down because of heat. Let it cool before the next sweep."),
     "BATTERY_LOW": Fault(Effect.NOTE, "The battery is nearly empty. End the sweep and connect the charger."),
+    "BATTERY_EMPTY": Fault(Effect.STOP_RECORDING, "The battery is empty. The recording was closed and is safe; connect the charger."),
     "CLOCK_WRONG": Fault(Effect.NOTE, "The date of the device is wrong. Set its clock; until then sweeps are kept under a wrong date."),
     "CLOCK_JUMPED": Fault(Effect.NOTE, "The clock of the device was changed. Earlier sweeps may be kept under a wrong date."),
     "RECORDER_GONE": Fault(Effect.NOTE, "The recording stopped and is being restarted. Images are not being kept."),

@@ -19,7 +19,7 @@ from edge.messages import FaultRaised, Status
 from edge.services import GONE_AFTER_S, SERVICES
 
 SPAN_S = 1.0  # over which rates are taken
-COLUMNS = ["service", "state", "frames/s", "frames", "lost", "p50 ms", "p99 ms", "of", "memory MiB", "faults"]
+COLUMNS = ["service", "state", "frames_per_s", "frames", "lost", "p50_ms", "p99_ms", "stage", "memory_mib", "faults"]
 
 
 class NoDevice(SonosweepError):
@@ -50,7 +50,9 @@ class Overview:
                 f"{run_dir}: no such folder, so no service runs; systemctl start sonosweep.target, or name another with --run-dir"
             )
         if not os.access(run_dir, os.R_OK | os.X_OK):
-            raise NoDevice(f"{run_dir}: may not be read by this user; use sudo, or join the group sonosweep")
+            raise NoDevice(f"{run_dir}: may not be read by this user; use sudo")
+        if shut := [path.name for path in run_dir.glob("*.ipc") if not os.access(path, os.W_OK)]:
+            raise NoDevice(f"{run_dir}: {', '.join(sorted(shut))} may not be connected to by this user; use sudo")
         self.run_dir = run_dir
         self._subscribers = {name: Subscriber(context, ipc(run_dir, name), (Status, FaultRaised)) for name in SERVICES}
         self._heard: dict[str, deque[tuple[float, Status]]] = {name: deque() for name in SERVICES}
@@ -149,13 +151,13 @@ class Overview:
         return {
             "service": name,
             "state": status.state,
-            "frames/s": round(max(gained, 0) / (last_s - first_s), 1) if telling.frames and last_s > first_s else "",
+            "frames_per_s": round(max(gained, 0) / (last_s - first_s), 1) if telling.frames and last_s > first_s else "",
             "frames": status.counts.get(telling.frames, "") if telling.frames else "",
             "lost": status.counts.get("lost", ""),
-            "p50 ms": latency[0] if latency else "",
-            "p99 ms": latency[1] if latency else "",
-            "of": telling.stage if latency else "",
-            "memory MiB": status.health.get("memory_mib", ""),
+            "p50_ms": latency[0] if latency else "",
+            "p99_ms": latency[1] if latency else "",
+            "stage": telling.stage if latency else "",
+            "memory_mib": status.health.get("memory_mib", ""),
             "faults": status.faults,
         }
 

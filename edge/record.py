@@ -80,7 +80,7 @@ class RecordService:
         if now - self._looked > SPACE_PERIOD_S:
             self._looked = now
             self._watch_space()
-        self._hear_overflow()
+        self._hear_faults()
         current, silent_s = self._recording, now - self._heard
         if current is not None and current.key == self._overflowed and silent_s > QUEUE_EMPTY_S:
             self._finish("RECORDER_OVERFLOW")
@@ -237,11 +237,16 @@ class RecordService:
         )
         self._publish(ended)
 
-    def _hear_overflow(self) -> None:
-        """The bridge could not queue a frame for us: what it queued before, and may still be on its way, ends the recording."""
+    def _hear_faults(self) -> None:
+        """The bridge could not queue a frame for us: what it queued before, and may still be on its way, ends the recording.
+
+        With an empty battery the file is closed before the device goes out; the rest of the sweep is not begun again."""
         for message in self._peers.said:
             if isinstance(message, FaultRaised) and message.name == "RECORDER_OVERFLOW":
                 self._overflowed = message.boot_id, message.sweep
+            elif isinstance(message, FaultRaised) and message.name == "BATTERY_EMPTY" and self._recording is not None:
+                self._refused, self._counts["refused"] = self._recording.key, 0
+                self._finish("BATTERY_EMPTY")
         self._peers.said.clear()
 
     def _hear_recovery(self) -> None:

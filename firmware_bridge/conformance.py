@@ -176,6 +176,11 @@ RULES = {
         "count frames of all modalities together; wait where the socket is full, drop nothing",
         _none(lambda h: h.gaps, lambda h: h.steps_back, lambda h: h.late_starts, seen=_frames, unit="frames"),
     ),
+    "waits": Rule(
+        "it waits while the bridge is busy, and drops nothing",
+        "a blocking zmq_send on a PUSH socket (never PUB, never ZMQ_DONTWAIT and on with the next frame)",
+        _none(lambda h: h.dropped, seen=lambda h: h.waited, unit="frames after we had not read for a while"),
+    ),
     "sweeps": Rule(
         "each sweep has another number",
         "count sweeps since the start of the front end",

@@ -6,7 +6,7 @@ import html
 from typing import Any
 
 from edge.console import table
-from firmware_bridge.conformance import Result
+from firmware_bridge.conformance import RULES, Result
 
 COLUMNS = ["rule", "outcome", "says", "measured"]
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:75em;margin:2em auto;padding:0 1em;color:#111;background:#fff}
@@ -43,6 +43,12 @@ def as_html(about: dict[str, Any], found: list[Result]) -> str:
     body = f"<h1>Conformance of a front end</h1><p>{_safe(verdict(about))}</p><ul>{facts}</ul>"
     columns = "<tr><th>rule</th><th>outcome</th><th>it says</th><th>measured</th></tr>"
     return f"{head}{body}<table>{columns}{rows}</table></html>\n"
+
+
+def rules_table() -> str:
+    """The rules themselves, for docs/conformance.md."""
+    rows = [f"| `{name}` | {rule.says} | {rule.cure} |" for name, rule in RULES.items()]
+    return "\n".join(["| rule | a front end keeps it where | else |", "| --- | --- | --- |", *rows])
 
 
 def verdict(about: dict[str, Any]) -> str:

@@ -62,12 +62,13 @@ class Heard:
         self.segments: list[int] = []  # where in those the link (or the probe's clock) began anew
         self.geometries: dict[str, Geometry] = {}
         self.back_after_cut: tuple[bool, int] | None = None  # the front end came back: with its boot id, how many frames were lost
+        self.dropped, self.waited = Finding(), 0  # while we did not read: frames that are missing, and those that came after all
         self.never_back = False  # nothing came after the cut, in the middle of a sweep
         self._done: set[tuple[int, int]] = set()
         self._key: tuple[int, int] | None = None
         self._sweep = SweepHeard(-1)
         self._images: dict[str, int] = {}
-        self._cut = self._restarted = False
+        self._cut = self._restarted = self._held = False
 
     def connected(self) -> None:
         """A front end was let in."""
@@ -76,6 +77,10 @@ class Heard:
     def cut(self) -> None:
         """We hung up. What was on its way is lost, and nobody is to blame for that."""
         self._cut = True
+
+    def hold(self, on: bool) -> None:
+        """We stopped to read; or have caught up with all that waited since."""
+        self._held = on
 
     @property
     def between_sweeps(self) -> bool:
@@ -94,6 +99,7 @@ class Heard:
         self._take_times(frame, received_ns)
         self._take_image(frame)
         self.frames += 1
+        self.waited += self._held
         self.poses += frame.pose_status != "missing"
         self.extended += frame.extras != type(frame.extras)()
         self._cut = False
@@ -109,7 +115,7 @@ class Heard:
         if frame.sweep_key != self._key:
             self._begin(frame, where)
         elif not self._cut and frame.sequence > self._sweep.last_sequence + 1:
-            self.gaps.add(f"{frame.sequence - self._sweep.last_sequence - 1} before {where}")
+            (self.dropped if self._held else self.gaps).add(f"{frame.sequence - self._sweep.last_sequence - 1} before {where}")
         elif frame.sequence <= self._sweep.last_sequence:
             self.steps_back.add(f"{where} after frame {self._sweep.last_sequence}")
         sweep = self._sweep

@@ -1,9 +1,13 @@
-"""The bridge's door with nothing behind it: listens to a front end under test, and hangs up once to see whether it comes back."""
+"""The bridge's door with nothing behind it: listens to a front end under test, and disturbs it twice.
+
+In the middle it hangs up, to see whether the front end comes back. After three quarters it stops reading, to see whether it waits.
+"""
 
 from __future__ import annotations
 
 import time
 
+import msgspec
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
@@ -14,6 +18,9 @@ from firmware_bridge.intake import EndpointUnusable, Intake
 WAIT_MS = 50
 LIVELY_S = 1.0  # one that has sent nothing for so long may have finished
 REOPEN_S = 3.0
+HOLD_S, HOLD_SHARE = 1.5, 0.1  # of not reading; of the whole time at most
+CATCH_UP_S = 2.0
+QUEUE_FRAMES = 2  # a front end is held back soon
 
 
 class Door:
@@ -43,22 +50,24 @@ class Door:
         self._intake.close()
 
 
-def listen(config: BridgeConfig, seconds: float, *, cut: bool = True, allow_plaintext: bool = False) -> Heard:
-    """Listen for ``seconds``; with ``cut`` hang up in the middle. Errors as :class:`Intake` raises them."""
-    heard, begun = Heard(), time.monotonic()
+def listen(config: BridgeConfig, seconds: float, *, disturb: bool = True, allow_plaintext: bool = False) -> Heard:
+    """Listen for ``seconds``. Errors as :class:`Intake` raises them."""
+    heard, end = Heard(), time.monotonic() + seconds
+    config = msgspec.structs.replace(config, queue_frames=QUEUE_FRAMES)
     with zmq.Context() as context:
         door = Door(context, config, heard, allow_plaintext=allow_plaintext)
         try:
-            if cut:
-                last = door.hear(begun + seconds / 2)
+            if disturb and (last := door.hear(end - seconds / 2)):
                 lively = time.monotonic() - last < LIVELY_S and not heard.between_sweeps
-                if last:
-                    door.close()
-                    heard.cut()
-                    door = _reopened(context, config, heard, allow_plaintext=allow_plaintext)
-                    heard.never_back = not door.hear(begun + seconds) and lively
-                    return heard
-            door.hear(begun + seconds)
+                door.close()
+                heard.cut()
+                door = _reopened(context, config, heard, allow_plaintext=allow_plaintext)
+                heard.never_back = not door.hear(end - seconds / 4) and lively
+                time.sleep(min(HOLD_S, HOLD_SHARE * seconds))
+                heard.hold(True)
+                door.hear(min(time.monotonic() + CATCH_UP_S, end))
+                heard.hold(False)
+            door.hear(end)
         finally:
             door.close()
     return heard

@@ -64,7 +64,7 @@ def test_a_device_is_seen_from_beside_it(config, tmp_path, capsys):
             _, during = looked(config, capsys)
             assert probe.wait() == 0
         run = next(row for row in during["services"] if row["service"] == "run")
-        assert run["frames/s"] > 10 and run["memory MiB"] > 10 and run["p99 ms"] > 0
+        assert run["frames_per_s"] > 10 and run["memory_mib"] > 10 and run["p99_ms"] > 0
         time.sleep(0.5)
         code, told = looked(config, capsys)
         standing = {wrong["name"] for wrong in told["wrong"]} - {"DEVICE_HOT", "DEVICE_THROTTLED"}  # of this machine

@@ -164,6 +164,16 @@ def test_the_page_is_used_by_keyboard_alone(place):
     assert {"Exam", "Freeze", "START", "Library", "Settings", "scene"} <= reached
 
 
+def test_a_makers_own_preset_brings_its_words_along(place):
+    told = place.browser.execute_async_script(
+        "import('/page/js/screens/exam.js').then(({ ExamForm }) => {"
+        "const preset = { name: 'knee', words: { en: 'The knee' }, body_part: 'knee', side: 'left', direction: '-' };"
+        "const form = new ExamForm({ secure: true, presets: [preset], onchange() {} }); form.choose(0);"
+        "arguments[0]([form.chips[0].textContent, form.inputs.body_part.value, form.inputs.side.value, form.values.direction]); })"
+    )
+    assert told == ["The knee", "The knee", "left", "-"]
+
+
 def test_another_language_changes_every_word(place):
     place.js("localStorage.setItem('sonosweep', JSON.stringify({language: 'fr', theme: 'dark'}))")
     place.browser.refresh()

@@ -19,6 +19,7 @@ from edge.errors import SonosweepError
 from edge.journal import say_fault
 from edge.messages import FaultRaised, Frame, Status, SweepEnded
 from edge.tablet import health
+from edge.tablet.branding import read_branding
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
 from edge.tablet.commands import obey
@@ -27,7 +28,7 @@ from edge.tablet.exports import read_volumes
 from edge.tablet.feed import Picture
 from edge.tablet.library import Library, Record, now_utc, sweep_id
 from edge.tablet.listing import all_listed
-from edge.tablet.presets import LANGUAGES, PRESETS
+from edge.tablet.presets import LANGUAGES
 from edge.tablet.privacy import without_patient
 from edge.tablet.refusals import Refused
 from edge.tablet.session import Session, Shown
@@ -56,6 +57,7 @@ class TabletService:
         self.exporting: set[str] = set()
         self._saved_epochs = itertools.count(1)
         self._jobs: set[asyncio.Task[None]] = set()
+        self._brand = read_branding(config.device)
         self._watch = health.Watch(self.library.recordings)
         self._health_at = self._state_at = -1e9
         doors.serve("/link", self._serve_link)
@@ -221,9 +223,8 @@ class TabletService:
             "version": version("sonosweep"),
             "role": client.role,
             "secure": self.secure,
-            "presets": PRESETS,
             "languages": LANGUAGES,
-        }
+        } | self._brand
 
     def _tell_live(self, message: dict[str, Any]) -> None:
         for client in self.clients:

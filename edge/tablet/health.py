@@ -15,7 +15,7 @@ from typing import Any
 WARM_C, HOT_C = 75.0, 90.0  # Jetson modules slow down from 97 to 99 C on
 COOLED_C = 3.0  # below which a fault of heat ends
 HOT_IMAGES_PER_S = 10.0
-LOW_PERCENT = 10
+LOW_PERCENT, EMPTY_PERCENT = 10, 4
 EARLIEST_S = 1_767_225_600  # 2026: no clock that is right shows less
 JUMP_S = 60.0
 SLOWS = ("throttle", "cpufreq", "devfreq", "processor")  # cooling devices that slow something down; fans do not
@@ -99,7 +99,7 @@ class Watch:
         if slowed:
             standing["DEVICE_THROTTLED"] = ", ".join(slowed)
         if charge and charge["percent"] < LOW_PERCENT and not charge["charging"]:
-            standing["BATTERY_LOW"] = f"{charge['percent']} %"
+            standing["BATTERY_EMPTY" if charge["percent"] < EMPTY_PERCENT else "BATTERY_LOW"] = f"{charge['percent']} %"
         if wall_s < EARLIEST_S:
             standing["CLOCK_WRONG"] = time.strftime("it shows %Y-%m-%d", time.gmtime(wall_s))
         began = {name: detail for name, detail in standing.items() if name not in self.standing}

@@ -23,7 +23,7 @@ from edge.tablet.store import BrickStore, BrickTooFar
 
 FAULTS_KEPT, FAULT_SHOWN_S = 16, 30.0
 SILENT_S = 1.0
-RECORDING = {"last": "stopped", "stopped": "stopped", "next": "stopped", "PROBE_SILENT": "stopped", "PROBE_RESTARTED": "stopped"}
+RECORDING = dict.fromkeys(("last", "stopped", "next", "PROBE_SILENT", "PROBE_RESTARTED", "BATTERY_EMPTY"), "stopped")
 
 
 @dataclass

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", default=defaults.endpoint, metavar="EP", help="where the front end connects (%(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="how long to listen (%(default)s)")
     parser.add_argument("--rate", type=float, default=0.0, metavar="N", help="frames a second that the front end claims to send")
-    parser.add_argument("--no-reconnect", action="store_true", help="do not hang up in the middle to see whether it comes back")
+    parser.add_argument("--undisturbed", action="store_true", help="neither hang up nor stop reading to see what it does then")
     parser.add_argument("--server-key", default="", metavar="FILE", help="the bridge's .key_secret, for an encrypted link")
     parser.add_argument("--allowed-keys", default="", metavar="DIR", help="folder with the front end's public .key, for an encrypted link")
     parser.add_argument("--allow-plaintext", action="store_true", help="listen on a network without encryption")
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     check_outputs([options.out])
     config = BridgeConfig(endpoint=options.endpoint, server_key=options.server_key, allowed_keys=options.allowed_keys)
     say(f"listening on {options.endpoint} for {options.seconds:g} s")
-    heard = listen(config, options.seconds, cut=not options.no_reconnect, allow_plaintext=options.allow_plaintext)
+    heard = listen(config, options.seconds, disturb=not options.undisturbed, allow_plaintext=options.allow_plaintext)
     found = judge(heard, Declared(options.rate))
     about = _about(options, heard, Counter(one.outcome for one in found))
     if options.out:

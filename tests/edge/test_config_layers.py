@@ -97,3 +97,16 @@ def test_show_tells_value_and_origin(device, capsys):
     assert rows["volume.spacing_mm"] == {"key": "volume.spacing_mm", "value": 0.4, "from": str(device)}
     assert main(["config", "show", str(device)]) == 0
     assert f"spacing_mm = 0.4  # {device}" in capsys.readouterr().out
+
+
+def test_on_the_device_itself_a_file_that_a_key_names_must_exist(device, capsys, monkeypatch):
+    monkeypatch.setattr("edge.config.DEFAULT_PATH", device)
+    assert main(["config", "check"]) == 0
+    (device.parent / "edge.d" / "99.toml").write_text(f'[motion]\npreset = "{device.parent / "none.json"}"\n')
+    assert main(["config", "check"]) == 1
+    assert "none.json does not exist" in capsys.readouterr().err
+    (device.parent / "edge.d" / "99.toml").write_text(f'[device]\nlogo = "{device}"\n')
+    assert main(["config", "check"]) == 1
+    assert "is none of .svg, .png" in capsys.readouterr().err
+    (device.parent / "edge.d" / "99.toml").write_text(f'[motion]\npreset = "{device.parent / "none.json"}"\n')
+    assert main(["config", "check", *map(str, layers(device))]) == 0, "elsewhere it cannot be known"

@@ -1,6 +1,11 @@
 """What `status` and `top` say of a device, from services that are publishers and nothing else."""
 
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -65,8 +70,8 @@ def test_a_device_that_is_well_says_so_with_exit_status_0(device, run_dir, capsy
     assert (code, told["well"], told["wrong"]) == (0, True, [])
     assert [row["service"] for row in told["services"]] == list(SERVICES)
     run = told["services"][1]
-    assert run["memory MiB"] == 40.0
-    assert 0.3 * 3 / PERIOD_S < run["frames/s"] < 1.3 * 3 / PERIOD_S
+    assert run["memory_mib"] == 40.0
+    assert 0.3 * 3 / PERIOD_S < run["frames_per_s"] < 1.3 * 3 / PERIOD_S
 
 
 def test_a_silent_service_is_named_with_words_and_cure(device, run_dir, capsys):
@@ -118,6 +123,19 @@ def test_nothing_there_is_a_sentence_with_the_cure(tmp_path, capsys):
     assert not (tmp_path / "none").exists(), "to look must not make anything"
     with pytest.raises(NoDevice):
         Overview(None, tmp_path / "none")
+
+
+def test_top_at_a_terminal_draws_over_itself_until_ctrl_c(device, run_dir):
+    screen, terminal = pty.openpty()
+    with subprocess.Popen([sys.executable, "-m", "edge", "top", "--run-dir", str(run_dir), "--every", "0.3"], stdout=terminal) as top:
+        shown = b""
+        while shown.count(b"all well") < 2:
+            shown += os.read(screen, 4096)
+        top.send_signal(signal.SIGINT)
+        assert top.wait(10) == 0
+    os.close(terminal)
+    os.close(screen)
+    assert shown.count(b"\033[H\033[J") >= 2
 
 
 def test_top_writes_one_table_after_the_other_where_there_is_no_terminal(device, run_dir, capsys):

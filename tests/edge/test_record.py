@@ -147,6 +147,23 @@ def test_an_overflow_at_the_bridge_ends_the_file_by_name_after_what_was_queued(c
         assert survey(Path(bench.ended[0].files[0])).metadata["sweep_end"]["reason"] == "RECORDER_OVERFLOW"
 
 
+def test_an_empty_battery_closes_the_recording_and_does_not_begin_it_again(context, run_dir):
+    tablet = Publisher(context, ipc(run_dir, "tablet"))
+    with recorder(context, run_dir) as bench:
+        bench.send(frame(0), frame(1))
+        bench.until(lambda: bench.counts()["synced"] == 2)
+        deadline = time.monotonic() + SOON_S
+        while not bench.ended and time.monotonic() < deadline:
+            tablet.say(FaultRaised(service="tablet", name="BATTERY_EMPTY", detail="3 %"))
+            bench.service.step()
+            bench.hear()
+        assert [(e.reason, e.frames) for e in bench.ended] == [("BATTERY_EMPTY", 2)] and is_finished(Path(bench.ended[0].files[0]))
+        bench.send(frame(2), frame(3))
+        bench.until(lambda: bench.counts()["refused"] == 2)
+        assert len(list(bench.folder.glob("*.mcap"))) == 1
+    tablet.close()
+
+
 def test_too_little_free_space_stops_with_a_fault_and_the_service_lives_on(context, run_dir):
     with recorder(context, run_dir, keep_free_mib=1 << 40) as bench:
         bench.send(frame(0), frame(1))

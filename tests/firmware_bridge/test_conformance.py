@@ -21,7 +21,7 @@ from edge.app import main
 from edge.messages import Extras, Frame, Geometry, ImuSample
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
 from firmware_bridge.conformance import RULES, Declared, Result, judge
-from firmware_bridge.conformance_report import as_html, as_markdown
+from firmware_bridge.conformance_report import as_html, as_markdown, rules_table
 from firmware_bridge.heard import Heard
 from firmware_bridge.probe import FrontEnd
 from firmware_bridge.wire import HEADER, encode_frame, sealed
@@ -67,13 +67,16 @@ def sent(frames: list[Frame]) -> Messages:
     return [(list(encode_frame(frame)), 900_000_000_000 + n * STEP_NS) for n, frame in enumerate(frames)]
 
 
-def tried(messages: Messages, *, rate: float = RATE, connections: int = 1, cut_at: int = -1, never_back: bool = False) -> dict[str, Result]:
+def tried(
+    messages: Messages, *, rate: float = RATE, connections: int = 1, cut_at: int = -1, held: range = range(0), never_back: bool = False
+) -> dict[str, Result]:
     heard = Heard()
     for _ in range(connections):
         heard.connected()
     for n, (parts, received_ns) in enumerate(messages):
         if n == cut_at:
             heard.cut()
+        heard.hold(n in held)
         heard.take(parts, received_ns)
     heard.never_back = never_back
     return {one.rule: one for one in judge(heard, Declared(rate))}
@@ -146,6 +149,7 @@ MUTANTS: dict[str, tuple[Callable[[], dict[str, Result]], set[str]]] = {
     "pose": (lambda: tried(header(9, "image_to_reference", SKEWED.ravel())), {"sequence"}),
     "extensions": (lambda: tried(raw(9, lambda parts: _cut_extension(parts))), {"sequence"}),
     "sequence": (lambda: tried(without(10, 11)), set()),
+    "waits": (lambda: tried(without(20, 21, 22), held=range(15, 30)), set()),
     "sweeps": (lambda: tried(sent(good()) + [(p, t + 120 * STEP_NS) for p, t in sent(_later(good(60, 1)))]), set()),
     "last": (lambda: tried(changed(59, last=False)), set()),
     "timestamps": (lambda: tried(changed(30, timestamp_ns=FREQUENCIES[29], extras=Extras())), set()),
@@ -175,7 +179,7 @@ def _later(frames: list[Frame]) -> list[Frame]:
 
 
 def test_a_good_front_end_keeps_every_rule() -> None:
-    found = tried(sent(good(180)), connections=2, cut_at=70)
+    found = tried(sent(good(180)), connections=2, cut_at=70, held=range(140, 150))
     assert {name: one.measured for name, one in found.items() if one.outcome != "pass"} == {}
     assert found["rate"].measured.startswith("30 frames/s") and "1 s of the probe's clock" in found["clock"].measured
 
@@ -220,8 +224,13 @@ def test_a_boot_id_that_is_not_random_is_caught() -> None:
 
 def test_a_front_end_without_tracker_or_imu_is_not_blamed_for_it() -> None:
     found = tried(every(lambda n, f: {"extras": Extras(), **NO_POSE}), rate=0)
-    assert {name for name, one in found.items() if one.outcome == "not seen"} == {"pose", "extensions", "imu", "rate", "reconnect"}
+    assert {name for name, one in found.items() if one.outcome == "not seen"} == {"pose", "extensions", "imu", "rate", "waits", "reconnect"}
     assert broken(found) == set()
+
+
+def test_the_documentation_lists_the_rules_as_they_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
+    assert rules_table() in page, "renew it: firmware_bridge.conformance_report.rules_table()"
 
 
 def test_the_reports_escape_what_the_front_end_sent() -> None:
@@ -266,7 +275,7 @@ def test_the_simulated_probe_conforms_and_comes_back(endpoint: str, tmp_path: Pa
 
 def test_the_c_example_conforms(endpoint: str, send_frames: Path) -> None:  # noqa: F811
     sender = subprocess.Popen([send_frames, endpoint, "100", "30"])
-    code, told = conform(endpoint, 5.5, "--rate", "30", "--no-reconnect")
+    code, told = conform(endpoint, 5.5, "--rate", "30", "--undisturbed")
     assert sender.wait(10) == 0
     assert (code, told["failed"], told["frames"]) == (0, 0, 100), [rule for rule in told["rules"] if rule["outcome"] == "fail"]
     assert outcomes(told)["imu"] == outcomes(told)["pose"] == outcomes(told)["last"] == "pass"
@@ -290,6 +299,32 @@ def test_a_front_end_that_does_not_come_back_is_caught(endpoint: str) -> None:
     code, told = conform(endpoint, 5.0)
     sender.join()
     assert (code, outcomes(told)["reconnect"]) == (1, "fail"), told["rules"][-1]
+
+
+def test_a_front_end_that_drops_where_the_socket_is_full_is_caught(endpoint: str) -> None:
+    done = threading.Event()
+
+    def send() -> None:
+        geometry = Geometry(width=800, height=600, spacing_mm=(0.1, 0.1))
+        pixels = np.random.default_rng(0).integers(0, 255, (600, 800), dtype=np.uint8)
+        with FrontEnd(endpoint, queue_frames=2) as front_end:
+            for n in range(10_000):
+                if done.is_set():
+                    front_end.close(0)
+                    return
+                pixels[0, 0] = n % 255
+                frame = Frame(boot_id=BOOT, sweep=0, sequence=n, timestamp_ns=time.monotonic_ns(), geometry=geometry, pixels=pixels.copy())
+                front_end.send(frame, patience_s=None if n < 5 else 0.0)
+                time.sleep(0.03)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        code, told = conform(endpoint, 10.0)
+    finally:
+        done.set()
+        sender.join()
+    assert (code, outcomes(told)["waits"], outcomes(told)["reconnect"]) == (1, "fail", "pass"), told["rules"]
 
 
 def test_nobody_there_is_told_with_the_cure(endpoint: str, capsys: pytest.CaptureFixture[str]) -> None:

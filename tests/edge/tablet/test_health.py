@@ -85,6 +85,7 @@ def test_a_slowed_processor_is_named_and_a_fan_is_not(tmp_path):
 def test_a_low_battery_is_named_unless_it_charges(tmp_path):
     assert watched(tmp_path, percent=9).look(0.0, NOW_S, 1.0) == {"BATTERY_LOW": "9 %"}
     assert watched(tmp_path, percent=9, status="Charging").look(0.0, NOW_S, 1.0) == {}
+    assert watched(tmp_path, percent=3).look(0.0, NOW_S, 1.0) == {"BATTERY_EMPTY": "3 %"}
 
 
 def test_a_clock_that_cannot_be_right_is_named_and_so_is_its_jump(tmp_path):

@@ -4,6 +4,7 @@ import asyncio
 import math
 import re
 import socket
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -12,6 +13,7 @@ from edge.messages import Status
 from edge.services import SERVICES
 from edge.tablet.metrics import COUNTS, FAMILIES, HEALTH, MetricsPortTaken, exposition, serve_metrics
 
+ROOT = Path(__file__).parents[3]
 STATUSES = {
     "bridge": Status(
         service="bridge",
@@ -131,3 +133,10 @@ def test_it_is_served_on_loopback_alone():
 def test_a_port_that_is_taken_is_named_with_the_cure():
     with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(MetricsPortTaken, match="set another"):
         asyncio.run(serve_metrics(listening.getsockname()[1], lambda: STATUSES))
+
+
+def test_the_documentation_shows_the_drop_in_that_lets_the_answer_out_of_the_services_sandbox():
+    unit = (ROOT / "systemd" / "sonosweep-tablet.service").read_text()
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert "IPAddressDeny=any" in unit and "AF_INET" in unit
+    assert "sonosweep-tablet.service.d/metrics.conf" in page and "IPAddressAllow=localhost" in page

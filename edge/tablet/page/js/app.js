@@ -46,6 +46,7 @@ class App {
   // Built at the first hello; a later one (the device came back) only tells again.
   hello(hello) {
     if (this.screens) return this.link.command('list');
+    if (hello.product) document.title = hello.product;
     this.faults = new Faults();
     this.status = new StatusBar({ takeOperator: () => this.run('take_operator') });
     this.canvas = h('canvas', { class: 'scene', 'aria-label': t('view.3d'), role: 'img', tabindex: 0 });

@@ -2,13 +2,16 @@
 
 import { field, h, setText } from '../dom.js';
 import { directionPicture, directionWords, NEXT } from '../direction.js';
-import { t } from '../i18n.js';
+import { language, t } from '../i18n.js';
 
 const FIELDS = [
   ['patient_name', { autocomplete: 'off' }], ['patient_id', { autocomplete: 'off' }], ['birth_date', { type: 'date' }],
   ['sex', ['', 'F', 'M', 'O']], ['accession', {}], ['operator', {}], ['body_part', {}], ['side', ['', 'left', 'right']], ['notes', {}],
 ];
 const OF_THE_PATIENT = ['patient_name', 'patient_id', 'birth_date', 'accession'];
+
+// A maker's own preset brings its words along.
+const wordsOf = ({ name, words }) => words?.[language] ?? words?.en ?? t(`preset.${name}`);
 
 export class ExamForm {
   constructor({ secure, presets, onchange }) {
@@ -25,7 +28,7 @@ export class ExamForm {
       this.inputs[name] = input;
       return field(t(`exam.${name}`), input);
     });
-    this.chips = presets.map((preset, i) => h('button', { class: 'chip', type: 'button', onclick: () => this.choose(i) }, t(`preset.${preset.name}`)));
+    this.chips = presets.map((preset, i) => h('button', { class: 'chip', type: 'button', onclick: () => this.choose(i) }, wordsOf(preset)));
     this.picture = h('div', { class: 'picture' });
     this.words = h('strong');
     this.turn = h('button', { class: 'direction-button', type: 'button', onclick: () => this.setDirection(NEXT[this.direction]) }, this.picture, this.words,
@@ -54,7 +57,7 @@ export class ExamForm {
   choose(i) {
     this.preset = i;
     const { body_part: part, side, direction } = this.presets[i];
-    if (part) this.inputs.body_part.value = t(`preset.${this.presets[i].name}`);
+    if (part) this.inputs.body_part.value = wordsOf(this.presets[i]);
     if (side) this.inputs.side.value = side;
     if (direction) this.direction = direction;
     this.changed();

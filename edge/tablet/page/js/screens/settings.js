@@ -22,7 +22,8 @@ export class SettingsScreen {
       h('h2', {}, t('settings.tablets')),
       h('div', { class: 'row' }, h('button', { class: 'ghost', onclick: () => this.pair() }, t('settings.pair')), h('button', { class: 'ghost', onclick: () => this.list() }, t('settings.list'))),
       this.code, this.tablets,
-      h('h2', {}, t('settings.device')), h('p', {}, t('settings.about', { device: hello.device, version: hello.version })),
+      h('h2', {}, t('settings.device')), hello.logo ? h('img', { src: hello.logo, alt: hello.product, class: 'logo' }) : null,
+      h('p', {}, t('settings.about', { device: [hello.product, hello.device].filter(Boolean).join(' · '), version: hello.version })),
       h('p', {}, t(hello.secure ? 'settings.secure' : 'settings.plain')), h('p', {}, t('research')), h('p', { class: 'fine' }, t('settings.licence')),
       h('button', { class: 'ghost', onclick: async () => this.test(await selfTest()) }, t('settings.selftest')), this.table);
   }

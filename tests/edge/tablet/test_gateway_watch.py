@@ -1,0 +1,84 @@
+"""What the gateway makes of the device's own state: faults for everybody, banners that stay, fewer images while it is hot."""
+
+import time
+
+import pytest
+
+from edge.config import Config, RecordConfig, TabletConfig
+from edge.messages import FaultRaised, Status
+from edge.tablet.doors import Doors
+from edge.tablet.feed import ClientFeed
+from edge.tablet.gateway import TabletService
+from edge.tablet.session import FAULT_SHOWN_S, Session
+
+
+class Link:
+    """The gateway's end of the bus, without one."""
+
+    def __init__(self):
+        self.raised, self.faults = [], {}
+
+    def raise_fault(self, fault):
+        self.raised.append(fault)
+
+
+class Client:
+    """A tablet that is told things."""
+
+    def __init__(self):
+        self.feed, self.shown, self.told = ClientFeed(30.0), None, []
+
+    def tell(self, message):
+        self.told.append(message)
+
+    def wake(self):
+        pass
+
+
+@pytest.fixture
+def service(tmp_path):
+    tablet = TabletConfig(address="127.0.0.1", secure=False, folder=str(tmp_path / "tablet"))
+    config = Config(record=RecordConfig(folder=str(tmp_path / "sweeps")), tablet=tablet)
+    return TabletService(config, Link(), Doors(tablet, 8443))
+
+
+def hot(service, monkeypatch, standing):
+    def look(bytes_per_s):
+        began = {name: detail for name, detail in standing.items() if name not in service._watch.standing}
+        service._watch.standing = dict(standing)
+        service._watch.told, service._watch.figures = {"storage": {"free_mib": 1, "minutes": None}}, {"celsius": 95.0}
+        return began
+
+    monkeypatch.setattr(service._watch, "look", look)
+    service._health_at = service._state_at = -1e9
+    service.status()
+
+
+def test_heat_is_said_to_everybody_once_and_lowers_every_tablets_images_while_it_lasts(service, monkeypatch, capsys):
+    client = Client()
+    service.clients.add(client)
+    hot(service, monkeypatch, {"DEVICE_HOT": "95 C"})
+    assert [(fault.name, fault.service) for fault in service.link.raised] == [("DEVICE_HOT", "tablet")]
+    assert "DEVICE_HOT: The device is very hot" in capsys.readouterr().err
+    assert [fault["name"] for fault in client.told[-1]["faults"]] == ["DEVICE_HOT"]
+    assert client.feed.most_images_per_s == 10.0
+    status = service.status()
+    assert (status.standing, status.health["celsius"]) == ({"DEVICE_HOT": "95 C"}, 95.0) and status.health["memory_mib"] > 10
+    hot(service, monkeypatch, {"DEVICE_HOT": "95 C"})
+    assert len(service.link.raised) == 1
+    hot(service, monkeypatch, {})
+    assert client.feed.most_images_per_s == 30.0
+
+
+def test_a_fault_that_stands_is_shown_as_long_as_it_stands():
+    session, now = Session(Config()), time.monotonic()
+    standing = Status(service="record", state="idle", counts={}, standing={"DISK_NEARLY_FULL": "3 MiB are free"})
+    session.hear(FaultRaised(service="record", name="DISK_NEARLY_FULL", detail="4 MiB are free"), now)
+    session.hear(standing, now)
+    assert len(session.state(now)["faults"]) == 1, "once, not twice"
+    later = now + FAULT_SHOWN_S + 1
+    session.hear(standing, later)
+    (fault,) = session.state(later)["faults"]
+    assert (fault["name"], fault["detail"], fault["age_s"], fault["effect"]) == ("DISK_NEARLY_FULL", "3 MiB are free", 0.0, "note")
+    session.hear(Status(service="record", state="idle", counts={}), later)
+    assert session.state(later)["faults"] == []
