@@ -1,4 +1,4 @@
-"""Installing a package so that a device which cannot be reached afterwards still works: verify, keep the way back, install, look, or go back."""
+"""Installing a package on a device that nobody can reach: verify it, keep the way back, install, look whether it works, or go back."""
 
 from __future__ import annotations
 
