@@ -172,7 +172,8 @@ def test_the_settings_say_how_the_device_is(place):
     trusted = place.js("return sonosweep.state.clock.trusted")
     assert trusted or "never set from a time source" in shown
     gone = "const { services, ...rest } = sonosweep.state; const screen = sonosweep.screens.settings;"
-    gone += "screen.update({ ...rest, services: { ...services, run: 'gone' } }); return screen.health.querySelector('[data-level=bad]').textContent"
+    gone += "screen.update({ ...rest, services: { ...services, run: 'gone' } });"
+    gone += "return screen.health.querySelector('[data-level=bad]').textContent"
     assert "Does not answer" in place.js(gone)
 
 
