@@ -51,13 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command.run(parser.parse_args(words[1:]))
     except SonosweepError as wrong:
-        say(f"sonosweep: {wrong}")
+        say(f"sonosweep: {wrong}", "error")
         return 1
     except BrokenPipeError:  # the reader of our stdout has gone, as in `sonosweep info FILE | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as wrong:
-        say(f"sonosweep: {wrong.filename or 'input or output'}: {wrong.strerror or wrong}; check the path, its rights and the free space")
+        told = f"{wrong.filename or 'input or output'}: {wrong.strerror or wrong}"
+        say(f"sonosweep: {told}; check the path, its rights and the free space", "error")
         return 1
     except KeyboardInterrupt:
         return 130

@@ -194,6 +194,8 @@ class RecordService:
         except OSError as wrong:
             self._stand("STORAGE_FAILED", f"{self._folder}: {wrong.strerror}")
             return
+        if self._refused is None:
+            self._standing.pop("STORAGE_FAILED", None)
         if self._free_mib < warn_mib:
             self._stand("DISK_NEARLY_FULL", f"{self._folder}: {self._free_mib} MiB are free")
         elif self._free_mib > 1.05 * warn_mib:  # and not at the next MiB: the fault would come and go

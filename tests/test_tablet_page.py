@@ -164,6 +164,19 @@ def test_the_page_is_used_by_keyboard_alone(place):
     assert {"Exam", "Freeze", "START", "Library", "Settings", "scene"} <= reached
 
 
+def test_the_settings_say_how_the_device_is(place):
+    place.js("sonosweep.go('settings')")
+    place.until("document.querySelectorAll('.health dd').length >= 5")
+    shown = place.find(".health").text
+    assert "Sends images" in shown and "Ready" in shown and "GB free" in shown and "Clock" in shown
+    trusted = place.js("return sonosweep.state.clock.trusted")
+    assert trusted or "never set from a time source" in shown
+    gone = "const { services, ...rest } = sonosweep.state; const screen = sonosweep.screens.settings;"
+    gone += "screen.update({ ...rest, services: { ...services, run: 'gone' } });"
+    gone += "return screen.health.querySelector('[data-level=bad]').textContent"
+    assert "Does not answer" in place.js(gone)
+
+
 def test_a_makers_own_preset_brings_its_words_along(place):
     told = place.browser.execute_async_script(
         "import('/page/js/screens/exam.js').then(({ ExamForm }) => {"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import time
 from contextlib import suppress
@@ -25,8 +26,10 @@ TIMEX_BYTES = 512  # more than struct timex has on any machine
 
 
 def free_mib(folder: Path) -> int:
-    """Free space of ``folder``'s disk. ``OSError`` where it cannot be asked."""
+    """Free space of ``folder``'s disk. ``OSError`` where it cannot be asked, or takes nothing any more (read-only)."""
     space = os.statvfs(folder)
+    if space.f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
     return space.f_bavail * space.f_frsize >> 20
 
 
@@ -88,12 +91,17 @@ class Watch:
         wall_s = time.time() if wall_s is None else wall_s
         running_s = time.clock_gettime(time.CLOCK_BOOTTIME) if running_s is None else running_s
         heat, charge, slowed = temperature(self._thermal), battery(self._power), throttled(self._thermal)
-        self.told = {"storage": storage(self._folder, bytes_per_s), "battery": charge, "temperature": heat}
+        standing: dict[str, str] = {}
+        try:
+            space = storage(self._folder, bytes_per_s)
+        except OSError as wrong:
+            space = {"free_mib": 0, "minutes": None}
+            standing["STORAGE_FAILED"] = f"{self._folder}: {wrong.strerror}"
+        self.told = {"storage": space, "battery": charge, "temperature": heat}
         trusted = clock_trusted()
         self.figures = {"free_mib": self.told["storage"]["free_mib"], "clock_trusted": float(trusted), "throttled": float(bool(slowed))}
         self.figures |= {"celsius": heat["celsius"]} if heat else {}
         self.figures |= {"battery_percent": charge["percent"], "charging": float(charge["charging"])} if charge else {}
-        standing: dict[str, str] = {}
         if heat and heat["celsius"] >= (HOT_C - COOLED_C if "DEVICE_HOT" in self.standing else HOT_C):
             standing["DEVICE_HOT"] = f"{heat['celsius']} C"
         if slowed:

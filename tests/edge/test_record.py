@@ -192,6 +192,27 @@ def test_a_disk_that_is_nearly_full_is_named_before_a_sweep_and_holds_until_ther
         assert bench.status[-1].faults == {"DISK_NEARLY_FULL": 1}, "raised once, however long it holds"
 
 
+def test_a_storage_that_takes_nothing_any_more_is_named_before_a_sweep(context, run_dir, monkeypatch):
+    state = {"error": OSError(errno.EROFS, "Read-only file system")}
+
+    def free_mib(folder):
+        if state["error"]:
+            raise state["error"]
+        return 9000
+
+    monkeypatch.setattr("edge.record.free_mib", free_mib)
+    monkeypatch.setattr("edge.record.SPACE_PERIOD_S", 0.05)
+    with recorder(context, run_dir) as bench:
+        bench.until(lambda: "Read-only" in bench.status[-1].standing.get("STORAGE_FAILED", ""))
+        bench.send(frame(0, last=True))
+        bench.until(lambda: bench.ended)
+        assert (bench.ended[0].reason, bench.ended[0].frames) == ("STORAGE_FAILED", 0)
+        state["error"] = None
+        bench.send(frame(0, sweep=4, last=True))
+        bench.until(lambda: len(bench.ended) == 2 and not bench.status[-1].standing)
+        assert bench.ended[1].reason == "last"
+
+
 def test_a_recording_that_was_refused_stands_until_the_next_one_begins(context, run_dir, monkeypatch):
     free = {"mib": 1}
     monkeypatch.setattr("edge.record.free_mib", lambda folder: free["mib"])

@@ -15,7 +15,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_wire_in_c import send_frames  # noqa: F401  (a fixture)
+from wire_frames import frames
 
 from edge.app import main
 from edge.messages import Extras, Frame, Geometry, ImuSample
@@ -239,6 +242,20 @@ def test_the_reports_escape_what_the_front_end_sent() -> None:
     page, text = as_html(about, found), as_markdown(about, found)
     assert "<script" not in page and "&lt;script&gt;" in page and 'class="fail"' in page
     assert "a/b" in text and "**fail**" in text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(frames(), st.integers(0, 2**62), st.sampled_from(("", "cut", "hold", "raw"))), max_size=12))
+def test_whatever_is_sent_there_is_a_verdict(messages: list[tuple[Frame, int, str]]) -> None:
+    heard = Heard()
+    for frame, received_ns, event in messages:
+        if event == "cut":
+            heard.cut()
+        heard.hold(event == "hold")
+        parts = list(encode_frame(frame))
+        heard.take([parts[0]] if event == "raw" else parts, received_ns)
+    found = judge(heard, Declared(30.0))
+    assert [one.rule for one in found] == list(RULES) and all(one.cure for one in found if one.outcome == "fail")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The device's own state, from the files that the kernel would show."""
 
 import ctypes
+import os
 from types import SimpleNamespace
 
 from edge.tablet.health import Watch, battery, clock_trusted, storage, temperature
@@ -76,6 +77,18 @@ def test_heat_is_named_once_holds_until_it_has_cooled_and_lowers_the_live_images
     watched(tmp_path, millidegrees=86_000)
     watch.look(0.0, NOW_S + 10, 11.0)
     assert watch.standing == {} and watch.images_per_s(30.0) == 30.0
+
+
+def test_a_storage_that_is_gone_or_read_only_is_named_and_the_watch_goes_on(tmp_path, monkeypatch):
+    watch = watched(tmp_path)
+    watch._folder = tmp_path / "gone"
+    assert list(watch.look(0.0, NOW_S, 1.0)) == ["STORAGE_FAILED"] and watch.told["storage"] == {"free_mib": 0, "minutes": None}
+    watch._folder = tmp_path
+    watch.look(0.0, NOW_S + 5, 6.0)
+    assert watch.standing == {}
+    space = SimpleNamespace(f_flag=os.ST_RDONLY, f_bavail=1, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda folder: space)
+    assert "Read-only" in watch.look(0.0, NOW_S + 10, 11.0)["STORAGE_FAILED"]
 
 
 def test_a_slowed_processor_is_named_and_a_fan_is_not(tmp_path):

@@ -217,6 +217,7 @@ class App {
     if (this.state) this.faults.update(this.state.faults);
     this.screens.live.update(live, this.link.open);
     if (this.screen === 'review') this.screens.review.update(this.state);
+    if (this.screen === 'settings') this.screens.settings.update(this.state);
   }
 }
 

@@ -1,7 +1,7 @@
 // Language, theme, hand, link, paired tablets; what this device is.
 
 import { field, h, show } from '../dom.js';
-import { day, t } from '../i18n.js';
+import { day, has, number, t } from '../i18n.js';
 
 export class SettingsScreen {
   constructor({ hello, settings, onsetting, run, selfTest }) {
@@ -12,6 +12,8 @@ export class SettingsScreen {
     this.run = run;
     this.code = h('div', { class: 'pairing', hidden: true });
     this.tablets = h('ul', { class: 'tablets' });
+    this.health = h('dl', { class: 'health' });
+    this.told = '';
     this.table = h('pre', { class: 'selftest', hidden: true });
     this.element = h('main', { class: 'screen settings-screen' }, h('h1', {}, t('settings.title')),
       h('div', { class: 'fields' },
@@ -22,13 +24,19 @@ export class SettingsScreen {
       h('h2', {}, t('settings.tablets')),
       h('div', { class: 'row' }, h('button', { class: 'ghost', onclick: () => this.pair() }, t('settings.pair')), h('button', { class: 'ghost', onclick: () => this.list() }, t('settings.list'))),
       this.code, this.tablets,
+      h('h2', {}, t('health.title')), this.health,
       h('h2', {}, t('settings.device')), hello.logo ? h('img', { src: hello.logo, alt: hello.product, class: 'logo' }) : null,
       h('p', {}, t('settings.about', { device: [hello.product, hello.device].filter(Boolean).join(' · '), version: hello.version })),
       h('p', {}, t(hello.secure ? 'settings.secure' : 'settings.plain')), h('p', {}, t('research')), h('p', { class: 'fine' }, t('settings.licence')),
       h('button', { class: 'ghost', onclick: async () => this.test(await selfTest()) }, t('settings.selftest')), this.table);
   }
 
-  update() {}
+  update(state) {
+    const rows = state ? healthOf(state) : [];
+    if (JSON.stringify(rows) === this.told) return;
+    this.told = JSON.stringify(rows);
+    this.health.replaceChildren(...rows.flatMap(([name, text, level]) => [h('dt', {}, name), h('dd', { class: 'status', 'data-level': level }, text)]));
+  }
 
   async pair() {
     const told = await this.run('pairing', { on: true });
@@ -54,3 +62,15 @@ export class SettingsScreen {
 }
 
 const withNamespace = (svg) => (svg.includes('xmlns') ? svg : svg.replace('<svg', '<svg xmlns="http://www.w3.org/2000/svg"'));
+
+// [what, how it is, level] of each part of the device.
+function healthOf({ services, storage, battery, temperature, clock }) {
+  const state = (told) => (has(`health.state.${told}`) ? t(`health.state.${told}`) : told);
+  return [
+    ...Object.entries(services).map(([name, told]) => [t(`health.${name}`), state(told), told === 'gone' ? 'bad' : '']),
+    [t('health.storage'), t('status.storage', { gb: number(storage.free_mib / 1024, 0), minutes: '' }), storage.free_mib < 1024 ? 'bad' : ''],
+    temperature && [t('health.temperature'), t('status.heat', { celsius: number(temperature.celsius) }), { warm: 'warn', hot: 'bad' }[temperature.level] ?? ''],
+    battery && [t('health.battery'), t(battery.charging ? 'status.charging' : 'status.battery', { percent: battery.percent }), ''],
+    [t('health.clock'), t(clock.trusted ? 'health.clock.trusted' : 'health.clock.untrusted', { time: day(clock.now) }), clock.trusted ? '' : 'warn'],
+  ].filter(Boolean);
+}
