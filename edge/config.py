@@ -37,6 +37,7 @@ class BridgeConfig(Section, frozen=True, kw_only=True):
     largest_message_mib: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
     server_key: str = ""  # file with the bridge's secret CURVE key (*.key_secret)
     allowed_keys: str = ""  # folder with the public keys (*.key) of the front ends that may connect
+    real_time: bool = False  # ask for SCHED_FIFO; where it is refused, the bridge says so and runs as it is
     sweeps: Literal["probe", "operator"] = "probe"  # who says where a sweep begins and ends: the front end, or the tablet's start and stop
 
 
