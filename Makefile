@@ -37,8 +37,8 @@ fake-gpu-check: .venv/fakecuda/ready  ## the CUDA backend through the real pycud
 deb: .venv/dev  ## Debian packages in dist/: arm64 for JetPack 6 and 7, amd64 for Debian 12 (FLAVOURS="amd64-cp311" for one)
 	$(BIN)/python packaging/deb.py $(FLAVOURS)
 
-boot-test: .venv/dev  ## as root: the amd64 package installed, booted under systemd in a container, killed and hung; figures are printed
-	$(BIN)/pytest -m boot -s tests/boot
+boot-test: .venv/dev  ## as root: the amd64 package installed, booted under systemd in a container, killed (KILLS=20: so often each) and hung; figures are printed
+	$(BIN)/pytest -m boot -s tests/boot $(if $(KILLS),--kills $(KILLS))
 
 clean:  ## remove what make made
 	rm -rf .venv build dist demo-out *.egg-info edge/compounding/*.so

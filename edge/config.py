@@ -38,6 +38,7 @@ class BridgeConfig(Section, frozen=True, kw_only=True):
     largest_message_mib: Annotated[int, Meta(ge=1, le=1024, description="of one part of a message; what is larger is refused")] = 32
     server_key: Annotated[str, Meta(description="file with the bridge's secret CURVE key (*.key_secret)")] = ""
     allowed_keys: Annotated[str, Meta(description="folder with the public keys (*.key) of the front ends that may connect")] = ""
+    real_time: Annotated[bool, Meta(description="ask for SCHED_FIFO; where it is refused, the bridge says so and runs as it is")] = False
     sweeps: Annotated[
         Literal["probe", "operator"],
         Meta(description="who says where a sweep begins and ends: the front end, or the tablet's start and stop"),

@@ -87,6 +87,15 @@ def serve(step: Callable[[], None], *, status: Callable[[], str] = lambda: "runn
             signal.signal(number, handler)
 
 
+def ask_for_real_time(priority: int) -> bool:
+    """Before all that is not real time (SCHED_FIFO), threads begun later not; False where that is refused, and all goes on as before."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
 def sole(run_dir: Path, service: str) -> Iterator[None]:
     """Hold the lock of ``service`` in the run directory; the kernel frees it even after kill -9."""

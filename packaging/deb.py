@@ -113,7 +113,7 @@ def _install_system(tree: Path) -> None:
         ("systemd", "usr/lib/systemd/system"),
         ("systemd/sysusers.d", "usr/lib/sysusers.d"),
         ("systemd/tmpfiles.d", "usr/lib/tmpfiles.d"),
-        ("systemd/udev", "usr/share/doc/sonosweep/examples"),
+        ("systemd/examples", "usr/share/doc/sonosweep/examples"),
         ("packaging/etc", "etc/sonosweep"),
     ):
         (tree / target).mkdir(parents=True)
@@ -151,11 +151,11 @@ def _control(tree: Path, flavour: Flavour, version: str) -> None:
 def _pack(tree: Path, package: Path, epoch: int) -> None:
     """The same bytes from the same sources: modes are ours and no file is younger than the commit."""
     programs = {tree / "usr/bin/sonosweep", tree / RECOVER, *(tree / "DEBIAN" / script for script in ("postinst", "prerm", "postrm"))}
-    for path in tree.rglob("*"):
+    for path in (tree, *tree.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path in programs else 0o644)
         os.utime(path, (epoch, epoch))
     package.parent.mkdir(parents=True, exist_ok=True)
-    command = ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z9", "--build", str(tree), str(package)]
+    command = ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z9", "--threads-max=2", "--build", str(tree), str(package)]
     subprocess.run(command, check=True, env=os.environ | {"SOURCE_DATE_EPOCH": str(epoch)}, stdout=subprocess.DEVNULL)
 
 

@@ -1,7 +1,8 @@
 """``python packaging/rootfs.py TREE FILE.deb``: put the package and an OEM's configuration into a root file system, ready to be flashed.
 
 Works as root on ``Linux_for_Tegra/rootfs`` and on any tree of Debian or Ubuntu; for another machine's tree qemu-user-static must be
-installed. Nothing is started; it may be run again. docs/flashing.md says what comes before and after. Run it with the project's Python (make .venv/dev).
+installed. Nothing is started; it may be run again. Run it with the
+project's Python (`make .venv/dev`); docs/flashing.md says what comes before and after.
 """
 
 from __future__ import annotations

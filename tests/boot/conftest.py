@@ -17,6 +17,15 @@ HOOK = "#!/bin/sh\ntouch /var/lib/sonosweep-boot-was-good\n"
 SOON = "[Service]\nExecStart=\nExecStart=/usr/bin/sonosweep verdict --seconds 5 --within 60\n"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=3, help="of each service (3)")
+
+
+@pytest.fixture(scope="session")
+def kills(request):
+    return request.config.getoption("--kills", 3)
+
+
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     for item in items:
