@@ -38,7 +38,7 @@ deb: .venv/dev  ## Debian packages in dist/: arm64 for JetPack 6 and 7, amd64 fo
 	$(BIN)/python packaging/deb.py $(FLAVOURS)
 
 boot-test: .venv/dev  ## as root: the amd64 package installed, booted under systemd in a container, killed (KILLS=20: so often each) and hung; figures are printed
-	$(BIN)/pytest -m boot -s tests/boot $(if $(KILLS),--kills $(KILLS))
+	$(BIN)/pytest -m boot -s tests/power_cut tests/boot $(if $(KILLS),--kills $(KILLS))
 
 clean:  ## remove what make made
 	rm -rf .venv build dist demo-out *.egg-info edge/compounding/*.so

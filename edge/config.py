@@ -88,6 +88,9 @@ class RecordConfig(Section, frozen=True, kw_only=True):
     folder: Annotated[str, Meta(description="recordings, and what is known of each")] = "/var/lib/sonosweep/sweeps"
     sync_ms: Annotated[int, Meta(ge=10, le=10_000, description="chunk closed and data on the disk at least so often")] = 200
     keep_free_mib: Annotated[int, Meta(ge=0, description="the recording stops with DISK_FULL before less is free")] = 512
+    quota_mib: Annotated[
+        int, Meta(ge=0, description="above it the oldest sweeps go that were saved and fetched by a tablet, no others; 0 = none ever goes")
+    ] = 0
     warn_free_mib: Annotated[int, Meta(ge=0, description="DISK_NEARLY_FULL, before a sweep begins, where less is free")] = 2048
 
 

@@ -140,6 +140,13 @@ def play(story, *arguments):
     asyncio.run(asyncio.wait_for(story(*arguments), 150))
 
 
+async def listed_now(tablet, sweep):
+    before = len([m for m in tablet.heard if m["type"] == "library"])
+    assert (await tablet.do("list"))["ok"]
+    await tablet.until(lambda: len([m for m in tablet.heard if m["type"] == "library"]) > before, "list")
+    return next(one for one in tablet.last["library"]["sweeps"] if one["id"] == sweep)
+
+
 def test_a_sweep_is_shown_kept_turned_and_opened_again(device, config):
     folder = Path(config.record.folder)
 
@@ -157,8 +164,13 @@ def test_a_sweep_is_shown_kept_turned_and_opened_again(device, config):
             assert (await tablet.do("export", sweep=sweep, formats=["mha", "png", "igs.mha"]))["ok"]
             job = await tablet.until(lambda: next((m for m in tablet.heard if m["type"] == "job" and m["files"]), None), "export")
             assert {name.split(".", 1)[1] for name in job["files"]} == {"mha", "png", "igs.mha"}
-            async with tablet.session.get(f"{tablet.base}/api/sweeps/{sweep}/files/{job['files'][0]}") as answer:
-                assert answer.status == 200 and len(await answer.read()) > 1000
+            for ending, fetched in ((".png", False), (".mha", True)):
+                name = next(name for name in job["files"] if name.endswith(ending))
+                async with tablet.session.get(f"{tablet.base}/api/sweeps/{sweep}/files/{name}") as answer:
+                    assert answer.status == 200 and len(await answer.read()) > 1000
+                    assert "attachment" in answer.headers["Content-Disposition"] and answer.headers["Cache-Control"] == "no-store"
+                await asyncio.sleep(0.2)  # the last byte arrives before it is noted
+                assert (await listed_now(tablet, sweep))["fetched"] is fetched
             async with tablet.session.get(f"{tablet.base}/api/sweeps/{sweep}/files/..%2F..%2Ftablet%2Ftablets.json") as answer:
                 assert answer.status in (403, 404)
             assert (await tablet.do("open", sweep=sweep))["ok"]

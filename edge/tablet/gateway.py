@@ -32,6 +32,7 @@ from edge.tablet.presets import LANGUAGES
 from edge.tablet.privacy import without_patient
 from edge.tablet.refusals import Refused
 from edge.tablet.session import Session, Shown
+from edge.tablet.shelf import Shelf
 from edge.tablet.store import BrickStore
 from edge.tablet.sweep_commands import begin, end
 from edge.tablet.wire import IN_SWEEP, LARGEST_TEXT, PHOTOACOUSTIC, Ack, MalformedCommand, Request, read_text
@@ -61,8 +62,7 @@ class TabletService:
         self._watch = health.Watch(self.library.recordings)
         self._health_at = self._state_at = -1e9
         doors.serve("/link", self._serve_link)
-        doors.serve("/api/sweeps/{sweep}/files/{name}", self._serve_file)
-        doors.serve("/api/sweeps/{sweep}/pictures", self._take_picture)
+        self._shelf = Shelf(self.library, doors, self.tell_library, config.record.quota_mib)
 
     async def run(self) -> None:
         """Hear the bus and tell the tablets."""
@@ -203,18 +203,6 @@ class TabletService:
             client.tell(await obey(self, client, said))
             self._state_at = -1e9  # what a command changed is told at once
 
-    async def _serve_file(self, request: web.Request) -> web.StreamResponse:
-        path = self.library.file(request.match_info["sweep"], request.match_info["name"])
-        self.note("download", self._doors.who(request).name, path.name)
-        return web.FileResponse(path, headers={"Content-Disposition": f'attachment; filename="{path.name}"'})
-
-    async def _take_picture(self, request: web.Request) -> web.StreamResponse:
-        sweep = request.match_info["sweep"]
-        self.library.files(sweep)
-        name = await self._doors.keep_picture(request, self.library.volumes, f"{sweep}_")
-        self.tell_library()
-        return web.json_response({"file": name})
-
     def _hello(self, client: Client) -> dict[str, Any]:
         return {
             "type": "hello",
@@ -258,6 +246,8 @@ class TabletService:
             for name, detail in self._watch.look(self.session.recorded_bytes_per_s).items():
                 self.fault(FaultRaised(service="tablet", name=name, detail=detail))
             self.session.standing = self._watch.standing
+            if self.session.service("run", now) == "idle":
+                self.start_job(self._shelf.make_room())
             for client in self.clients:
                 client.feed.most_images_per_s = self._watch.images_per_s(self._config.tablet.frames_per_s)
         state = self.session.state(now) | self._watch.told

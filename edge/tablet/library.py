@@ -42,6 +42,7 @@ class Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     format: Literal[1] = 1
     id: str
     state: State = "unsaved"
+    fetched: bool = False  # a tablet has its recording or volume: only such a sweep may ever go by itself
     created: str = ""
     clock_trusted: bool = False
     exam: dict[str, str] = {}

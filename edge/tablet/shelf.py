@@ -1,0 +1,80 @@
+"""Files of the library over http: what is fetched, what the page leaves, and what may go once it was fetched and room is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import web
+
+from edge.console import say
+from edge.errors import SonosweepError
+from edge.tablet.doors import HEADERS, Doors
+from edge.tablet.library import Library
+
+WHOLE = (".mcap", ".nrrd", ".mha", ".nii.gz")  # whoever has fetched one of these has the sweep: a picture is not enough
+
+
+class Shelf:
+    """``changed`` is called where the listing is another one. ``quota_mib``: 0 lets nothing go by itself."""
+
+    def __init__(self, library: Library, doors: Doors, changed: Callable[[], None], quota_mib: int) -> None:
+        self._library, self._doors, self._changed, self._quota = library, doors, changed, quota_mib << 20
+        doors.serve("/api/sweeps/{sweep}/files/{name}", self._serve_file)
+        doors.serve("/api/sweeps/{sweep}/pictures", self._take_picture)
+
+    async def make_room(self) -> None:
+        """Above the quota the oldest sweeps go that were saved and fetched, and no others; each is noted in the audit log."""
+        if not self._quota:
+            return
+        try:
+            gone = await asyncio.to_thread(make_room, self._library, self._quota)
+        except (SonosweepError, OSError) as wrong:
+            say(f"tablet: no room could be made: {wrong}")
+            return
+        for sweep in gone:
+            self._doors.audit("removed for room", "device", sweep)
+        if gone:
+            self._changed()
+
+    async def _serve_file(self, request: web.Request) -> web.StreamResponse:
+        sweep, who = request.match_info["sweep"], self._doors.who(request).name
+        path = self._library.file(sweep, request.match_info["name"])
+        self._doors.audit("download", who, path.name)
+        about = HEADERS | {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{path.name}"'}
+        answer = web.FileResponse(path, headers=about)
+        await answer.prepare(request)  # sends all of it
+        if answer.status == 200 and path.name.endswith(WHOLE) and not path.stem.endswith("-state"):
+            await asyncio.to_thread(note_fetched, self._library, sweep)
+        return answer
+
+    async def _take_picture(self, request: web.Request) -> web.StreamResponse:
+        sweep = request.match_info["sweep"]
+        self._library.files(sweep)
+        name = await self._doors.keep_picture(request, self._library.volumes, f"{sweep}_")
+        self._changed()
+        return web.json_response({"file": name})
+
+
+def note_fetched(library: Library, sweep: str) -> None:
+    """A tablet has the whole of it."""
+    record = library.record(sweep)
+    if not record.fetched:
+        record.fetched = True
+        library.write(record)
+
+
+def make_room(library: Library, quota: int) -> list[str]:
+    """Delete until at most ``quota`` bytes are left, or nothing may go; answers the sweeps that went, the oldest first."""
+    sizes = {sweep: sum(path.stat().st_size for path in library.files(sweep)) for sweep in library.ids()}
+    total, gone = sum(sizes.values()), []
+    for sweep in reversed(library.ids()):
+        if total <= quota:
+            break
+        record = library.record(sweep)
+        if record.state == "saved" and record.fetched:
+            library.discard(sweep)
+            library.purge(sweep)
+            total -= sizes[sweep]
+            gone.append(sweep)
+    return gone
