@@ -88,7 +88,9 @@ def test_a_lost_link_covers_the_image_and_comes_back(place):
     assert place.find(".live-cover").is_displayed() and "LINK LOST" in place.find(".live-cover").text
     config = place.device.config.tablet
     port = int(place.browser.current_url.split(":")[2].split("/")[0])
-    (place.device.run_dir / "edge.toml").write_text((place.device.run_dir / "edge.toml").read_text().replace("port = 0", f"port = {port}"))
+    (place.device.run_dir / "edge.toml").write_text(
+        (place.device.run_dir / "edge.toml").read_text().replace("port = 0", f"port = {port}", 1)
+    )
     assert config.port == 0
     place.device.start("tablet")
     place.until("document.querySelector('.live-image').dataset.live === 'live'", timeout_s=30)

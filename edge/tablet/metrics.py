@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from edge.console import say
 from edge.errors import SonosweepError
 from edge.messages import Status
 from edge.services import SERVICES
@@ -98,6 +99,15 @@ async def serve_metrics(port: int, statuses: Callable[[], dict[str, Status]]) ->
             f"metrics.port {port} cannot be used: {wrong.strerror}; set another [metrics] port, or 0 for none"
         ) from wrong
     return runner
+
+
+async def serve_metrics_if_wanted(port: int, statuses: Callable[[], dict[str, Status]]) -> web.AppRunner | None:
+    """As :func:`serve_metrics`; without them where the port is 0, or taken: the tablets' page does not wait for figures."""
+    try:
+        return await serve_metrics(port, statuses) if port else None
+    except MetricsPortTaken as wrong:
+        say(f"tablet: no metrics: {wrong}", "error")
+        return None
 
 
 def _samples(statuses: dict[str, Status]) -> Iterator[Sample]:

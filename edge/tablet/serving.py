@@ -23,7 +23,7 @@ from edge.tablet.bus_link import BusLink
 from edge.tablet.control import answer
 from edge.tablet.doors import Doors
 from edge.tablet.gateway import TabletService
-from edge.tablet.metrics import serve_metrics
+from edge.tablet.metrics import serve_metrics_if_wanted
 
 WATCHDOG_S = 0.5
 HANDED_OVER = "tablet"  # FileDescriptorName= in sonosweep-tablet.socket
@@ -44,7 +44,7 @@ async def serve(config: Config) -> None:
     runner = web.AppRunner(doors.app, access_log=None, handler_cancellation=True, shutdown_timeout=2)
     await runner.setup()
     await web.SockSite(runner, listening, ssl_context=doors.authority.context() if doors.authority else None).start()
-    metrics = await serve_metrics(config.metrics.port, _statuses(service)) if config.metrics.port else None
+    metrics = await serve_metrics_if_wanted(config.metrics.port, _statuses(service))
     say(f"tablet: {doors.address()}; `sonosweep tablet pair` lets a tablet in")
     if not config.tablet.secure:
         say("tablet: plain http ([tablet] secure = false): for a network of the device's own; no patient names are kept or shown")

@@ -11,7 +11,7 @@ import pytest
 
 from edge.messages import Status
 from edge.services import SERVICES
-from edge.tablet.metrics import COUNTS, FAMILIES, HEALTH, MetricsPortTaken, exposition, serve_metrics
+from edge.tablet.metrics import COUNTS, FAMILIES, HEALTH, MetricsPortTaken, exposition, serve_metrics, serve_metrics_if_wanted
 
 ROOT = Path(__file__).parents[3]
 STATUSES = {
@@ -133,6 +133,13 @@ def test_it_is_served_on_loopback_alone():
 def test_a_port_that_is_taken_is_named_with_the_cure():
     with socket.create_server(("127.0.0.1", 0)) as listening, pytest.raises(MetricsPortTaken, match="set another"):
         asyncio.run(serve_metrics(listening.getsockname()[1], lambda: STATUSES))
+
+
+def test_the_page_is_served_without_figures_where_their_port_is_taken(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert asyncio.run(serve_metrics_if_wanted(listening.getsockname()[1], lambda: STATUSES)) is None
+    assert "no metrics: metrics.port" in capsys.readouterr().err
+    assert asyncio.run(serve_metrics_if_wanted(0, lambda: STATUSES)) is None
 
 
 def test_the_documentation_shows_the_drop_in_that_lets_the_answer_out_of_the_services_sandbox():
