@@ -70,7 +70,7 @@ class RecordService:
 
     def step(self) -> None:
         """Take what has come, put it on the disk when it is time, then say how we are."""
-        self._intake.socket.poll(min(50, self._config.record.sync_ms))
+        self._intake.socket.poll(min(100, self._config.record.sync_ms))
         self._take_frames(FRAMES_PER_STEP)
         now = time.monotonic()
         if now - self._synced >= self._config.record.sync_ms / 1000:

@@ -47,7 +47,7 @@ class RunService:
 
     def step(self) -> None:
         """Place what has come, then say how we are."""
-        self._intake.socket.poll(0 if self._rebuild else 50)
+        self._intake.socket.poll(0 if self._rebuild else 100)
         for _ in range(FRAMES_PER_STEP):
             try:
                 frame = self._intake.receive()

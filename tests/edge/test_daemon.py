@@ -7,12 +7,12 @@ import subprocess
 import sys
 
 from edge.commands.verdict import Verdict
-from edge.daemon import listen_sockets
+from edge.daemon import ask_for_real_time, listen_sockets
 from edge.services import GONE_AFTER_S
 
 PROGRAM = """import json, os
 os.environ["LISTEN_PID"] = str(os.getpid() + int(os.environ.pop("OFF_BY")))
-from edge.daemon import listen_sockets
+from edge.daemon import ask_for_real_time, listen_sockets
 print(json.dumps({name: one.getsockname() for name, one in listen_sockets().items()}))"""
 
 
@@ -41,6 +41,19 @@ def test_a_socket_of_a_socket_unit_is_found_by_its_name():
 def test_sockets_for_another_process_are_left_alone():
     assert handed_over(1)[0] == {}
     assert listen_sockets() == {}
+
+
+def test_refused_real_time_is_said_and_nothing_ends(monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "sched_setscheduler", lambda *words: asked.append(words))
+    assert ask_for_real_time(10)
+    assert asked[0][1] == os.SCHED_FIFO | os.SCHED_RESET_ON_FORK and asked[0][2].sched_priority == 10
+
+    def refuse(*words):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    assert not ask_for_real_time(10)
 
 
 def fed(seconds, *heard):
