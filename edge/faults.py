@@ -30,7 +30,7 @@ FAULTS = {
     "PROBE_RESTARTED": Fault(Effect.BREAK, "The probe started again. The sweep ended; start a new one."),
     "PROBE_SILENT": Fault(Effect.BREAK, "The probe sends no images. The sweep ended; check the probe and its cable."),
     "SWEEP_JOINED_LATE": Fault(Effect.NOTE, "The first images of this sweep are missing from the volume. They are in the recording."),
-    "POSE_MISSING": Fault(Effect.NOTE, "Some images have no position (no tracker, or it lost the probe). They are recorded and not placed."),
+    "POSE_MISSING": Fault(Effect.NOTE, "Some images have no position (no tracker, or it is lost). They are recorded, not placed."),
     "POSE_REFUSED": Fault(Effect.NOTE, "The position of an image was impossible. The image was not placed."),
     "DIRECTION_UNVERIFIED": Fault(Effect.NOTE, "The sweep direction is not confirmed. The volume may be a mirror image."),
     "NETWORK_FAILED": Fault(Effect.BREAK, "The motion estimate failed. The sweep ended; the recording goes on."),

@@ -36,10 +36,8 @@ def confirm_direction(library: Library, sweep: str) -> None:
 
 def poses_of(record: Record) -> dict[int, Transform]:
     """Sequence number to ImageToReference, from a record's path."""
-    return {
-        int(sequence): Transform("Image", "Reference", np.vstack([np.reshape(rows, (3, 4)), (0, 0, 0, 1)]))
-        for sequence, _, _, *rows in record.path
-    }
+    table = np.array(record.path, float).reshape(-1, 15)  # an unknown drift becomes NaN
+    return {int(row[0]): Transform("Image", "Reference", np.vstack([row[3:].reshape(3, 4), (0, 0, 0, 1)])) for row in table}
 
 
 def _volumes(library: Library, record: Record, path: Path) -> None:

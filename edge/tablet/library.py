@@ -52,13 +52,13 @@ class Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     direction: str = ""
     direction_source: str = "unknown"
     motion: str = ""
-    drift_mm: float = 0.0
+    drift_mm: float | None = 0.0  # None where nobody knows how far off a step may be
     spacing_mm: float = 0.0
     channels: tuple[str, ...] = ()
     ended: str = ""
     measures: list[dict[str, Any]] = []
     image_size: tuple[int, int] = (0, 0)
-    path: list[tuple[float, ...]] = []
+    path: list[tuple[float | None, ...]] = []
 
 
 def sweep_id(boot_id: int, sweep: int) -> str:
