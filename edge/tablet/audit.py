@@ -12,9 +12,8 @@ from pathlib import Path
 
 from edge.errors import SonosweepError
 from edge.files.atomic import make_folder
+from edge.health import clock_trusted, now_utc
 from edge.tablet.allowance import Allowance
-from edge.tablet.health import clock_trusted
-from edge.tablet.library import now_utc
 
 LARGEST_BYTES, KEPT = 4 << 20, 8
 LONGEST_DETAIL = 300

@@ -66,11 +66,6 @@ def sweep_id(boot_id: int, sweep: int) -> str:
     return f"sweep_{boot_id:016x}_{sweep:04d}"
 
 
-def now_utc() -> str:
-    """As it is written into sidecars."""
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 class Library:
     """Sweeps in ``recordings`` and ``volumes`` (which may be one folder)."""
 
