@@ -80,7 +80,6 @@ export class LiveImage {
     const scale = Math.min((width - 56) / wide_mm, (height - 24) / deep_mm);
     const left = (width - 40 - wide_mm * scale) / 2;
     const top = 14;
-    pen.imageSmoothingQuality = 'high';
     pen.drawImage(this.bitmap, left, top, wide_mm * scale, deep_mm * scale);
     if (this.photo && this.shown - this.photo.shown < STALE_MS && this.fits(this.photo.canvas)) {
       pen.drawImage(this.photo.canvas, left, top, wide_mm * scale, deep_mm * scale);
