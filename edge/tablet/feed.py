@@ -18,7 +18,7 @@ from edge.tablet.store import VOXELS, BrickStore, doubled
 IMAGES_OPEN, BRICKS_OPEN = 2, 3  # sent and not yet acknowledged
 BRICKS, HALF = 128, 4  # in one message at most; so many times as many of half detail
 FEWEST_BRICKS = 16  # so small do messages become where they take long, so that an image need not wait behind them
-LONG_S, SHORT_S = 0.05, 0.02  # from sending bricks to their acknowledgement
+LONG_S, SHORT_S = 0.03, 0.015  # from sending bricks to their acknowledgement
 NEW_TO_IT = 512  # bricks that a tablet has never seen: above so many it gets half detail of them first
 SILENT_S = 10.0
 SLOW_S, QUICK_S = 0.3, 0.1  # from sending an image to its acknowledgement
