@@ -64,27 +64,29 @@ def find_fiducials(dots: Dots, phantom: Phantom, spacing_mm: tuple[float, float]
 
 
 def off_plane_mm(at: Floats, phantom: Phantom, spacing_mm: tuple[float, float]) -> float:
-    """Root mean square distance (mm) of dots [wires, 2] from where a plane through the middle dots cuts the wires; infinite for none.
+    """Root mean square distance (mm) of dots [wires, 2] from where one plane cuts the wires; infinite where none can."""
+    left, found_mm = plane_through(at, phantom, spacing_mm)
+    return left if (np.abs(found_mm / spacing_mm - 1) <= SPACING_DIFFERS).all() else float("inf")
 
-    The middle dots, which are known in Phantom from their share, and the image's axes span the plane.
+
+def plane_through(at: Floats, phantom: Phantom, spacing_mm: tuple[float, float]) -> tuple[float, Floats]:
+    """How far (root mean square, mm) dots [wires, 2] are from where a plane cuts the wires, and the pixel spacing [2] that fits best.
+
+    The plane goes through the middle dots, which are known in Phantom from their share: no tracker is needed.
     """
-    found = Fiducials(at, 0.0)
-    shares = found.shares(spacing_mm)
+    shares = Fiducials(at, 0.0).shares(spacing_mm)
     middle_mm = np.array([pattern.middle_mm(share) for pattern, share in zip(phantom.patterns, shares, strict=True)])
-    # The outer wires: at the height along them at which the line through the middle dot of the same N crosses.
+    nothing = float("inf"), np.full(2, np.nan)
     plane = _plane(middle_mm, phantom)
     if plane is None:
-        return float("inf")
+        return nothing
     wires_mm = phantom.intersections_mm(*plane)
-    design = np.column_stack([at, np.ones(len(at))])
     if not np.isfinite(wires_mm).all():
-        return float("inf")
+        return nothing
+    design = np.column_stack([at, np.ones(len(at))])
     solution = np.linalg.lstsq(design, wires_mm, rcond=None)[0]
-    lengths = np.linalg.norm(solution[:2], axis=1) / spacing_mm
-    if (np.abs(lengths - 1) > SPACING_DIFFERS).any():
-        return float("inf")
     left = design @ solution - wires_mm
-    return float(np.sqrt((left**2).sum(1).mean()))
+    return float(np.sqrt((left**2).sum(1).mean())), np.asarray(np.linalg.norm(solution[:2], axis=1))
 
 
 def _plane(middle_mm: Floats, phantom: Phantom) -> tuple[Floats, Floats] | None:

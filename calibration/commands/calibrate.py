@@ -23,6 +23,8 @@ ACTIONS = {
     ),
     "decorrelation": Action("calibration.commands.decorrelation", "how speckle changes with motion, from tracked sweeps"),
     "spatial": Action("calibration.commands.spatial", "ImageToProbe of a tracked probe, on an N-wire phantom"),
+    "temporal": Action("calibration.commands.temporal", "the lag between images and tracker or inertial unit"),
+    "scale": Action("calibration.commands.scale", "declared against measured pixel spacing, on an N-wire phantom"),
 }
 
 

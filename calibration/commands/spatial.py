@@ -55,12 +55,12 @@ def run(options: argparse.Namespace) -> int:
     phantom = read_phantom(options.phantom)
     if phantom.to_reference is None:
         raise BadPhantom(f"{options.phantom}: has no PhantomToReference; register the phantom first, with PLUS's fCal or its landmarks")
-    sweep = read_wire_sweep(options.sequence, phantom, options.spacing_mm, watched=_bar("calibration"))
+    sweep = read_wire_sweep(options.sequence, phantom, options.spacing_mm, watched=watching("calibration"))
     seen = _observations(sweep, phantom, phantom.to_reference)
     fit = calibrated(seen, phantom, options.axes)
     others = None
     if options.validation:
-        second = read_wire_sweep(options.validation, phantom, options.spacing_mm, sweep.orientation, watched=_bar("validation"))
+        second = read_wire_sweep(options.validation, phantom, options.spacing_mm, sweep.orientation, watched=watching("validation"))
         others = _observations(second, phantom, phantom.to_reference)
     probe = _probe(options, phantom, sweep, seen, fit, others)
     write_probe(options.output, probe)
@@ -71,7 +71,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _bar(label: str) -> Callable[[Iterable[int], int], Iterable[int]]:
+def now() -> str:
+    """When a calibration was made: UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def watching(label: str) -> Callable[[Iterable[int], int], Iterable[int]]:
+    """A bar over the images of a sequence."""
+
     def watched(images: Iterable[int], count: int) -> Iterable[int]:
         return progress(images, total=count, label=label, unit="image")
 
@@ -105,7 +112,7 @@ def _probe(
     width, height = sweep.size
     return ProbeFile(
         probe=options.probe,
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        date=now(),
         geometry=Geometry(width=width, height=height, spacing_mm=fit.spacing_mm, depth_mm=options.depth_mm),
         image_to_probe=tuple(fit.image_to_probe.matrix.ravel().tolist()),
         spatial=spatial,

@@ -157,6 +157,10 @@ class SequenceFile(SweepFile):
         kept: FrameKept = _parse(FrameKept, fields, self._at(index)) or FrameKept()
         return self._kept.restore(kept.restore(frame), _whole(fields.get("FrameNumber", str(index)), self._at(index)))
 
+    def timestamp_ns(self, index: int) -> int:
+        """The probe's clock at image ``index``."""
+        return self._times[index]
+
     def probe_to_reference(self, index: int) -> Transform | None:
         """Where the tracker says that the probe was at image ``index``; None where it does not say."""
         return plus.probe_to_reference(self._header.frames.get(index, {}), self._route, self._at(index))
