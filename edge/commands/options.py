@@ -33,6 +33,15 @@ def read_config(options: argparse.Namespace) -> Config:
     return msgspec.structs.replace(config, run_dir=options.run_dir) if options.run_dir else config
 
 
+def add_calibration(parser: argparse.ArgumentParser) -> None:
+    """--plus-config or --probe: where ImageToProbe comes from, for sweeps with tracker transforms only."""
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
+    either.add_argument(
+        "--probe", type=Path, metavar="PROBE.json", help="probe file of `sonosweep calibrate spatial`: ImageToProbe and lag"
+    )
+
+
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None] = ()) -> None:
     """``CannotWrite``, before the work begins, for a file that could not be written after it, or that would replace an input."""
     sources = {path.resolve() for path in inputs if path}
