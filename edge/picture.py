@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from edge.files.volumes import Volume
+from edge.light import photoacoustic
 from edge.transform import Transform
 
 PANEL = 420  # pixels, square
@@ -27,12 +28,12 @@ def draw(
     image_size: tuple[int, int],
     title: str,
 ) -> None:
-    """Write a PNG. ``volumes`` by channel, the first is shown in grey, a photoacoustic one over it in warm colours.
+    """Write a PNG. ``volumes`` by channel, the first is shown in grey, the first photoacoustic one over it in warm colours.
 
     ``poses`` are ImageToReference of the placed frames, ``image_size`` (columns, rows) of one frame.
     """
     volume = next(iter(volumes.values()))
-    other = volumes.get("photoacoustic") if len(volumes) > 1 else None
+    other = next((volumes[name] for name in photoacoustic(volumes)), None) if len(volumes) > 1 else None
     middle = _busiest(volume)
     canvas = Image.new("RGB", (3 * PANEL + 4 * MARGIN, 2 * PANEL + 3 * MARGIN + 30), BACKGROUND)
     pen = ImageDraw.Draw(canvas)
