@@ -20,7 +20,7 @@ from edge.simulation import SCANNER_PERSISTENCE, Freehand, SimulationSettings, V
 from edge.simulation.blood import PULSE_ENERGY_MJ
 from edge.vessel_picture import draw_vessels
 
-VESSEL_FRAMES, VESSEL_STEP_MM = 240, 0.3  # 72 mm: light of two wavelengths every 1.2 mm, and never further apart than is bridged
+VESSEL_FRAMES, VESSEL_STEP_MM = 281, 0.25  # 70 mm, ultrasound at both ends; light of each of two wavelengths every 1.0 mm
 COLUMNS = {
     "motion": "motion",
     "dice": "Dice",
@@ -37,9 +37,7 @@ def add_light(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wavelengths", type=numbers, default=(), metavar="NM,NM", help="of these in turn, of vessels with known oxygen: 680 to 1000 nm"
     )
-    parser.add_argument(
-        "--mu-eff-per-mm", type=numbers, default=(), metavar="MU,MU", help="of the simulated tissue at each (none: no loss)"
-    )
+    parser.add_argument("--mu-eff-per-mm", type=numbers, default=(), metavar="MU,MU", help="of the simulated tissue at each (or no loss)")
     parser.add_argument("--seed", type=int, default=0, help="another simulated phantom, path and speckle (%(default)s)")
     parser.add_argument(
         "--pulse-energy-mj",
@@ -116,7 +114,8 @@ def _saturation(files: list[str], phantom: VesselPhantom, out: Path, motion: str
     light = [volumes[name] for name in photoacoustic(volumes)]
     if not light:
         return []
-    written, found = [], None
+    written: list[str] = []
+    found = None
     try:
         found = oxygen_saturation(light, Settings(mu_eff_per_mm=phantom.mu_eff_per_mm))
     except BadWavelengths as wrong:
