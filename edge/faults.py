@@ -32,6 +32,8 @@ FAULTS = {
     "SWEEP_JOINED_LATE": Fault(Effect.NOTE, "The first images of this sweep are missing from the volume. They are in the recording."),
     "POSE_MISSING": Fault(Effect.NOTE, "Some images have no position (no tracker, or it is lost). They are recorded, not placed."),
     "POSE_REFUSED": Fault(Effect.NOTE, "The position of an image was impossible. The image was not placed."),
+    "POSE_HELD": Fault(Effect.NOTE, "Some photoacoustic images lie at the nearest ultrasound position: none was on both sides of them."),
+    "WAVELENGTHS_TOO_MANY": Fault(Effect.NOTE, "The laser sends more than four wavelengths. Images of the others are only recorded."),
     "DIRECTION_UNVERIFIED": Fault(Effect.NOTE, "The sweep direction is not confirmed. The volume may be a mirror image."),
     "NETWORK_FAILED": Fault(Effect.BREAK, "The motion estimate failed. The sweep ended; the recording goes on."),
     "VOLUME_FULL": Fault(Effect.BREAK, "The volume is full. The sweep ended; save it and start a new one."),

@@ -22,6 +22,11 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", metavar="DIR", help="folder of the services' sockets, instead of the configured one")
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """``750,850`` as numbers, for argparse."""
+    return tuple(float(one) for one in text.split(","))
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json, for commands that answer."""
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout; talk goes to stderr")

@@ -15,7 +15,7 @@ import numpy as np
 from edge.commands.accuracy import Truth, accuracy, told
 from edge.commands.options import MODEL_HELP, PRESET_HELP, add_calibration, add_json, check_outputs
 from edge.commands.run import open_reconstructor
-from edge.compounding import CHANNELS, MEASURED, VoxelCounts
+from edge.compounding import CHANNEL_COUNT, MEASURED, VoxelCounts
 from edge.config import Config, Direction, MotionConfig, VolumeConfig
 from edge.console import progress, result, say
 from edge.errors import SonosweepError
@@ -63,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-gap-mm", type=float, default=volume.max_gap_mm, help="widest gap between frames to interpolate (%(default)s)"
     )
     parser.add_argument("--fill-holes", action="store_true", help="fill small holes at the end; filled voxels are flagged")
+    parser.add_argument(
+        "--pulse-energy-mj",
+        type=float,
+        default=volume.pulse_energy_mj,
+        metavar="MJ",
+        help="scale photoacoustic samples to this pulse energy where the probe told its laser's (0: off)",
+    )
     parser.add_argument("--backend", choices=("auto", "host", "cuda"), default=volume.backend)
     parser.add_argument("--threads", type=int, default=volume.threads, help="threads of the host backend (0 = all cores)")
     parser.add_argument("--sweep-out", type=Path, metavar="SWEEP", help="also write the frames with the poses they got: .igs.mha")
@@ -128,6 +135,7 @@ def _config(options: argparse.Namespace) -> Config:
         compounding=options.compounding,
         max_gap_mm=options.max_gap_mm,
         fill_holes=options.fill_holes,
+        pulse_energy_mj=options.pulse_energy_mj,
         backend=options.backend,
         threads=options.threads,
     )
@@ -197,7 +205,7 @@ def _text(answer: dict[str, Any]) -> str:
 
 def _answer(reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
     counts, compounder = reconstructor.counts, reconstructor.compounder
-    states = np.sum([compounder.voxel_counts(channel) for channel in range(len(CHANNELS))], axis=0).tolist()
+    states = np.sum([compounder.voxel_counts(channel) for channel in range(CHANNEL_COUNT)], axis=0).tolist()
     return {
         "frames": counts.frames,
         "placed": counts.placed,
@@ -205,7 +213,7 @@ def _answer(reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
         "unplaced": counts.unplaced,
         "ignored": counts.ignored,
         "ended": reconstructor.ended,
-        "bricks": sum(compounder.brick_count(channel) for channel in range(len(CHANNELS))),
+        "bricks": sum(compounder.brick_count(channel) for channel in range(CHANNEL_COUNT)),
         "voxels": sum(states[MEASURED:]),
         **{f"voxels_{state}": count for state, count in zip(VoxelCounts._fields, states, strict=True) if state != "empty"},
         "seconds": round(seconds, 3),

@@ -10,9 +10,10 @@ import numpy as np
 
 from edge.files import open_sweep, write_sweep
 from edge.files.volumes import Volume, read_volume, write_volume
+from edge.light import ULTRASOUND
 from edge.picture import draw
 from edge.placed_images import as_images
-from edge.saving import channel_path, save_volumes
+from edge.saving import save_volumes
 from edge.tablet.library import Library, NoSuchSweep, Record
 from edge.transform import Transform
 
@@ -25,6 +26,12 @@ def read_volumes(library: Library, sweep: str) -> dict[str, Volume]:
     if not found:
         raise NoSuchSweep(f"sweep {sweep} has no volume; it can be rebuilt from its recording")
     return found
+
+
+def read_channels(library: Library, sweep: str) -> dict[int, Volume]:
+    """The sweep's volumes by channel number: what they say themselves, else ultrasound 0 and light 1."""
+    told = read_volumes(library, sweep).items()
+    return {int(volume.metadata.get("channel_number", name != ULTRASOUND)): volume for name, volume in told}
 
 
 def confirm_direction(library: Library, sweep: str) -> None:
@@ -67,14 +74,14 @@ WRITERS = {"mha": _volumes, "nii.gz": _volumes, "igs.mha": _sweep, "png": _pictu
 def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Progress) -> list[str]:
     """Write the files beside the volume, each whole or not at all; answers their names. ``nrrd`` is there already."""
     record, written = library.record(sweep), []
-    stem = library.volume_files(sweep)[0].name.removesuffix(".nrrd")
+    channels = [path.name.removesuffix(".nrrd") for path in library.volume_files(sweep)]
+    stem = min(channels, key=len)
     for done, kind in enumerate(formats):
         progress(done, len(formats))
         path = library.volumes / f"{stem}.{kind}"
         if kind in WRITERS:
             WRITERS[kind](library, record, path)
-        written += [
-            one.name for one in (path, channel_path(path, "photoacoustic") if kind in ("nrrd", "mha", "nii.gz") else path) if one.exists()
-        ]
+        made = [library.volumes / f"{channel}.{kind}" for channel in channels] if kind in ("nrrd", "mha", "nii.gz") else [path]
+        written += [one.name for one in made if one.exists()]
     progress(len(formats), len(formats))
     return sorted(set(written))

@@ -13,7 +13,6 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from edge import health
-from edge.compounding import CHANNELS
 from edge.config import Config
 from edge.daemon import memory_mib
 from edge.errors import SonosweepError
@@ -24,7 +23,7 @@ from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
 from edge.tablet.commands import obey
 from edge.tablet.doors import Doors
-from edge.tablet.exports import read_volumes
+from edge.tablet.exports import read_channels
 from edge.tablet.feed import Picture
 from edge.tablet.library import Library, Record, sweep_id
 from edge.tablet.listing import all_listed
@@ -110,8 +109,8 @@ class TabletService:
 
         def load() -> BrickStore:
             store = BrickStore()
-            for name, volume in read_volumes(self.library, sweep).items():
-                store.load(volume, CHANNELS.index(name))
+            for number, volume in read_channels(self.library, sweep).items():
+                store.load(volume, number)
                 record.spacing_mm = volume.spacing_mm
             return store
 

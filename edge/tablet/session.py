@@ -131,7 +131,7 @@ class Session:
             drift_mm=_rounded(self.guide.drift_mm, 2),
             spacing_mm=self.shown.spacing_mm,
             channels=tuple(
-                sorted({("ultrasound", "photoacoustic")[c] for c in self.shown.store.channel[: self.shown.store.count].tolist()})
+                sorted({("ultrasound", "photoacoustic")[min(c, 1)] for c in self.shown.store.channel[: self.shown.store.count].tolist()})
             ),
             ended=sweep.ended,
             image_size=sweep.image_size,
