@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from edge.dicom.errors import MalformedDicom
-from edge.dicom.reading import MALFORMED, is_uid
+from edge.dicom.reading import MALFORMED, is_uid, quiet
 
 MOST_OBJECTS = 100_000
 REASONS = {  # PS3.3 C.14.1.1
@@ -52,9 +52,10 @@ def request(transaction: str, objects: Iterable[tuple[str, str]]) -> Dataset:
 def parse_report(ds: Dataset) -> Report:
     """``MalformedDicom`` for anything that is no report."""
     try:
-        transaction = str(ds.TransactionUID)
-        committed = frozenset(str(one.ReferencedSOPInstanceUID) for one in ds.get("ReferencedSOPSequence") or ())
-        failed = {str(one.ReferencedSOPInstanceUID): int(one.FailureReason) for one in ds.get("FailedSOPSequence") or ()}
+        with quiet():
+            transaction = str(ds.TransactionUID)
+            committed = frozenset(str(one.ReferencedSOPInstanceUID) for one in ds.get("ReferencedSOPSequence") or ())
+            failed = {str(one.ReferencedSOPInstanceUID): int(one.FailureReason) for one in ds.get("FailedSOPSequence") or ()}
     except MALFORMED as wrong:
         raise MalformedDicom(f"a report of storage commitment cannot be read: {str(wrong) or type(wrong).__name__}") from wrong
     if len(committed) + len(failed) > MOST_OBJECTS or not all(map(is_uid, (transaction, *committed, *failed))):

@@ -151,11 +151,12 @@ def listening(config: DicomConfig, hear: Callable[[Report], None]) -> Iterator[i
         entity.shutdown()
 
 
-def find_worklist(config: DicomConfig, query: Dataset) -> list[Dataset]:
-    """What the worklist answers. ``Unreachable``, ``WorklistRefused``, ``NotConfigured``."""
+def find_worklist(config: DicomConfig, query: Dataset) -> list[Dataset | None]:
+    """What the worklist answers; None for what is no DICOM. ``Unreachable``, ``WorklistRefused``, ``NotConfigured``."""
     if not config.worklist_host:
         raise NotConfigured("no worklist is configured; set dicom.worklist_host (and worklist_port, worklist_aet)")
-    entity, found = open_entity(config), []
+    entity = open_entity(config)
+    found: list[Dataset | None] = []
     entity.add_requested_context(ModalityWorklistInformationFind)
     with associated(entity, config, config.worklist_host, config.worklist_port, config.worklist_aet) as server:
         for status, identifier in server.send_c_find(query, ModalityWorklistInformationFind):
@@ -163,8 +164,6 @@ def find_worklist(config: DicomConfig, query: Dataset) -> list[Dataset]:
             if code is None:
                 raise Unreachable(f"{config.worklist_aet}: the network went while it answered, or what it answered is no DICOM")
             if code in (0xFF00, 0xFF01):
-                if identifier is None:
-                    raise MalformedDicom(f"{config.worklist_aet}: sent an answer that is no DICOM")
                 found.append(identifier)
                 if len(found) >= MOST_ANSWERS:
                     server.abort()

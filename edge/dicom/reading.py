@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +51,14 @@ class Header(NamedTuple):
     syntax: str
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """pydicom's warnings about the values of others are not for our log: what matters is refused by name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def is_uid(text: str) -> bool:
     """Whether it is a UID: digits and dots, no leading zeros, at most 64 characters."""
     return len(text) <= LONGEST_UID and UID.fullmatch(text) is not None
@@ -64,8 +74,7 @@ def read_header(path: Path) -> Header:
     if start[_DICM_AT:] != b"DICM":
         raise MalformedDicom(f"{path.name}: is no DICOM file (it has no DICM at byte {_DICM_AT})")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             syntax = str(read_file_meta_info(path).TransferSyntaxUID)
             if syntax == DeflatedExplicitVRLittleEndian:
                 raise MalformedDicom(f"{path.name}: is deflated, and nothing is inflated here; send it uncompressed")
@@ -75,6 +84,8 @@ def read_header(path: Path) -> Header:
             same = str(ds.file_meta.MediaStorageSOPInstanceUID) == found.uid
     except MALFORMED as wrong:
         raise MalformedDicom(f"{path.name}: is no DICOM object that can be read: {str(wrong) or type(wrong).__name__}") from wrong
+    if "PixelData" not in ds:
+        raise MalformedDicom(f"{path.name}: holds no pixels; it was cut, or is no image")
     if not all(map(is_uid, found)) or not same:
         raise MalformedDicom(f"{path.name}: names itself by no valid UID, or by two")
     return found

@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 from edge.config import DicomConfig
 from edge.dicom.errors import MalformedDicom
 from edge.dicom.network import find_worklist
-from edge.dicom.reading import MALFORMED, is_uid
+from edge.dicom.reading import MALFORMED, is_uid, quiet
 
 LONGEST = 64
 SEXES = ("F", "M", "O")
@@ -50,17 +50,22 @@ def ask(config: DicomConfig, asked: Dataset) -> tuple[list[Expected], int]:
     return sorted(found, key=lambda one: (one.when, one.exam.get("patient_name", ""))), malformed
 
 
-def read_item(identifier: Dataset) -> Expected:
+def read_item(identifier: Dataset | None) -> Expected:
     """``MalformedDicom`` for an answer without a patient, or that cannot be read."""
+    if identifier is None:
+        raise MalformedDicom("an answer of the worklist is no DICOM")
     try:
-        name = [_text(part) for part in str(identifier.get("PatientName") or "").split("=")[0].split("^")]
-        steps = identifier.get("ScheduledProcedureStepSequence") or [Dataset()]
-        step = steps[0]
-        values = {key: _text(str(identifier.get(key) or "")) for key in ("PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")}
-        study = str(identifier.get("StudyInstanceUID") or "")
-        when = [_text(str(step.get(f"ScheduledProcedureStepStart{one}") or "")) for one in ("Date", "Time")]
-        words = (step.get("ScheduledProcedureStepDescription"), identifier.get("RequestedProcedureDescription"))
-        what = next((text for text in (_text(str(one or "")) for one in words) if text), "")
+        with quiet():
+            name = [_text(part) for part in str(identifier.get("PatientName") or "").split("=")[0].split("^")]
+            steps = identifier.get("ScheduledProcedureStepSequence") or [Dataset()]
+            step = steps[0]
+            values = {
+                key: _text(str(identifier.get(key) or "")) for key in ("PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")
+            }
+            study = str(identifier.get("StudyInstanceUID") or "")
+            when = [_text(str(step.get(f"ScheduledProcedureStepStart{one}") or "")) for one in ("Date", "Time")]
+            words = (step.get("ScheduledProcedureStepDescription"), identifier.get("RequestedProcedureDescription"))
+            what = next((text for text in (_text(str(one or "")) for one in words) if text), "")
     except MALFORMED as wrong:
         raise MalformedDicom(f"an answer of the worklist cannot be read: {str(wrong) or type(wrong).__name__}") from wrong
     exam: dict[str, Any] = {
