@@ -125,6 +125,50 @@ class MetricsConfig(Section, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535, description="http://127.0.0.1:PORT/metrics, from this machine only; 0 = off")] = 0
 
 
+class DicomConfig(Section, frozen=True, kw_only=True):
+    """[dicom]: the clinic's PACS and worklist, and what objects say of this device. Needs the extra ``dicom``."""
+
+    folder: Annotated[str, Meta(description="the queue of what is to be sent; holds patient data")] = "/var/lib/sonosweep/dicom"
+    aet: Annotated[str, Meta(min_length=1, max_length=16, description="this device's application entity title")] = "SONOSWEEP"
+    address: Annotated[str, Meta(description="the network interface on which storage commitments are heard")] = "0.0.0.0"
+    port: Annotated[int, Meta(ge=0, le=65535, description="where the PACS reports storage commitments; 0 = any free one")] = 11112
+    pacs_host: Annotated[str, Meta(description='PACS for C-STORE; "" = none')] = ""
+    pacs_port: Annotated[int, Meta(ge=1, le=65535, description="of the PACS")] = 104
+    pacs_aet: Annotated[str, Meta(min_length=1, max_length=16, description="application entity title of the PACS")] = "PACS"
+    commitment: Annotated[
+        bool, Meta(description="ask the PACS to commit itself to what it stored; objects stay in the queue until then")
+    ] = True
+    stow_url: Annotated[
+        str, Meta(description='DICOMweb root for STOW-RS, such as https://pacs/dicom-web, instead of a PACS; "" = none')
+    ] = ""
+    stow_token: Annotated[str, Meta(description="file with a bearer token for STOW-RS")] = ""
+    worklist_host: Annotated[str, Meta(description='Modality Worklist; "" = none')] = ""
+    worklist_port: Annotated[int, Meta(ge=1, le=65535, description="of the worklist")] = 104
+    worklist_aet: Annotated[str, Meta(min_length=1, max_length=16, description="application entity title of the worklist")] = "WORKLIST"
+    tls_ca: Annotated[str, Meta(description='file of the authorities (PEM) to trust; for C-STORE and worklist "" = no TLS')] = ""
+    tls_certificate: Annotated[str, Meta(description="this device's certificate (PEM), where the PACS asks for one")] = ""
+    tls_key: Annotated[str, Meta(description="its private key (PEM)")] = ""
+    timeout_s: Annotated[float, Meta(gt=0, le=600, description="without an answer for so long the PACS counts as unreachable")] = 30.0
+    retry_s: Annotated[float, Meta(gt=0, le=86_400, description="before the first new attempt; doubled after each")] = 5.0
+    longest_retry_s: Annotated[float, Meta(gt=0, le=604_800, description="between attempts at most")] = 900.0
+    compression: Annotated[
+        Literal["none", "rle", "jpeg-ls", "jpeg2000"],
+        Meta(description="of pixels, without loss; none is read by everything, speckle compresses badly; jpeg: extra dicom-jpeg"),
+    ] = "none"
+    manufacturer: Annotated[str, Meta(min_length=1, max_length=64, description="in every object")] = "sonosweep"
+    model: Annotated[str, Meta(min_length=1, max_length=64, description="in every object")] = "sonosweep"
+    serial: Annotated[str, Meta(min_length=1, max_length=64, description="of the device, in every object")] = "unknown"
+    institution: Annotated[str, Meta(max_length=64, description='"" = left out; never in anonymous objects')] = ""
+    mechanical_index: Annotated[
+        float, Meta(ge=-1, le=100, description="of the probe's largest output, where the probe does not send it; -1 = not known")
+    ] = -1.0
+    thermal_index: Annotated[
+        float, Meta(ge=-1, le=100, description="likewise, the largest of bone, cranial and soft tissue; -1 = not known")
+    ] = -1.0
+    focus_mm: Annotated[float, Meta(ge=0, le=1000, description="depth of focus where the probe does not send it; 0 = not known")] = 0.0
+    wavelengths_nm: Annotated[str, Meta(description='of the laser, such as "750 850", where the probe does not send them')] = ""
+
+
 class Config(Section, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -136,6 +180,7 @@ class Config(Section, frozen=True, kw_only=True):
     record: RecordConfig = RecordConfig()
     tablet: TabletConfig = TabletConfig()
     metrics: MetricsConfig = MetricsConfig()
+    dicom: DicomConfig = DicomConfig()
 
 
 def load(path: Path | None) -> Config:

@@ -30,6 +30,8 @@ DOORS = {
     "torch": "export/",
     "mcap": "edge/files/",
     "nibabel": "edge/files/",
+    "pydicom": "edge/dicom/",
+    "pynetdicom": "edge/dicom/",
 }
 LONGEST_FILE = 300
 

@@ -1,0 +1,1 @@
+"""The actions of ``sonosweep dicom``, one file each."""

@@ -1,0 +1,117 @@
+"""STOW-RS: objects to a PACS over http(s), one a request. What the server says of each decides, not the status alone."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edge.config import ConfigError, DicomConfig
+from edge.dicom.errors import Unreachable
+from edge.dicom.queue import Entry
+from edge.dicom.sender import Outcome
+
+BOUNDARY = "sonosweep-7d1f3c5e9b"
+LARGEST_ANSWER = 4 << 20
+REFERENCED, FAILED, UID, REASON = "00081199", "00081198", "00081155", "00081197"
+REFUSED_FOR_GOOD = (400, 404, 406, 409, 413, 415)
+
+
+class StowRs:
+    """A :class:`edge.dicom.sender.Transport`. STOW-RS knows no commitment: stored is the end."""
+
+    def __init__(self, config: DicomConfig) -> None:
+        if urllib.parse.urlsplit(config.stow_url).scheme not in ("http", "https"):
+            raise ConfigError(f"dicom.stow_url is {config.stow_url!r:.80}; write the DICOMweb root, such as https://pacs/dicom-web")
+        self._config, self._url = config, config.stow_url.rstrip("/") + "/studies"
+        try:
+            self._tls = ssl.create_default_context(cafile=config.tls_ca or None)
+            if config.tls_certificate:
+                self._tls.load_cert_chain(config.tls_certificate, config.tls_key or None)
+            self._token = Path(config.stow_token).read_text().strip() if config.stow_token else ""
+        except (OSError, ssl.SSLError) as wrong:
+            raise ConfigError(f"dicom.tls_ca, tls_certificate, tls_key or stow_token cannot be used: {wrong}") from wrong
+
+    def store(self, objects: list[tuple[Entry, Path]]) -> Iterator[tuple[Entry, Outcome]]:
+        """See :class:`Transport`."""
+        for entry, path in objects:
+            yield entry, self._send(entry, path)
+
+    def ask_commitment(self, transaction: str, entries: list[Entry]) -> None:
+        """Never asked."""
+
+    def _send(self, entry: Entry, path: Path) -> Outcome:
+        head = f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        tail = f"\r\n--{BOUNDARY}--\r\n".encode()
+        headers = {
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={BOUNDARY}',
+            "Content-Length": str(len(head) + path.stat().st_size + len(tail)),
+            "Accept": "application/dicom+json",
+        } | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
+        request = urllib.request.Request(self._url, data=_body(head, path, tail), headers=headers, method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=self._config.timeout_s, context=self._tls) as answer:
+                return read_answer(entry.uid, answer.status, answer.read(LARGEST_ANSWER))
+        except urllib.error.HTTPError as wrong:
+            with wrong:
+                return read_answer(entry.uid, wrong.code, wrong.read(LARGEST_ANSWER))
+        except (OSError, ValueError) as wrong:  # URLError, timeouts and refused certificates are OSErrors
+            raise Unreachable(f"{self._url}: {getattr(wrong, 'reason', wrong)}") from wrong
+
+
+def read_answer(uid: str, status: int, body: bytes) -> Outcome:
+    """What a server's answer means for the object: it is stored only where the server says so of its UID."""
+    told = _told(body)
+    reason = next((one for one in told.get(FAILED, []) if one.get(UID) in (uid, None)), None)
+    if reason is not None:
+        return Outcome("refused", f"the PACS refuses it: reason {reason.get(REASON, 'unknown')} (HTTP {status})")
+    if 200 <= status < 300 and any(one.get(UID) == uid for one in told.get(REFERENCED, [])):
+        return Outcome("stored")
+    if status in REFUSED_FOR_GOOD:
+        return Outcome("refused", f"the PACS refuses it: HTTP {status} {_words(body)}".strip())
+    if status in (401, 403):
+        return Outcome("later", f"the PACS asks who we are (HTTP {status}); set dicom.stow_token or tls_certificate")
+    return Outcome("later", f"the PACS does not say that it has stored it (HTTP {status} {_words(body)})")
+
+
+def _body(*parts: bytes | Path) -> Iterator[bytes]:
+    for part in parts:
+        if isinstance(part, bytes):
+            yield part
+            continue
+        with part.open("rb") as file:
+            while piece := file.read(1 << 18):
+                yield piece
+
+
+def _told(body: bytes) -> dict[str, list[dict[str, Any]]]:
+    """Sequences of the answer as lists of first values; empty for anything that is none."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    answer = answer[0] if isinstance(answer, list) and answer else answer
+    found: dict[str, list[dict[str, Any]]] = {}
+    for tag in (REFERENCED, FAILED):
+        element = answer.get(tag) if isinstance(answer, dict) else None
+        items = element.get("Value") if isinstance(element, dict) else None
+        found[tag] = [_firsts(item) for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    return found
+
+
+def _firsts(item: dict[str, Any]) -> dict[str, Any]:
+    first = {}
+    for tag, element in item.items():
+        values = element.get("Value") if isinstance(element, dict) else None
+        if isinstance(values, list) and values:
+            first[tag] = values[0]
+    return first
+
+
+def _words(body: bytes) -> str:
+    return "".join(c if c.isprintable() else " " for c in body[:120].decode("utf-8", "replace")).strip()

@@ -1,0 +1,133 @@
+"""Everything of one sweep as DICOM files: volumes, the live clip, pictures of the review. What cannot be written is said by name."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from pydicom.dataset import Dataset
+
+from edge.config import DicomConfig
+from edge.dicom.clips import review_picture, ultrasound_clip
+from edge.dicom.errors import NothingToWrite
+from edge.dicom.exam import Exam
+from edge.dicom.objects import Origin, write_object
+from edge.dicom.probe_facts import ProbeFacts, completed, gather
+from edge.dicom.volumes import photoacoustic_image, ultrasound_volume
+from edge.errors import SonosweepError
+from edge.files import UnknownFile, open_sweep
+from edge.files.volumes import is_volume, read_volume
+from edge.tablet.library import ID, Library, Record, now_utc
+
+KINDS = ("volume", "clip", "pictures")
+
+
+@dataclass
+class SweepFiles:
+    """The files of one sweep and what is known of it."""
+
+    record: Record
+    volumes: list[Path] = field(default_factory=list)
+    recording: Path | None = None
+    pictures: list[Path] = field(default_factory=list)
+
+    def exam(self, *, anonymous: bool = False) -> Exam:
+        """Whose it is and when it was made."""
+        record = self.record
+        return Exam(record.id, record.created or now_utc(), record.clock_trusted, record.exam, anonymous)
+
+
+class Written(NamedTuple):
+    """What became of a sweep: the files, and by what name each other kind was refused."""
+
+    files: list[Path]
+    refused: list[str]
+
+
+def of_library(library: Library, sweep: str) -> SweepFiles:
+    """A sweep of the library. ``NoSuchSweep``, ``SidecarUnreadable``."""
+    files = library.files(sweep)
+    recording = next((path for path in files if path.suffix == ".mcap"), None)
+    pictures = [path for path in files if path.suffix == ".png"]
+    return SweepFiles(library.record(sweep), library.volume_files(sweep), recording, pictures)
+
+
+def of_file(path: Path) -> SweepFiles:
+    """A volume or recording by its path; of a library's sweep everything that lies with it. ``NothingToWrite`` for anything else."""
+    path = path.resolve()
+    if not path.is_file():
+        raise NothingToWrite(f"{path}: there is no such file, and no sweep of the library is called so")
+    named = ID.match(path.name)
+    if named and (path.parent / f"{named[0]}.json").is_file():
+        return of_library(Library(path.parent, path.parent), named[0])
+    stamp = Record(id=named[0] if named else path.name.split(".")[0], created=_made(path))
+    if path.suffix == ".mcap":
+        return SweepFiles(stamp, recording=path)
+    try:
+        if is_volume(path) and not path.name.split(".")[0].endswith("-state"):
+            return SweepFiles(stamp, [path])
+    except UnknownFile:
+        pass
+    raise NothingToWrite(f"{path}: is no volume and no recording of a sweep")
+
+
+def write_sweep(
+    files: SweepFiles, folder: Path, config: DicomConfig, *, kinds: tuple[str, ...] = KINDS, anonymous: bool = False, every: int = 1
+) -> Written:
+    """Each object as ``<sweep>-<kind>.dcm`` in ``folder``. ``NothingToWrite`` where there is nothing of the kinds asked for."""
+    written = Written([], [])
+    for name, made in _objects(files, config, kinds, anonymous, every):
+        if isinstance(made, SonosweepError):
+            written.refused.append(f"{name}: {made}")
+        else:
+            written.files.append(write_object(folder / f"{files.record.id}-{name}.dcm", made, config.compression))
+    if not written.files and not written.refused:
+        raise NothingToWrite(f"sweep {files.record.id}: has nothing of {', '.join(kinds)}; rebuild its volume, or ask for other kinds")
+    return written
+
+
+def _objects(
+    files: SweepFiles, config: DicomConfig, kinds: tuple[str, ...], anonymous: bool, every: int
+) -> Iterator[tuple[str, Dataset | SonosweepError]]:
+    exam, record = files.exam(anonymous=anonymous), files.record
+    facts, recorded = ProbeFacts(), None
+    if files.recording is not None:
+        try:
+            recorded = open_sweep(files.recording)
+            facts = gather(recorded.frames())
+        except (SonosweepError, OSError) as wrong:
+            yield "clip", wrong if isinstance(wrong, SonosweepError) else NothingToWrite(f"{files.recording}: {wrong.strerror}")
+            recorded = None
+    facts = completed(replace(facts, duration_s=facts.duration_s or record.duration_s), config)
+    origin = Origin(record.motion, record.direction, record.direction_source)
+    for path in sorted(files.volumes, key=lambda path: len(path.name)) if "volume" in kinds else ():  # ultrasound first
+        try:
+            volume = read_volume(path)
+            told = volume.metadata
+            channel = told.get("channel", "ultrasound")
+            of_volume = Origin(
+                told.get("motion", origin.motion), told.get("direction", origin.direction), told.get("direction_source", "unknown")
+            )
+            make = ultrasound_volume if channel == "ultrasound" else photoacoustic_image
+            yield channel, make(volume, exam, of_volume, facts, config)
+            origin = of_volume
+        except SonosweepError as wrong:
+            yield path.name, wrong
+    if "clip" in kinds and recorded is not None:
+        try:
+            yield "clip", ultrasound_clip(recorded.frames(), exam, facts, config, every)
+        except SonosweepError as wrong:
+            yield "clip", wrong
+    for number, path in enumerate(files.pictures if "pictures" in kinds else (), 1):
+        try:
+            yield f"picture-{number}", review_picture(path, exam, origin, config, number)
+        except SonosweepError as wrong:
+            yield f"picture-{number}", wrong
+
+
+def _made(path: Path) -> str:
+    made = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.timezone.utc)
+    return made.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,92 @@
+"""Modality Worklist: who is expected, as fields of an exam. Answers come from the network: each value is checked or left out."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, NamedTuple
+
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from edge.config import DicomConfig
+from edge.dicom.errors import MalformedDicom
+from edge.dicom.network import find_worklist
+from edge.dicom.reading import MALFORMED, is_uid, quiet
+
+LONGEST = 64
+SEXES = ("F", "M", "O")
+
+
+class Expected(NamedTuple):
+    """One line of the worklist: the exam's fields, and when and what was ordered."""
+
+    exam: dict[str, str]
+    when: str
+    what: str
+
+
+def query(*, patient_name: str = "", patient_id: str = "", accession: str = "", date: str = "", modality: str = "US") -> Dataset:
+    """``date`` such as 2026-11-27; empty words match everything."""
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    ds.PatientName, ds.PatientID, ds.AccessionNumber = patient_name, patient_id, accession
+    ds.PatientBirthDate = ds.PatientSex = ds.StudyInstanceUID = ds.RequestedProcedureID = ds.RequestedProcedureDescription = ""
+    step = Dataset()
+    step.Modality, step.ScheduledStationAETitle = modality, ""
+    step.ScheduledProcedureStepStartDate, step.ScheduledProcedureStepStartTime = date.replace("-", ""), ""
+    step.ScheduledProcedureStepDescription = ""
+    ds.ScheduledProcedureStepSequence = Sequence([step])
+    return ds
+
+
+def ask(config: DicomConfig, asked: Dataset) -> tuple[list[Expected], int]:
+    """Who is expected, and how many answers were left out because they were malformed. Raises what ``find_worklist`` raises."""
+    found, malformed = [], 0
+    for identifier in find_worklist(config, asked):
+        try:
+            found.append(read_item(identifier))
+        except MalformedDicom:
+            malformed += 1
+    return sorted(found, key=lambda one: (one.when, one.exam.get("patient_name", ""))), malformed
+
+
+def read_item(identifier: Dataset | None) -> Expected:
+    """``MalformedDicom`` for an answer without a patient, or that cannot be read."""
+    if identifier is None:
+        raise MalformedDicom("an answer of the worklist is no DICOM")
+    try:
+        with quiet():
+            name = [_text(part) for part in str(identifier.get("PatientName") or "").split("=")[0].split("^")]
+            steps = identifier.get("ScheduledProcedureStepSequence") or [Dataset()]
+            step = steps[0]
+            values = {
+                key: _text(str(identifier.get(key) or "")) for key in ("PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")
+            }
+            study = str(identifier.get("StudyInstanceUID") or "")
+            when = [_text(str(step.get(f"ScheduledProcedureStepStart{one}") or "")) for one in ("Date", "Time")]
+            words = (step.get("ScheduledProcedureStepDescription"), identifier.get("RequestedProcedureDescription"))
+            what = next((text for text in (_text(str(one or "")) for one in words) if text), "")
+    except MALFORMED as wrong:
+        raise MalformedDicom(f"an answer of the worklist cannot be read: {str(wrong) or type(wrong).__name__}") from wrong
+    exam: dict[str, Any] = {
+        "patient_name": ", ".join(part for part in name[:2] if part),
+        "patient_id": values["PatientID"],
+        "birth_date": _date(values["PatientBirthDate"]),
+        "sex": values["PatientSex"] if values["PatientSex"] in SEXES else "",
+        "accession": values["AccessionNumber"],
+        "study_uid": study if is_uid(study) else "",
+    }
+    if not exam["patient_name"] and not exam["patient_id"]:
+        raise MalformedDicom("an answer of the worklist names no patient")
+    return Expected({key: value for key, value in exam.items() if value}, f"{_date(when[0])} {when[1][:4]}".strip(), what)
+
+
+def _text(value: str) -> str:
+    return "".join(c for c in value if c.isprintable())[:LONGEST].strip()
+
+
+def _date(value: str) -> str:
+    try:
+        return datetime.datetime.strptime(value, "%Y%m%d").date().isoformat()
+    except ValueError:
+        return ""

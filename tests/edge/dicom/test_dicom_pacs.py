@@ -1,0 +1,224 @@
+"""A real PACS (Orthanc) and real tools (DCMTK): it stores, commits itself, gives back the same bytes, and tells who is expected."""
+
+import json
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pydicom
+import pytest
+from dicom_cases import EXAM, SWEEP, needs
+
+from edge.app import main
+from edge.dicom.errors import Unreachable
+from edge.dicom.queue import Queue
+from edge.dicom.sweeps import of_library, write_sweep
+
+PLUGINS = Path("/usr/share/orthanc/plugins")
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Orthanc:
+    """The PACS in a folder; it can go and come back."""
+
+    def __init__(self, folder, our_port, **changes):
+        self.folder, self.http, self.dicom = folder, free_port(), free_port()
+        (folder / "worklists").mkdir(parents=True)
+        plugins = [str(path) for name in ("ModalityWorklists", "OrthancDicomWeb") if (path := PLUGINS / f"lib{name}.so").exists()]
+        settings = {
+            "Name": "test",
+            "StorageDirectory": str(folder / "storage"),
+            "HttpPort": self.http,
+            "DicomPort": self.dicom,
+            "DicomAet": "ORTHANC",
+            "DicomModalities": {"sonosweep": ["SONOSWEEP", "127.0.0.1", our_port]},
+            "RemoteAccessAllowed": False,
+            "AuthenticationEnabled": False,
+            "UnknownSopClassAccepted": True,
+            "Plugins": plugins,
+            "Worklists": {"Enable": True, "Database": str(folder / "worklists")},
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        }
+        (folder / "orthanc.json").write_text(json.dumps(settings | changes))
+        self.process = None
+        self.has_dicomweb = any("DicomWeb" in one for one in plugins)
+
+    def start(self):
+        program = needs("Orthanc", "orthanc orthanc-dicomweb")
+        self.process = subprocess.Popen([program, self.folder / "orthanc.json"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return self.get("/system")
+            except OSError:
+                assert self.process.poll() is None and time.monotonic() < deadline, "Orthanc does not start"
+                time.sleep(0.1)
+
+    def stop(self):
+        if self.process:
+            self.process.terminate()
+            self.process.wait(20)
+            self.process = None
+
+    def get(self, path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as answer:
+            return answer.read()
+
+    def objects(self):
+        """What it holds: UID to dataset."""
+        found = {}
+        for one in json.loads(self.get("/instances")):
+            (self.folder / "back.dcm").write_bytes(self.get(f"/instances/{one}/file"))
+            ds = pydicom.dcmread(self.folder / "back.dcm")
+            found[str(ds.SOPInstanceUID)] = ds
+        return found
+
+
+@pytest.fixture
+def pacs(tmp_path, config):
+    """A running Orthanc and a configuration file that knows it."""
+    ours = free_port()
+    orthanc = Orthanc(tmp_path / "orthanc", ours)
+    orthanc.start()
+    orthanc.config = tmp_path / "edge.toml"
+    orthanc.ours = ours
+    write_config(orthanc, tmp_path)
+    yield orthanc
+    orthanc.stop()
+
+
+def write_config(pacs, tmp_path, *more):
+    pacs.config.write_text(
+        f'[record]\nfolder = "{tmp_path / "sweeps"}"\n[dicom]\nfolder = "{tmp_path / "queue"}"\naddress = "127.0.0.1"\nport = {pacs.ours}\n'
+        f'pacs_host = "127.0.0.1"\npacs_port = {pacs.dicom}\npacs_aet = "ORTHANC"\ntimeout_s = 5\n'
+        f'worklist_host = "127.0.0.1"\nworklist_port = {pacs.dicom}\nworklist_aet = "ORTHANC"\n' + "\n".join(more)
+    )
+
+
+def test_a_sweep_is_stored_committed_and_comes_back_as_it_was(library, pacs, tmp_path, config, capsys):
+    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["state"] for row in rows] == ["committed"] * 4, rows
+    made = {
+        str(ds.SOPInstanceUID): ds for ds in map(pydicom.dcmread, write_sweep(of_library(library, SWEEP), tmp_path / "o", config).files)
+    }
+    back = pacs.objects()
+    assert back.keys() == made.keys()
+    for uid, ds in back.items():
+        np.testing.assert_array_equal(ds.pixel_array, made[uid].pixel_array)
+        assert ds.PatientID == EXAM["patient_id"] and ds.get("ImageComments") == made[uid].ImageComments
+    assert not list((tmp_path / "queue").glob("*.dcm")), "what is committed need not be kept"
+    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
+    assert len(pacs.objects()) == 4 and json.loads(pacs.get("/statistics"))["CountInstances"] == 4
+
+
+def test_what_was_queued_without_a_network_is_sent_when_it_returns(library, pacs, tmp_path, capsys):
+    pacs.stop()
+    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json", "--what", "volume"]) == 1
+    told = capsys.readouterr()
+    assert [row["state"] for row in json.loads(told.out)] == ["waiting"] * 2 and "stays in the queue" in told.err
+    pacs.start()
+    assert main(["dicom", "send", "--config", str(pacs.config), "--json"]) == 0
+    assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["committed"] * 2
+    assert len(pacs.objects()) == 2
+
+
+def test_watch_sends_by_itself_when_the_network_returns(library, pacs, tmp_path, capsys):
+    import sys
+
+    write_config(pacs, tmp_path, "retry_s = 0.5", "longest_retry_s = 1")
+    pacs.stop()
+    watch = subprocess.Popen(
+        [sys.executable, "-m", "edge", "dicom", "send", SWEEP, "--watch", "--config", str(pacs.config)], stderr=subprocess.PIPE
+    )
+    time.sleep(4)
+    pacs.start()
+    queue, deadline = Queue(tmp_path / "queue"), time.monotonic() + 30
+    while {entry.state for entry in queue.entries()} != {"committed"}:
+        assert time.monotonic() < deadline and watch.poll() is None
+        time.sleep(0.2)
+    watch.terminate()
+    said = watch.communicate(timeout=20)[1].decode()
+    assert watch.returncode == 0 and "nobody answers" in said and "the PACS answers" in said
+
+
+def test_stow_rs_stores_the_same_objects(library, pacs, tmp_path, capsys):
+    if not pacs.has_dicomweb:
+        pytest.skip("orthanc-dicomweb is not installed")
+    write_config(pacs, tmp_path, f'stow_url = "http://127.0.0.1:{pacs.http}/dicom-web"')
+    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["state"] for row in rows] == ["stored"] * 4 and pacs.objects().keys() == {row["uid"] for row in rows}
+    write_config(pacs, tmp_path, f'stow_url = "http://127.0.0.1:{pacs.http}/nowhere"')
+    capsys.readouterr()
+    pacs_queue = Queue(tmp_path / "queue")
+    for row in rows:
+        pacs_queue.drop(row["uid"])
+    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json", "--what", "volume"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["state"] for row in rows} == {"refused"} and "HTTP 404" in rows[0]["words"]
+
+
+def test_a_compressed_object_reaches_a_pacs_that_takes_none(library, tmp_path, config, capsys):
+    """DCMTK's storescp with -B (uncompressed only) stands for such a PACS."""
+    port, folder = free_port(), tmp_path / "scp"
+    folder.mkdir()
+    scp = subprocess.Popen([needs("storescp", "dcmtk"), "+x=", "-aet", "OLD", "-od", folder, str(port)], stderr=subprocess.DEVNULL)
+    toml = tmp_path / "edge.toml"
+    toml.write_text(
+        f'[record]\nfolder = "{tmp_path / "sweeps"}"\n[dicom]\nfolder = "{tmp_path / "queue"}"\npacs_host = "127.0.0.1"\n'
+        f'pacs_port = {port}\npacs_aet = "OLD"\ncommitment = false\ntimeout_s = 5\ncompression = "rle"\n'
+    )
+    time.sleep(0.5)
+    try:
+        main(["dicom", "send", SWEEP, "--config", str(toml), "--json", "--what", "clip"])
+    finally:
+        scp.terminate()
+        scp.wait(10)
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["state"] for row in rows] == ["stored"], rows
+    (kept,) = folder.iterdir()
+    assert not pydicom.dcmread(kept).file_meta.TransferSyntaxUID.is_compressed
+
+
+def test_the_worklist_becomes_fields_of_an_exam(pacs, capsys):
+    text = (
+        "(0008,0005) CS [ISO_IR 100]\n(0008,0050) SH [ACC-1]\n(0010,0010) PN [Zyblikiewicz^Eve^Maria]\n(0010,0020) LO [PAT-1]\n"
+        "(0010,0030) DA [19610405]\n(0010,0040) CS [F]\n(0020,000d) UI [1.2.826.0.1.3680043.9.1]\n(0032,1060) LO [Leg veins]\n"
+        "(0040,0100) SQ\n(fffe,e000) na\n(0008,0060) CS [US]\n(0040,0001) AE [SONOSWEEP]\n"
+        "(0040,0002) DA [20261127]\n(0040,0003) TM [170000]\n"
+        "(fffe,e00d) na\n(fffe,e0dd) na\n"
+    )
+    (pacs.folder / "one.dump").write_text(text)
+    subprocess.run(
+        [needs("dump2dcm", "dcmtk"), pacs.folder / "one.dump", pacs.folder / "worklists" / "one.wl"], check=True, capture_output=True
+    )
+    words = ["dicom", "worklist", "--config", str(pacs.config), "--json"]
+    assert main([*words, "--date", "2026-11-27", "--accession", "ACC-1"]) == 0
+    (one,) = json.loads(capsys.readouterr().out)
+    assert one["exam"] == {
+        "patient_name": "Zyblikiewicz, Eve",
+        "patient_id": "PAT-1",
+        "birth_date": "1961-04-05",
+        "sex": "F",
+        "accession": "ACC-1",
+        "study_uid": "1.2.826.0.1.3680043.9.1",
+    }
+    assert (one["when"], one["what"]) == ("2026-11-27 1700", "Leg veins")
+    assert main([*words, "--date", "2026-11-28"]) == 0 and json.loads(capsys.readouterr().out) == []
+
+
+def test_a_pacs_that_is_not_there_is_said_by_name(config):
+    from edge.dicom.worklist import ask, query
+
+    with pytest.raises(Unreachable, match="nobody answers"):
+        ask(msgspec.structs.replace(config, worklist_host="127.0.0.1", worklist_port=free_port()), query())
