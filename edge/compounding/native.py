@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint64, c_void_p
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "sono_book_neighbours": (None, [c_void_p, c_int, c_int, c_void_p]),
     "sono_survey": (None, [c_void_p, c_void_p, c_int, c_void_p, c_void_p]),
     "sono_scatter": (None, [c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_void_p]),
+    "sono_crc64": (c_uint64, [c_void_p, c_size_t, c_uint64]),
 }
 
 
