@@ -14,7 +14,12 @@ from edge.services import SERVICES
 ROOT = Path(__file__).parents[2]
 UNITS = {name: f"sonosweep-{name}.service" for name in SERVICES}
 SHIPPED = sorted(path.name for path in (ROOT / "systemd").iterdir() if path.is_file())
-EXPOSED_AT_MOST = {"sonosweep-tablet.service": 1.0}
+EXPOSED_AT_MOST = {
+    "sonosweep-tablet.service": 1.0,
+    # It runs dpkg, which replaces files under /usr and /etc and runs the package's scripts as root: no sandbox that it could be in
+    # would be one. It has no network, and starts at no boot but the one after an update that was cut off.
+    "recover-sonosweep.service": 9.0,
+}
 BACK_S = 5.0
 READY_S = 6.0  # measured: 2 to 3 s; the machine that tests has other work
 WATCHDOG_S = {"bridge": 5.0, "run": 10.0, "record": 10.0, "tablet": 10.0}
