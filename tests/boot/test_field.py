@@ -1,16 +1,14 @@
 """A device in the field: the tablet starts a sweep, and the disk, the network and the nodes of devices are not as they should be."""
 
 import json
-import random
 import subprocess
 import time
 from contextlib import contextmanager
 
 import pytest
 from boot.tablet import play, sweep_and_save
-from boot.test_boot import SEED, UNITS, nothing_failed, until_back
+from boot.test_boot import UNITS, nothing_failed
 
-from edge.console import say
 from edge.files import open_sweep
 from edge.files.volumes import read_volume
 
