@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.compounding import BRICK_EDGE, CHANNELS
+from edge.compounding import BRICK_EDGE, CHANNEL_COUNT
 from edge.errors import SonosweepError
 from edge.messages import Bricks
 from edge.tablet.store import FARTHEST, BrickStore
@@ -76,14 +76,15 @@ class GrownVolume:
         self._fold()
         held = np.flatnonzero((self._store.channel[: self._store.count] == channel) & self._store.voxels[: self._store.count, 1].any(1))
         if not len(held):
-            raise NoVolume(f"there is no {CHANNELS[channel]} volume yet; it grows while a sweep runs")
+            what = "photoacoustic" if channel else "ultrasound"
+            raise NoVolume(f"there is no {what} volume yet; it grows while a sweep runs")
         intensity = self._store.voxels[held, 0].reshape(-1, BRICK_EDGE, BRICK_EDGE, BRICK_EDGE)
         return Cut(self._store.coords[held].astype(np.int64), intensity, self.spacing_mm)
 
     def _fold(self) -> None:
         """Of each brick only its newest state goes into the store."""
         bunch, self._bunch, self._bricks = self._bunch, [], 0
-        for channel in range(len(CHANNELS)):
+        for channel in range(CHANNEL_COUNT):
             said = [message for message in bunch if message.channel == channel][::-1]
             if not said:
                 continue
