@@ -10,7 +10,7 @@ import numpy as np
 
 from calibration.dots import Dots, find_dots
 from calibration.fiducials import ORIENTATIONS, Fiducials, Orientation, find_fiducials
-from calibration.phantom import Phantom
+from calibration.phantom import PIXELS_MM, Phantom
 from calibration.spatial import CannotCalibrate
 from edge.files import SequenceFile, open_sweep
 from edge.transform import Transform
@@ -70,12 +70,12 @@ def read_wire_sweep(
 
 
 def _spacing(sweep: SequenceFile, phantom: Phantom, spacing_mm: float | None) -> tuple[float, float]:
-    if spacing_mm is not None:
-        if not 0.001 <= spacing_mm <= 10:
-            raise CannotCalibrate(f"--spacing-mm {spacing_mm} is no pixel; give mm, such as 0.08")
-        return spacing_mm, spacing_mm
-    if (stated := sweep.stated_spacing_mm) is not None:
-        return stated
-    if phantom.approximate_spacing_mm:
-        return phantom.approximate_spacing_mm, phantom.approximate_spacing_mm
-    raise CannotCalibrate(f"{sweep.path}: nothing says how large a pixel is, not even about; give --spacing-mm")
+    about = spacing_mm if spacing_mm is not None else phantom.approximate_spacing_mm
+    found = sweep.stated_spacing_mm if spacing_mm is None else None
+    if found is None and about is not None:
+        found = about, about
+    if found is None:
+        raise CannotCalibrate(f"{sweep.path}: nothing says how large a pixel is, not even about; give --spacing-mm")
+    if not all(PIXELS_MM[0] <= one <= PIXELS_MM[1] for one in found):
+        raise CannotCalibrate(f"{sweep.path}: {found[0]:g} x {found[1]:g} mm is no pixel; give --spacing-mm, such as 0.08")
+    return found

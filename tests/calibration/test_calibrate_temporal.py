@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from wire_phantom import placed, turned, write_sequence
@@ -13,7 +15,9 @@ from calibration.temporal import LagUnclear, Signal, measured_lag
 from edge.app import main
 from edge.files import ProbeFile, open_sweep, read_probe, write_probe, write_sweep
 from edge.messages import Extras, Frame, Geometry, ImuSample
+from edge.simulation import Freehand, SimulationSettings, as_frames, simulate_sweep
 
+LEG = Path(__file__).parents[3] / "shared" / "data" / "leg" / "leg_0318_0509.igs.mha"
 HEIGHT, WIDTH, SPACING_MM = 160, 96, 0.25
 
 
@@ -125,6 +129,28 @@ def test_the_inertial_unit_is_compared_by_acceleration(tmp_path, capsys):
     write_sweep(tmp_path / "b.igs.mha", frames)
     said = run(capsys, tmp_path / "b.igs.mha", "--imu")
     assert said["of"] == "inertial unit" and said["lag_ms"] == pytest.approx(lag_ms, abs=8)
+
+
+def test_speckle_alone_shows_the_lag_of_a_tracked_sweep(tmp_path, capsys):
+    """No line, tissue only: a sweep that sways sideways, whose poses are those of two images before."""
+    settings = SimulationSettings(frames=220, image_size=(224, 176), spacing_mm=(0.125, 0.125), hand=Freehand(sway_mm=(2.5, 0.25)), seed=2)
+    frames = list(as_frames(simulate_sweep(settings)))
+    late = [
+        msgspec.structs.replace(frame, sequence=i, image_to_reference=before.image_to_reference)
+        for i, (before, frame) in enumerate(zip(frames, frames[2:], strict=False))
+    ]
+    write_sweep(tmp_path / "late.igs.mha", late)
+    said = run(capsys, tmp_path / "late.igs.mha", "--speckle", "--max-lag-ms", 250)
+    assert said["lag_ms"] == pytest.approx(2000 / 30, abs=15)
+
+
+@pytest.mark.skipif(not LEG.exists(), reason="the real leg sweeps are not beside the repository (../shared/data/leg)")
+def test_the_real_leg_sweep_lags_by_less_than_a_frame(capsys):
+    """Nobody measured its lag; it was recorded with care, and the scanner's averaging alone holds images back by some 20 ms."""
+    said = run(capsys, LEG, "--speckle")
+    assert -50 < said["lag_ms"] < 10
+    assert said["correlation"] > 0.8
+    assert abs(said["halves_ms"][0] - said["halves_ms"][1]) < 10
 
 
 def test_short_still_or_unlike_motion_is_refused_by_name(tmp_path, capsys):
