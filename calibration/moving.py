@@ -29,8 +29,9 @@ def line_signal(path: Path, rows: tuple[int, int] | None, watched: Callable[[Ite
     depths: list[float] = []
     if isinstance(sweep, SequenceFile):
         for number, pixels in zip(watched(range(sweep.image_count), sweep.image_count), sweep.images(), strict=True):
-            times.append(sweep.timestamp_ns(number))
-            depths.append(line_depth(pixels, rows))
+            if sweep.image_is_valid(number):
+                times.append(sweep.timestamp_ns(number))
+                depths.append(line_depth(pixels, rows))
     else:
         for frame in sweep.frames():
             if frame.modality == "bmode":

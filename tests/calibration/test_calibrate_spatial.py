@@ -119,6 +119,14 @@ def test_a_phantom_registered_in_the_wrong_place_shows_in_the_result(tmp_path, p
     assert corners_off_mm(said["image_to_probe"]) > 1, "a wrong registration must not give the right answer"
 
 
+def test_images_that_the_file_calls_invalid_do_not_count(tmp_path, phantom, capsys):
+    sequence = write_wire_sequence(tmp_path / "some.igs.mha", phantom, count=20)
+    head, mark, payload = sequence.read_bytes().partition(b"ElementDataFile")
+    head += b"".join(b"Seq_Frame%04d_ImageStatus = INVALID\n" % index for index in range(8))
+    sequence.write_bytes(head + mark + payload)
+    assert run(capsys, sequence, "--phantom", phantom, "-o", tmp_path / "probe.json")["images_with_wires"] == 12
+
+
 def test_isotropic_pixels_are_isotropic(tmp_path, phantom, noisy, capsys):
     said = run(capsys, noisy, "--phantom", phantom, "-o", tmp_path / "probe.json", "--axes", "isotropic")
     lateral, axial = said["geometry"]["spacing_mm"]
