@@ -177,6 +177,14 @@ def test_a_motion_that_repeats_within_the_lags_tried_is_refused_by_name():
         measured_lag(Signal("one", times, even), Signal("other", times, even))
 
 
+@pytest.mark.parametrize("lag_ms", [37.0, -20.5, 0.9])
+def test_the_lag_is_read_between_the_steps_that_are_tried(lag_ms):
+    times = np.arange(0, 12, 0.01)
+    found = measured_lag(Signal("one", times, height_mm(times + lag_ms / 1e3)), Signal("other", times, height_mm(times)))
+    assert found.lag_ms == pytest.approx(lag_ms, abs=0.2)
+    assert found.correlation == pytest.approx(1, abs=1e-4)
+
+
 def test_clocks_that_run_apart_are_refused_by_name():
     times = np.arange(0, 40, 0.02)
     with pytest.raises(LagUnclear, match="clocks run apart"):
