@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import edge
 from calibration.commands import calibrate
 from edge.app import commands, parser_of
 
@@ -34,6 +37,21 @@ def test_a_command_line_that_a_guide_shows_can_be_typed(page, line):
     if actions := getattr(command, "ACTIONS", None):
         action = __import__(actions[options.action].module, fromlist=["add_arguments"])
         parser_of(f"{words[1]} {options.action}", action).parse_args(options.arguments)
+
+
+def test_the_pictures_are_turned_as_slicer_turns_its_views():
+    """Slicer's presets: Red has left to the right, posterior down; Yellow posterior to the right, Green left to the right, superior up."""
+    spec = importlib.util.spec_from_file_location("pictures", ROOT / "docs" / "pictures.py")
+    pictures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pictures)
+    grey = np.zeros((10, 20, 30), np.uint8)  # z, y, x
+    i, j, k = 4, 15, 8
+    grey[k, j, i] = 255
+    sheet = np.asarray(pictures.views(edge.Volume(grey, (0, 0, 0), 1.0), (k, j, i), labels=False)).min(2)
+    step, gap, top, left = pictures.SCALE, pictures.GAP, 44, pictures.GAP
+    for wide, across, down in ((30, i, j), (20, j, 10 - 1 - k), (30, i, 10 - 1 - k)):
+        assert sheet[top + step * down + 1, left + step * across + 1] == 255
+        left += step * wide + gap
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,7 +25,7 @@ from calibration.dots import find_dots
 from calibration.gauss_newton import minimised
 from calibration.phantom import read_phantom
 from edge.app import main
-from edge.files import read_probe
+from edge.files import read_probe, write_probe
 
 PLUS = Path(__file__).parents[3] / "shared" / "data" / "plus"
 REAL, VALIDATION = (PLUS / f"fCal_Test_{name}_3NWires_fCal2.0.igs.mha" for name in ("Calibration", "Validation"))
@@ -128,6 +129,18 @@ def test_images_that_the_file_calls_invalid_do_not_count(tmp_path, phantom, caps
     head += b"".join(b"Seq_Frame%04d_ImageStatus = INVALID\n" % index for index in range(8))
     sequence.write_bytes(head + mark + payload)
     assert run(capsys, sequence, "--phantom", phantom, "-o", tmp_path / "probe.json")["images_with_wires"] == 12
+
+
+def test_a_new_calibration_keeps_the_lag_of_the_file_that_it_replaces(tmp_path, phantom, noisy, capsys):
+    path = tmp_path / "probe.json"
+    path.write_text("no probe file at all")
+    assert run(capsys, noisy, "--phantom", phantom, "-o", path)["lag_ms"] == 0
+    write_probe(path, msgspec.structs.replace(read_probe(path), lag_ms=33.0, image_to_probe=tuple(np.eye(4).ravel().tolist())))
+    said = run(capsys, noisy, "--phantom", phantom, "-o", path)
+    assert said["lag_ms"] == 33 and corners_off_mm(said["image_to_probe"]) < 0.2
+    other = msgspec.structs.replace(read_probe(path).geometry, width=WIDTH + 2)
+    write_probe(path, msgspec.structs.replace(read_probe(path), geometry=other))
+    assert run(capsys, noisy, "--phantom", phantom, "-o", path)["lag_ms"] == 0
 
 
 def test_isotropic_pixels_are_isotropic(tmp_path, phantom, noisy, capsys):
