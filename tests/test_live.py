@@ -216,6 +216,13 @@ def test_without_options_the_demo_places_by_the_images_alone_and_says_how_far_of
     assert exported.pose_origin == ("network: small", "+", "preset"), "an estimated pose must not pass as a tracked one"
 
 
+def test_a_played_sweep_is_given_no_light(sweep, tmp_path, capsys):
+    assert main(["demo", "--sweep", str(sweep), "--out", str(tmp_path), "--wavelengths", "750,850"]) != 0
+    assert "leave out --photoacoustic" in capsys.readouterr().err
+    assert main(["demo", "--out", str(tmp_path), "--wavelengths", "850,855"]) != 0
+    assert "look alike" in capsys.readouterr().err and not (tmp_path / "simulated.igs.mha").exists()
+
+
 def test_the_demo_with_wavelengths_ends_with_vessels_that_hold_against_the_phantom(tmp_path):
     demo = run_demo(["--out", tmp_path, "--photoacoustic", "--wavelengths", "750,850", "--rate", "max", "--json"])
     report = json.loads(demo.communicate(timeout=240)[0])
