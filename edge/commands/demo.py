@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, out: Path) -> int:
     motion = _motion(options)
     open_motion(motion)  # what is missing is said before the work
-    settings = None if options.sweep else light_settings(options)
+    settings = light_settings(options)
     sweep = simulated(out, settings) if settings else options.sweep
     total = open_sweep(sweep, plus_config=options.plus_config, probe=options.probe).frame_count
     run_dir = Path(tempfile.mkdtemp(prefix="sonosweep-"))
