@@ -75,15 +75,24 @@ def of_file(path: Path) -> SweepFiles:
 
 
 def write_sweep(
-    files: SweepFiles, folder: Path, config: DicomConfig, *, kinds: tuple[str, ...] = KINDS, anonymous: bool = False, every: int = 1
+    files: SweepFiles,
+    folder: Path,
+    config: DicomConfig,
+    *,
+    kinds: tuple[str, ...] = KINDS,
+    anonymous: bool = False,
+    every: int = 1,
+    stem: str = "",
 ) -> Written:
-    """Each object as ``<sweep>-<kind>.dcm`` in ``folder``. ``NothingToWrite`` where there is nothing of the kinds asked for."""
+    """Each object as ``<stem>-<kind>.dcm`` in ``folder`` (``stem``: the sweep's id).
+
+    ``NothingToWrite`` where there is nothing of the kinds asked for."""
     written = Written([], [])
     for name, made in _objects(files, config, kinds, anonymous, every):
         if isinstance(made, SonosweepError):
             written.refused.append(f"{name}: {made}")
         else:
-            written.files.append(write_object(folder / f"{files.record.id}-{name}.dcm", made, config.compression))
+            written.files.append(write_object(folder / f"{stem or files.record.id}-{name}.dcm", made, config.compression))
     if not written.files and not written.refused:
         raise NothingToWrite(f"sweep {files.record.id}: has nothing of {', '.join(kinds)}; rebuild its volume, or ask for other kinds")
     return written
