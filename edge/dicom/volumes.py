@@ -83,7 +83,7 @@ def _placed(
     ds.SeriesDescription = ("Freehand sweep volume" if modality == "US" else "Freehand photoacoustic volume") + words[:30]
     ds.SeriesNumber, ds.InstanceNumber = (1 if modality == "US" else 2), 1
     ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    comment(ds, exam, origin.sentence())
+    comment(ds, exam, origin.sentence(), _invented(volume))
     tell_origin(ds, origin)
     _frame_of_reference(ds, exam, facts)
     spacing, place = decimal(volume.spacing_mm), volume.origin_mm
@@ -140,6 +140,15 @@ def _frame(volume: Volume, k: int, exam: Exam, facts: ProbeFacts) -> Dataset:
     )
     frame.PlanePositionVolumeSequence = _one(ImagePositionVolume=[x, y, z + k * volume.spacing_mm])
     return frame
+
+
+def _invented(volume: Volume) -> str:
+    """How much of it was not measured: the object holds no voxel states, so it says so in words."""
+    if not volume.state.size:
+        return "Which voxels were measured is not known."
+    held, invented = int((volume.state > 0).sum()), int((volume.state > 1).sum())
+    share = 100 * invented / max(1, held)
+    return f"Of the voxels that are not empty {share:.1f} % were interpolated or filled, not measured; the object does not say which."
 
 
 def _item(**values: object) -> Dataset:

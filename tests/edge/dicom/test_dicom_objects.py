@@ -150,6 +150,10 @@ def test_it_is_for_research_and_says_where_motion_and_direction_come_from(tmp_pa
     said = {one.ConceptNameCodeSequence[0].CodeValue: one.TextValue for one in ds.AcquisitionContextSequence}
     assert said == {"motion": "network: small", "direction": "+", "direction-source": "operator"}
     assert ds.PositionMeasuringDeviceUsed == "FREEHAND"
+    assert "Which voxels were measured is not known" in ds.ImageComments
+    made = phantom()
+    half = replace(made, state=np.where(np.arange(made.intensity.size).reshape(made.intensity.shape) % 4, 1, 2).astype(np.uint8))
+    assert "25.0 % were interpolated" in ultrasound_volume(half, exam(), ORIGIN, FACTS, DicomConfig()).ImageComments
     tracked = ultrasound_volume(phantom(), exam(), Origin("recorded", "", "tracked"), FACTS, DicomConfig())
     assert tracked.PositionMeasuringDeviceUsed == "RIGID" and "measured by a tracker" in tracked.ImageComments
 
