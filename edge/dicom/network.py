@@ -55,9 +55,11 @@ def associated(entity: AE, config: DicomConfig, host: str, port: int, aet: str, 
     except (OSError, ValueError) as wrong:
         raise Unreachable(f"{aet} at {host}:{port}: {wrong}") from wrong
     if not made.is_established:
-        why = "it refuses us by our or its title; check dicom.aet and dicom.pacs_aet" if made.is_rejected else "nobody answers there"
-        if made.acceptor.primitive is not None and not made.is_rejected and made.rejected_contexts:
-            why = "it takes none of these objects"
+        why = (
+            "it refuses us by our title or its own; check dicom.aet and the other's title"
+            if made.is_rejected
+            else "it does not speak DICOM"
+        )
         raise Unreachable(f"{aet} at {host}:{port}: {why}")
     try:
         yield made
@@ -79,6 +81,7 @@ class Dimse:
         config = self._config
         for group in _groups(objects):
             entity = open_entity(config)
+            entity.add_requested_context(Verification)  # so that a PACS that takes none of the others still answers
             for sop_class, syntax in sorted({(entry.sop_class, entry.syntax) for entry, _ in group}):
                 entity.add_requested_context(sop_class, syntax)
                 entity.add_requested_context(sop_class, [one for one in PLAIN if one != syntax])
@@ -90,10 +93,11 @@ class Dimse:
     def ask_commitment(self, transaction: str, entries: list[Entry]) -> None:
         """See :class:`Transport`. A report on the same association is heard too."""
         config, entity = self._config, open_entity(self._config)
-        entity.add_requested_context(StorageCommitmentPushModel)
+        for service in (StorageCommitmentPushModel, Verification):
+            entity.add_requested_context(service)
         handlers = [(evt.EVT_N_EVENT_REPORT, _report_to(self._hear))]
         with associated(entity, config, config.pacs_host, config.pacs_port, config.pacs_aet, handlers) as pacs:
-            if not pacs.accepted_contexts:
+            if not _takes(pacs, StorageCommitmentPushModel):
                 raise Unreachable(f"{config.pacs_aet}: does not know Storage Commitment; set dicom.commitment = false")
             asked = request(transaction, [(entry.sop_class, entry.uid) for entry in entries])
             status, _ = pacs.send_n_action(asked, 1, StorageCommitmentPushModel, COMMITMENT_INSTANCE)
@@ -157,8 +161,13 @@ def find_worklist(config: DicomConfig, query: Dataset) -> list[Dataset | None]:
         raise NotConfigured("no worklist is configured; set dicom.worklist_host (and worklist_port, worklist_aet)")
     entity = open_entity(config)
     found: list[Dataset | None] = []
-    entity.add_requested_context(ModalityWorklistInformationFind)
+    for service in (ModalityWorklistInformationFind, Verification):
+        entity.add_requested_context(service)
     with associated(entity, config, config.worklist_host, config.worklist_port, config.worklist_aet) as server:
+        if not _takes(server, ModalityWorklistInformationFind):
+            raise WorklistRefused(
+                f"{config.worklist_aet} at {config.worklist_host}: is no worklist; check dicom.worklist_host and worklist_port"
+            )
         for status, identifier in server.send_c_find(query, ModalityWorklistInformationFind):
             code = status.get("Status")
             if code is None:
@@ -176,9 +185,13 @@ def find_worklist(config: DicomConfig, query: Dataset) -> list[Dataset | None]:
 
 
 def _groups(objects: list[tuple[Entry, Path]]) -> Iterator[list[tuple[Entry, Path]]]:
-    """At most 100 objects an association: it offers at most 128 kinds."""
+    """Of at most 50 objects: an association offers at most 128 kinds, and each object may need two."""
     for at in range(0, len(objects), 50):
         yield objects[at : at + 50]
+
+
+def _takes(peer: Association, sop_class: str) -> bool:
+    return any(context.abstract_syntax == sop_class for context in peer.accepted_contexts)
 
 
 def _report_to(hear: Callable[[Report], None]) -> Callable[[Any], tuple[int, None]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from edge.commands.options import add_config, add_json, read_config
 from edge.config import Config
 from edge.console import result, say
-from edge.daemon import serve, sole
+from edge.daemon import AlreadyRunning, serve, sole
 from edge.dicom.commands.queue import as_rows, told
 from edge.dicom.commands.write import add_choices, written
 from edge.dicom.commitment import Report
@@ -48,7 +48,10 @@ def run(options: argparse.Namespace) -> int:
     queue = Queue(Path(config.dicom.folder))
     refused = _enqueue(options, config, queue)
     if not options.only_queue:
-        _send(options, config, queue)
+        try:
+            _send(options, config, queue)
+        except AlreadyRunning:
+            say("sonosweep: another `sonosweep dicom send` is at work; it sends what was queued", "warning")
     entries = queue.entries()
     result(as_rows(entries), as_json=options.json, text=told(entries))
     done = ("committed", "stored", "waiting") if options.only_queue else ("committed", "stored")

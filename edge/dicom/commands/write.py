@@ -64,9 +64,12 @@ def written(options: argparse.Namespace, config: Config, folder: Path) -> tuple[
 
 def find(config: Config, name: str) -> SweepFiles:
     """A sweep of the device's library, or files by path. ``NothingToWrite``, ``NoSuchSweep``."""
-    if ID.fullmatch(name) and not Path(name).exists():
-        return of_library(Library(Path(config.record.folder), Path(config.volume.save or config.record.folder)), name)
-    return of_file(Path(name))
+    recordings, volumes = Path(config.record.folder), Path(config.volume.save or config.record.folder)
+    path, named = Path(name), ID.match(Path(name).name)
+    within = path.exists() and path.resolve().parent in (recordings.resolve(), volumes.resolve())
+    if named and (within or (named[0] == name and not path.exists())):
+        return of_library(Library(recordings, volumes), named[0])
+    return of_file(path)
 
 
 def _count(text: str) -> int:

@@ -222,3 +222,72 @@ def test_a_pacs_that_is_not_there_is_said_by_name(config):
 
     with pytest.raises(Unreachable, match="nobody answers"):
         ask(msgspec.structs.replace(config, worklist_host="127.0.0.1", worklist_port=free_port()), query())
+
+
+def test_an_old_pacs_refuses_the_photoacoustic_image_by_name_and_takes_the_rest(library, tmp_path, capsys):
+    ours = free_port()
+    orthanc = Orthanc(tmp_path / "old", ours, UnknownSopClassAccepted=False)
+    orthanc.config, orthanc.ours = tmp_path / "edge.toml", ours
+    write_config(orthanc, tmp_path)
+    orthanc.start()
+    try:
+        assert main(["dicom", "send", SWEEP, "--config", str(orthanc.config), "--json"]) == 1
+        rows = {row["name"].removeprefix(SWEEP): row for row in json.loads(capsys.readouterr().out)}
+        assert rows["-photoacoustic"]["state"] == "refused" and "does not take objects of this class" in rows["-photoacoustic"]["words"]
+        assert {row["state"] for name, row in rows.items() if name != "-photoacoustic"} == {"committed"}
+    finally:
+        orthanc.stop()
+
+
+def test_a_wrong_title_is_said_by_name(library, tmp_path, capsys):
+    ours = free_port()
+    orthanc = Orthanc(tmp_path / "strict", ours, DicomCheckCalledAet=True, DicomAet="OTHER")
+    orthanc.config, orthanc.ours = tmp_path / "edge.toml", ours
+    write_config(orthanc, tmp_path)
+    orthanc.start()
+    try:
+        assert main(["dicom", "send", SWEEP, "--config", str(orthanc.config), "--what", "clip"]) == 1
+        assert "refuses us by our title" in capsys.readouterr().err
+    finally:
+        orthanc.stop()
+
+
+def test_over_tls_the_pacs_must_be_one_that_we_trust(library, tmp_path, capsys):
+    import datetime
+    import ssl
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from pynetdicom import AE, evt
+    from pynetdicom.sop_class import UltrasoundMultiFrameImageStorage
+
+    now = datetime.datetime.now(datetime.timezone.utc)
+    for name in ("pacs", "stranger"):
+        key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+        made = x509.CertificateBuilder(
+            subject, subject, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1)
+        )
+        made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        (tmp_path / f"{name}.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        (tmp_path / f"{name}.key").write_bytes(key.private_bytes(*plain))
+    held = []
+    entity = AE(ae_title="PACS")
+    entity.add_supported_context(UltrasoundMultiFrameImageStorage)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pacs.pem", tmp_path / "pacs.key")
+    stored = [(evt.EVT_C_STORE, lambda event: held.append(event.request.AffectedSOPInstanceUID) or 0)]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=stored, ssl_context=context)
+    try:
+        for trusted, state in (("stranger", "waiting"), ("pacs", "stored")):
+            (tmp_path / "edge.toml").write_text(
+                f'[record]\nfolder = "{tmp_path / "sweeps"}"\n[dicom]\nfolder = "{tmp_path / "queue"}"\npacs_host = "localhost"\n'
+                f'pacs_port = {server.server_address[1]}\ncommitment = false\ntimeout_s = 5\ntls_ca = "{tmp_path / trusted}.pem"\n'
+            )
+            main(["dicom", "send", SWEEP, "--config", str(tmp_path / "edge.toml"), "--json", "--what", "clip"])
+            assert [row["state"] for row in json.loads(capsys.readouterr().out)] == [state]
+        assert len(held) == 1
+    finally:
+        entity.shutdown()
