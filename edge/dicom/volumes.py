@@ -44,9 +44,9 @@ def ultrasound_volume(volume: Volume, exam: Exam, origin: Origin, facts: ProbeFa
     ds.ViewCodeSequence = Sequence([coded(UNKNOWN)])
     ds.RescaleIntercept, ds.RescaleSlope = 0, 1
     shared = ds.SharedFunctionalGroupsSequence[0]
-    shared.ImageDataTypeSequence = _one(DataType="TISSUE_INTENSITY", AliasedDataType="NO")
+    shared.ImageDataTypeSequence = one(DataType="TISSUE_INTENSITY", AliasedDataType="NO")
     kind = {"FrameType": list(ds.ImageType), "VolumetricProperties": "VOLUME", "VolumeBasedCalculationTechnique": "NONE"}
-    shared.USImageDescriptionSequence = _one(**kind)
+    shared.USImageDescriptionSequence = one(**kind)
     return seal(ds)
 
 
@@ -62,12 +62,12 @@ def photoacoustic_image(volume: Volume, exam: Exam, origin: Origin, facts: Probe
     ds.AcousticCouplingMediumFlag = "YES"
     ds.AcousticCouplingMediumCodeSequence = Sequence([coded(COUPLING_GEL)])
     shared = ds.SharedFunctionalGroupsSequence[0]
-    shared.ImageDataTypeSequence = _one(ImageDataTypeCodeSequence=Sequence([coded(PHOTOACOUSTIC_SIGNAL)]))
-    shared.PhotoacousticImageFrameTypeSequence = _one(FrameType=list(ds.ImageType), **kind)
+    shared.ImageDataTypeSequence = one(ImageDataTypeCodeSequence=Sequence([coded(PHOTOACOUSTIC_SIGNAL)]))
+    shared.PhotoacousticImageFrameTypeSequence = one(FrameType=list(ds.ImageType), **kind)
     excitations = [_item(ExcitationWavelength=light) for light in facts.wavelengths_nm]
     if facts.laser_energy_mj > 0:
-        for one in excitations:
-            one.ExcitationEnergy = facts.laser_energy_mj
+        for light in excitations:
+            light.ExcitationEnergy = facts.laser_energy_mj
     shared.PhotoacousticExcitationCharacteristicsSequence = Sequence(excitations)
     return seal(ds)
 
@@ -83,7 +83,7 @@ def _placed(
     ds.SeriesDescription = ("Freehand sweep volume" if modality == "US" else "Freehand photoacoustic volume") + words[:30]
     ds.SeriesNumber, ds.InstanceNumber = (1 if modality == "US" else 2), 1
     ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    comment(ds, exam, origin.sentence(), _invented(volume))
+    comment(ds, exam, origin.sentence(), invented(volume))
     tell_origin(ds, origin)
     _frame_of_reference(ds, exam, facts)
     spacing, place = decimal(volume.spacing_mm), volume.origin_mm
@@ -94,10 +94,10 @@ def _placed(
     ds.PresentationLUTShape = "IDENTITY"
     _dimensions(ds, exam)
     shared = Dataset()
-    shared.PixelMeasuresSequence = _one(PixelSpacing=[spacing, spacing], SliceThickness=spacing, SpacingBetweenSlices=spacing)
-    shared.PlaneOrientationVolumeSequence = _one(ImageOrientationVolume=ALONG_THE_AXES)
-    shared.TemporalPositionSequence = _one(TemporalPositionTimeOffset=0.0)
-    shared.FrameVOILUTSequence = _one(WindowCenter=128, WindowWidth=256)
+    shared.PixelMeasuresSequence = one(PixelSpacing=[spacing, spacing], SliceThickness=spacing, SpacingBetweenSlices=spacing)
+    shared.PlaneOrientationVolumeSequence = one(ImageOrientationVolume=ALONG_THE_AXES)
+    shared.TemporalPositionSequence = one(TemporalPositionTimeOffset=0.0)
+    shared.FrameVOILUTSequence = one(WindowCenter=128, WindowWidth=256)
     ds.SharedFunctionalGroupsSequence = Sequence([shared])
     ds.PerFrameFunctionalGroupsSequence = Sequence([_frame(volume, k, exam, facts) for k in range(frames)])
     grey_pixels(ds, volume.intensity.tobytes(), columns, rows, frames)
@@ -121,16 +121,16 @@ def _frame_of_reference(ds: Dataset, exam: Exam, facts: ProbeFacts) -> None:
 def _dimensions(ds: Dataset, exam: Exam) -> None:
     ds.DimensionOrganizationType = "3D"
     organization = uid_of("dimensions", exam.sweep)
-    ds.DimensionOrganizationSequence = _one(DimensionOrganizationUID=organization)
+    ds.DimensionOrganizationSequence = one(DimensionOrganizationUID=organization)
     index = {"DimensionOrganizationUID": organization, "DimensionIndexPointer": POSITION_POINTER, "FunctionalGroupPointer": GROUP_POINTER}
-    ds.DimensionIndexSequence = _one(**index)
+    ds.DimensionIndexSequence = one(**index)
 
 
 def _frame(volume: Volume, k: int, exam: Exam, facts: ProbeFacts) -> Dataset:
     x, y, z = volume.origin_mm
     frame = Dataset()
     when = exam.moment.strftime("%Y%m%d%H%M%S") + "+0000"
-    frame.FrameContentSequence = _one(
+    frame.FrameContentSequence = one(
         FrameAcquisitionDateTime=when,
         FrameReferenceDateTime=when,
         FrameAcquisitionDuration=facts.duration_s * 1e3,  # ms
@@ -138,11 +138,11 @@ def _frame(volume: Volume, k: int, exam: Exam, facts: ProbeFacts) -> Dataset:
         StackID="1",
         InStackPositionNumber=k + 1,
     )
-    frame.PlanePositionVolumeSequence = _one(ImagePositionVolume=[x, y, z + k * volume.spacing_mm])
+    frame.PlanePositionVolumeSequence = one(ImagePositionVolume=[x, y, z + k * volume.spacing_mm])
     return frame
 
 
-def _invented(volume: Volume) -> str:
+def invented(volume: Volume) -> str:
     """How much of it was not measured: the object holds no voxel states, so it says so in words."""
     if not volume.state.size:
         return "Which voxels were measured is not known."
@@ -158,5 +158,6 @@ def _item(**values: object) -> Dataset:
     return item
 
 
-def _one(**values: object) -> Sequence:
+def one(**values: object) -> Sequence:
+    """A sequence of one item."""
     return Sequence([_item(**values)])

@@ -32,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
     """Which objects, and how they are written."""
-    parser.add_argument("--what", action="append", choices=KINDS, help="only this kind (may be given again); default all")
+    parser.add_argument(
+        "--what",
+        action="append",
+        choices=KINDS,
+        help="only this kind (may be given again); default all, copies only of volumes that few readers know",
+    )
     parser.add_argument("--anonymous", action="store_true", help="leave out everything of the exam that names somebody")
     parser.add_argument("--every", type=_count, default=1, metavar="N", help="clip: only every Nth image")
     parser.add_argument("--compression", choices=tuple(SYNTAXES), help="of pixels, without loss, instead of the configured one")

@@ -15,11 +15,11 @@ def test_an_export_lies_in_the_library_and_waits_for_the_pacs(library, config, t
     told = []
     config = msgspec.structs.replace(config, pacs_host="192.0.2.1")
     written = export(library, SWEEP, ("dcm",), lambda done, total: told.append(done), config)
-    assert written == sorted(f"{SWEEP}_0-{kind}.dcm" for kind in ("ultrasound", "photoacoustic", "clip", "picture-1"))
+    assert written == sorted(f"{SWEEP}_0-{kind}.dcm" for kind in ("ultrasound", "photoacoustic", "photoacoustic-copy", "clip", "picture-1"))
     assert set(written) <= {file["name"] for file in library.listed(SWEEP)["files"]} and told[-1] == 1
     assert {entry.state for entry in Queue(tmp_path / "queue").entries()} == {"waiting"}
     export(library, SWEEP, ("dcm",), lambda done, total: None, config)
-    assert len(Queue(tmp_path / "queue").entries()) == 4
+    assert len(Queue(tmp_path / "queue").entries()) == 5
 
 
 def test_without_a_pacs_nothing_is_queued_and_a_flip_forgets_the_old_objects(library, config, tmp_path):

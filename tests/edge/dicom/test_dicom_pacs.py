@@ -107,7 +107,7 @@ def write_config(pacs, tmp_path, *more):
 def test_a_sweep_is_stored_committed_and_comes_back_as_it_was(library, pacs, tmp_path, config, capsys):
     assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["state"] for row in rows] == ["committed"] * 4, rows
+    assert [row["state"] for row in rows] == ["committed"] * 5, rows
     made = {
         str(ds.SOPInstanceUID): ds for ds in map(pydicom.dcmread, write_sweep(of_library(library, SWEEP), tmp_path / "o", config).files)
     }
@@ -118,7 +118,7 @@ def test_a_sweep_is_stored_committed_and_comes_back_as_it_was(library, pacs, tmp
         assert ds.PatientID == EXAM["patient_id"] and ds.get("ImageComments") == made[uid].ImageComments
     assert not list((tmp_path / "queue").glob("*.dcm")), "what is committed need not be kept"
     assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
-    assert len(pacs.objects()) == 4 and json.loads(pacs.get("/statistics"))["CountInstances"] == 4
+    assert len(pacs.objects()) == 5 and json.loads(pacs.get("/statistics"))["CountInstances"] == 5
 
 
 def test_what_was_queued_without_a_network_is_sent_when_it_returns(library, pacs, tmp_path, capsys):
@@ -157,7 +157,7 @@ def test_stow_rs_stores_the_same_objects(library, pacs, tmp_path, capsys):
     write_config(pacs, tmp_path, f'stow_url = "http://127.0.0.1:{pacs.http}/dicom-web"')
     assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["state"] for row in rows] == ["stored"] * 4 and pacs.objects().keys() == {row["uid"] for row in rows}
+    assert [row["state"] for row in rows] == ["stored"] * 5 and pacs.objects().keys() == {row["uid"] for row in rows}
     write_config(pacs, tmp_path, f'stow_url = "http://127.0.0.1:{pacs.http}/nowhere"')
     capsys.readouterr()
     pacs_queue = Queue(tmp_path / "queue")
