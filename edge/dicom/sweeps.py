@@ -69,7 +69,8 @@ def of_file(path: Path) -> SweepFiles:
         return SweepFiles(stamp, recording=path)
     try:
         if is_volume(path) and not path.name.split(".")[0].endswith("-state"):
-            return SweepFiles(stamp, [path])
+            beside = path.with_name(f"{path.name.split('.')[0]}.mcap")
+            return SweepFiles(stamp, [path], beside if beside.is_file() else None)
     except UnknownFile:
         pass
     raise NothingToWrite(f"{path}: is no volume and no recording of a sweep")
