@@ -68,7 +68,7 @@ def build_library(target, extra=(), command=None):
     target = Path(target).resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        steps = [(Path(folder, "host.o"), sources / "host.cpp", [])]
+        steps = [(Path(folder, f"{name}.o"), sources / f"{name}.cpp", []) for name in ("host", "crc64")]
         steps += [(Path(folder, f"{name}.o"), sources / "variant.cpp", [f"-DVARIANT={name}", *flags]) for name, flags in variants.items()]
         with ThreadPoolExecutor() as pool:
             list(

@@ -76,6 +76,9 @@ class VolumeConfig(Section, frozen=True, kw_only=True):
     max_gap_mm: Annotated[float, Meta(ge=0, le=100, description="between frames so far apart voxels are interpolated and flagged")] = 2.0
     memory_limit_mib: Annotated[int, Meta(ge=1, description="of the volume; then the sweep ends with VOLUME_FULL")] = 4096
     fill_holes: Annotated[bool, Meta(description="fill what stayed empty between measured voxels; filled ones are flagged")] = False
+    pulse_energy_mj: Annotated[
+        float, Meta(ge=0, le=1e6, description="photoacoustic samples are scaled to it where the probe tells its laser's energy; 0 = off")
+    ] = 0.0
     backend: Annotated[Literal["auto", "host", "cuda"], Meta(description="where the volume is computed")] = "auto"
     threads: Annotated[int, Meta(ge=0, le=1024, description="of the CPU; 0 = all cores")] = 0
     save: Annotated[str, Meta(description='folder for the volume of each finished sweep; "" = none is written')] = ""

@@ -10,7 +10,7 @@ import zmq
 
 from edge.bus import Subscriber, ipc
 from edge.messages import FaultRaised, Frame, Message, Status
-from edge.services import GONE_AFTER_S, SERVICES
+from edge.services import ALL, GONE_AFTER_S, SERVICES
 
 
 class Peers:
@@ -29,7 +29,7 @@ class Peers:
         names: Iterable[str] = (),
     ) -> None:
         self._me = me
-        self.hears = tuple(kind for kind in SERVICES[me].hears if kind is not Frame)  # frames have queues of their own
+        self.hears = tuple(kind for kind in ALL[me].hears if kind is not Frame)  # frames have queues of their own
         self._subscribers = {name: Subscriber(context, ipc(run_dir, name), self.hears) for name in names or SERVICES.keys() - {me}}
         self._heard: dict[str, float] = {}
         self._gone: set[str] = set()
@@ -49,7 +49,8 @@ class Peers:
                     self.said.append(message)
         silent = {name for name, heard in self._heard.items() if now - heard > GONE_AFTER_S} - self._gone
         self._gone |= silent
-        return [FaultRaised(service=self._me, name=SERVICES[name].gone, detail=f"silent for {GONE_AFTER_S} s") for name in sorted(silent)]
+        missed = sorted(name for name in silent if ALL[name].gone)
+        return [FaultRaised(service=self._me, name=ALL[name].gone, detail=f"silent for {GONE_AFTER_S} s") for name in missed]
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:

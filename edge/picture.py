@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from edge.files.volumes import Volume
+from edge.light import photoacoustic
 from edge.transform import Transform
 
 PANEL = 420  # pixels, square
@@ -27,12 +28,12 @@ def draw(
     image_size: tuple[int, int],
     title: str,
 ) -> None:
-    """Write a PNG. ``volumes`` by channel, the first is shown in grey, a photoacoustic one over it in warm colours.
+    """Write a PNG. ``volumes`` by channel, the first is shown in grey, the first photoacoustic one over it in warm colours.
 
     ``poses`` are ImageToReference of the placed frames, ``image_size`` (columns, rows) of one frame.
     """
     volume = next(iter(volumes.values()))
-    other = volumes.get("photoacoustic") if len(volumes) > 1 else None
+    other = next((volumes[name] for name in photoacoustic(volumes)), None) if len(volumes) > 1 else None
     middle = _busiest(volume)
     canvas = Image.new("RGB", (3 * PANEL + 4 * MARGIN, 2 * PANEL + 3 * MARGIN + 30), BACKGROUND)
     pen = ImageDraw.Draw(canvas)
@@ -41,12 +42,12 @@ def draw(
     panels: list[tuple[str, Image.Image, tuple[str, str], tuple[float, float]]] = []
     for axis, (across, down) in ((2, (0, 1)), (0, (2, 1)), (1, (0, 2))):
         label = f"slice {names[axis].split()[0]} = {volume.origin_mm[axis] + middle[axis] * volume.spacing_mm:.1f} mm"
-        panels.append((label, _slice(volume, other, axis, middle[axis]), (names[across], names[down]), _extent(volume, across, down)))
+        panels.append((label, _slice(volume, other, axis, middle[axis]), (names[across], names[down]), extent_mm(volume, across, down)))
     for axis, (across, down) in ((0, (2, 1)), (1, (0, 2))):
         label = f"maximum along {names[axis].split()[0]}"
-        panels.append((label, _maximum(volume, other, axis), (names[across], names[down]), _extent(volume, across, down)))
+        panels.append((label, _maximum(volume, other, axis), (names[across], names[down]), extent_mm(volume, across, down)))
     for number, (label, image, axes, extent) in enumerate(panels):
-        _panel(canvas, pen, number, label, image, axes, extent)
+        panel(canvas, pen, number, label, image, axes, extent)
     _path(pen, 5, poses, image_size)
     canvas.save(path, optimize=True)
 
@@ -63,7 +64,7 @@ def _busiest(volume: Volume) -> tuple[int, int, int]:
     return found[0], found[1], found[2]
 
 
-def _extent(volume: Volume, across: int, down: int) -> tuple[float, float]:
+def extent_mm(volume: Volume, across: int, down: int) -> tuple[float, float]:
     size = volume.intensity.shape[::-1]
     return size[across] * volume.spacing_mm, size[down] * volume.spacing_mm
 
@@ -73,7 +74,7 @@ def _slice(volume: Volume, other: Volume | None, axis: int, at: int) -> Image.Im
         plane: Grey = np.take(data, at, axis=2 - axis)
         return plane.T if axis == 0 else plane
 
-    return _coloured(cut(volume.intensity), cut(volume.state), None if other is None else cut(_on(volume, other)))
+    return coloured(cut(volume.intensity), cut(volume.state), None if other is None else cut(on_grid_of(volume, other)))
 
 
 def _maximum(volume: Volume, other: Volume | None, axis: int) -> Image.Image:
@@ -81,10 +82,10 @@ def _maximum(volume: Volume, other: Volume | None, axis: int) -> Image.Image:
         plane: Grey = data.max(axis=2 - axis)
         return plane.T if axis == 0 else plane
 
-    return _coloured(project(volume.intensity), None, None if other is None else project(_on(volume, other)))
+    return coloured(project(volume.intensity), None, None if other is None else project(on_grid_of(volume, other)))
 
 
-def _on(volume: Volume, other: Volume) -> Grey:
+def on_grid_of(volume: Volume, other: Volume) -> Grey:
     """``other`` on the grid of ``volume`` (both are anchored at the Reference origin with equal spacing)."""
     grid = np.zeros_like(volume.intensity)
     shift = np.rint((np.array(other.origin_mm) - np.array(volume.origin_mm)) / volume.spacing_mm).astype(int)[::-1]
@@ -97,7 +98,7 @@ def _on(volume: Volume, other: Volume) -> Grey:
     return grid
 
 
-def _coloured(grey: Grey, state: Grey | None, warm: Grey | None) -> Image.Image:
+def coloured(grey: Grey, state: Grey | None, warm: Grey | None) -> Image.Image:
     colour = np.repeat(grey[..., None].astype(np.float32), 3, axis=2)
     if state is not None:
         colour[state >= 2] *= INVENTED_TINT
@@ -109,11 +110,11 @@ def _coloured(grey: Grey, state: Grey | None, warm: Grey | None) -> Image.Image:
     return Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8))
 
 
-def _corner(number: int) -> tuple[int, int]:
+def corner(number: int) -> tuple[int, int]:
     return MARGIN + (number % 3) * (PANEL + MARGIN), 30 + MARGIN + (number // 3) * (PANEL + MARGIN)
 
 
-def _panel(
+def panel(
     canvas: Image.Image,
     pen: ImageDraw.ImageDraw,
     number: int,
@@ -122,7 +123,7 @@ def _panel(
     axes: tuple[str, str],
     extent_mm: tuple[float, float],
 ) -> None:
-    left, top = _corner(number)
+    left, top = corner(number)
     scale = PANEL / max(extent_mm)
     size = max(1, round(extent_mm[0] * scale)), max(1, round(extent_mm[1] * scale))
     canvas.paste(image.resize(size, Image.Resampling.BILINEAR), (left, top))
@@ -136,7 +137,7 @@ def _panel(
 
 def _path(pen: ImageDraw.ImageDraw, number: int, poses: Sequence[Transform], image_size: tuple[int, int]) -> None:
     """The frames' outlines and the path of the image's first row's middle, seen obliquely."""
-    left, top = _corner(number)
+    left, top = corner(number)
     pen.text((left, top - 19), f"probe path: {len(poses)} frames placed (first blue, last orange)", INK, ImageFont.load_default(13))
     if not poses:
         return

@@ -33,11 +33,11 @@ def between(sweep: SweepState, at_ns: int, pose: Transform, pose_ns: int) -> Tra
     return interpolated(sweep.pose, pose, min(max((at_ns - sweep.pose_ns) / span, 0.0), 1.0))
 
 
-def on_face(at: Transform, frame: Frame, image: Image, bmode: Geometry, bmode_image: Image) -> Transform:
+def on_face(at: Transform, frame: Frame, image: Image, bmode: Geometry, bmode_columns: int) -> Transform:
     """``at`` of the B-mode image as the pose of another image from the same transducer face."""
     if frame.geometry == bmode:
         return at
-    face_to_bmode = image_to_face(bmode_image.shape[1], bmode.spacing_mm).inverse()
+    face_to_bmode = image_to_face(bmode_columns, bmode.spacing_mm).inverse()
     return at @ face_to_bmode @ image_to_face(image.shape[1], frame.geometry.spacing_mm)
 
 

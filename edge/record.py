@@ -16,13 +16,12 @@ from edge.daemon import memory_mib
 from edge.files.atomic import make_folder
 from edge.files.recording import RecordingFailed, RecordingWriter
 from edge.files.recovery import Recovered, interrupted, recover_all
+from edge.health import clock_trusted, free_mib, now_utc
 from edge.journal import say_fault
 from edge.latency import Latencies
 from edge.messages import FaultRaised, Frame, Geometry, MalformedMessage, Message, Status, SweepEnded
 from edge.peers import Peers
 from edge.services import SERVICES, STATUS_PERIOD_S
-from edge.tablet.health import clock_trusted, free_mib
-from edge.tablet.library import now_utc
 
 FRAMES_PER_STEP = 64  # then the disk, status and faults have their turn
 SPACE_PERIOD_S = 5.0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.compounding import CHANNELS
 from edge.files.volumes import Volume, companion_path, is_volume, state_path, write_volume
+from edge.light import PHOTOACOUSTIC_NAME, ULTRASOUND
 
 
 def save_volumes(path: Path, volumes: dict[str, Volume]) -> tuple[str, ...]:
-    """Write ``path`` for ultrasound and ``<stem>-photoacoustic`` beside it; answers the names of all files, ``path`` first.
+    """Write ``path`` for ultrasound and ``<stem>-photoacoustic-850nm`` ... beside it; answers the names of all files, ``path`` first.
 
     Each has ``<stem>-state`` beside it: 0 empty, 1 measured, 2 interpolated, 3 filled. Volumes under these names from an earlier
     reconstruction go first, so that what lies together belongs together.
@@ -24,15 +24,24 @@ def save_volumes(path: Path, volumes: dict[str, Volume]) -> tuple[str, ...]:
 
 
 def channel_path(path: Path, channel: str) -> Path:
-    """``leg.nii.gz`` and ``photoacoustic`` to ``leg-photoacoustic.nii.gz``; the ultrasound volume has the plain name."""
-    return path if channel == CHANNELS[0] else companion_path(path, channel)
+    """``leg.nii.gz`` and ``photoacoustic-850nm`` to ``leg-photoacoustic-850nm.nii.gz``; the ultrasound volume has the plain name."""
+    return path if channel == ULTRASOUND else companion_path(path, channel)
 
 
 def _remove_earlier(path: Path, volumes: dict[str, Volume]) -> None:
     """All companions, and the volumes of channels that are not written now. What is written is replaced whole, and not before."""
-    for channel in CHANNELS:
+    for channel in {ULTRASOUND, *volumes, *_photoacoustic_beside(path)}:
         volume = channel_path(path, channel)
         stale = [state_path(volume)] if channel in volumes else [state_path(volume), volume]
         for one in stale:
             if is_volume(one):
                 one.unlink()
+
+
+def _photoacoustic_beside(path: Path) -> list[str]:
+    """Channels of an earlier reconstruction under the same name, by the files that lie there."""
+    stem, ending = companion_path(path, "\n").name.split("\n")
+    beside = (
+        one.name[len(stem) : -len(ending)] for one in path.parent.iterdir() if one.name.startswith(stem) and one.name.endswith(ending)
+    )
+    return [channel for name in beside if PHOTOACOUSTIC_NAME.fullmatch(channel := name.removesuffix("-state"))]

@@ -34,6 +34,10 @@ SERVICES = {
         shows=True,
     ),
 }
+GUESTS = {  # run where somebody starts them; nobody misses them
+    "igtl": Service("sonosweep igtl", (Frame, Pose, Bricks, SweepEnded, Status, FaultRaised), (Status,), "", queue_frames=2, shows=True),
+}
+ALL = SERVICES | GUESTS
 CORE = tuple(name for name, service in SERVICES.items() if not service.shows)  # what a sweep needs; the rest only shows it
 CLIENTS_HEAR = (Pose, Bricks, SweepEnded, Status, FaultRaised)  # the demo and the benchmarks
 STATUS_PERIOD_S = 0.2

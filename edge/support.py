@@ -22,10 +22,9 @@ from edge.config import Config, Layered, sections
 from edge.config_text import as_text
 from edge.errors import SonosweepError
 from edge.files.atomic import replacing
+from edge.health import Watch, now_utc
 from edge.overview import Overview
 from edge.tablet.audit import AuditBroken, verify
-from edge.tablet.health import Watch
-from edge.tablet.library import now_utc
 
 PACKAGES = ("sonosweep", "numpy", "pyzmq", "msgspec", "aiohttp", "mcap", "onnxruntime", "pycuda", "tensorrt")
 JOURNAL = ["journalctl", "--unit=sonosweep-*", "--lines=5000", "--no-pager", "--output=short-iso"]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge.compounding.image import Image
 from edge.compounding.scan_conversion import ScanTable, Sector
+from edge.light import Light
 from edge.messages import Frame, Geometry
 from edge.transform import Transform
 
@@ -27,7 +28,7 @@ class Counts:
 
 @dataclass
 class Stream:
-    """What must be remembered of one modality."""
+    """What must be remembered of one channel."""
 
     geometry: Geometry
     table: ScanTable | None
@@ -38,13 +39,17 @@ class Stream:
 class SweepState:
     key: tuple[int, int]
     epoch: int
+    light: Light
     last_sequence: int = -1
     last_frame: Frame | None = None
     ended: bool = False
     counts: Counts = field(default_factory=Counts)
-    streams: dict[str, Stream] = field(default_factory=dict)
+    streams: dict[int, Stream] = field(default_factory=dict)  # by channel
     pose: Transform | None = None  # ImageToReference of the last B-mode frame that has one
     pose_ns: int = 0
+    pose_geometry: tuple[Geometry, int] | None = None  # of that frame, and the columns of its image
+    pose_interval_ns: int = 0  # from the B-mode pose before
+    neighbour_missing: bool = False  # B-mode frames after the last pose had none, or too many were lost: nothing lies between
     placed_at_mm: NDArray[np.float64] | None = None  # the origin of the last pose that was placed, and when
     placed_ns: int = 0
     reason: str = ""  # why it ended

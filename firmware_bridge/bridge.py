@@ -17,7 +17,7 @@ from edge.latency import Latencies
 from edge.messages import Buffer, Command, FaultRaised, Frame, Status
 from edge.orders import Orders
 from edge.peers import Peers
-from edge.services import SERVICES, STATUS_PERIOD_S
+from edge.services import ALL, STATUS_PERIOD_S
 from firmware_bridge.arrivals import ClockOffset, Losses
 from firmware_bridge.consumers import Tally, open_consumers
 from firmware_bridge.errors import MalformedPacket
@@ -163,7 +163,7 @@ class Bridge:
         for consumer in self._consumers:
             if self._peers.alive(consumer.name):
                 self._silent.discard(consumer.name)
-            if SERVICES[consumer.name].gone in silent:
+            if ALL[consumer.name].gone in silent:
                 self._silent.add(consumer.name)
                 self._publish(consumer.gone(None, "it has fallen silent"))
         self._orders.hear(self._peers.said)

@@ -20,7 +20,7 @@ from zmq.utils.monitor import recv_monitor_message
 from edge.bus import SOCKET_FRAMES, FrameQueue, ipc
 from edge.faults import FAULTS, Effect
 from edge.messages import FaultRaised, Frame, Message
-from edge.services import SERVICES, Service
+from edge.services import ALL, SERVICES, Service
 
 FULL = {"record": "RECORDER_OVERFLOW", "run": "RECONSTRUCTOR_BEHIND"}  # in the order in which they are served
 FULL_EFFECT = {name: FAULTS[fault].effect for name, fault in FULL.items()}
@@ -202,7 +202,7 @@ class Viewer(Consumer):
 def open_consumers(context: zmq.Context[zmq.Socket[bytes]], run_dir: Path) -> list[Consumer]:
     """One for each service of the table that gets frames, in the order in which they are served: who only shows them comes last."""
     keepers = [Consumer(context, run_dir, name, SERVICES[name]) for name in FULL]
-    return [*keepers, *(Viewer(context, run_dir, name, service) for name, service in SERVICES.items() if service.shows)]
+    return [*keepers, *(Viewer(context, run_dir, name, service) for name, service in ALL.items() if service.shows)]
 
 
 def _fault(name: str, detail: str, frame: Frame | None = None) -> FaultRaised:

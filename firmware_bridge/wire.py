@@ -175,7 +175,7 @@ def check_frame(frame: Frame) -> None:
     told = frame.wavelength_nm != 0
     if told and not (frame.modality == "photoacoustic" and 100 <= frame.wavelength_nm <= 20000):
         raise BadField(f"a wavelength is 100 to 20000 nm and of photoacoustic frames, got {frame.wavelength_nm} for {frame.modality}")
-    _check_pose(frame)
+    check_pose(frame)
 
 
 def _decode_header(head: memoryview, extension_bytes: int, payload_bytes: int) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def _check_geometry(geometry: Geometry) -> None:
         )
 
 
-def _check_pose(frame: Frame) -> None:
+def check_pose(frame: Frame) -> None:
     values = frame.image_to_reference
     if frame.pose_status == "missing" or values is None:
         if frame.pose_status == "ok" or values is not None:

@@ -30,6 +30,7 @@ SITE, RECOVER = Path("usr/lib/sonosweep/site"), Path("usr/lib/sonosweep/recover-
 KERNELS = Path("edge/compounding/libsonosweep_kernels.so")
 # The kernel library asks nothing but glibc of the device. Without --gc-sections a part of libstdc++ that nobody calls asks for GLIBC_2.36.
 STATIC = "-static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,--exclude-libs,ALL"
+COMPILERS = {"amd64": "g++", "arm64": "g++-aarch64-linux-gnu"}  # packages of Debian and Ubuntu
 UNUSED = (
     "numpy/**/tests",
     "nibabel/**/tests",
@@ -49,6 +50,8 @@ class NotBuilt(SystemExit):
 def build(name: str, out: Path, version: str, extra: Path | None = None) -> Path:
     """The package of one flavour in ``out``; ``extra``: a folder of further wheels, as pycuda built on a Jetson."""
     flavour = FLAVOURS[name]
+    if not shutil.which(flavour.compiler):
+        raise NotBuilt(f"{name}: {flavour.compiler} is not installed: sudo apt install {COMPILERS[flavour.arch]}")
     full = f"{version}+{flavour.tag}"
     epoch = int(os.environ.get("SOURCE_DATE_EPOCH") or _committed())
     with tempfile.TemporaryDirectory() as made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,12 @@ from edge.tablet.control import ask
 COLUMNS, SPACING_MM = 120, 0.3
 
 
+def free_port() -> int:
+    """One that stays the device's when it is started again."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
 @contextmanager
 def clinic(**changes: object) -> Iterator[Tablet]:
     """A device with a probe that is held, and the browser on its page, paired by the digits. ``changes``: of the simulation."""
@@ -42,7 +49,7 @@ def clinic(**changes: object) -> Iterator[Tablet]:
         motion=MotionConfig(source="constant"),
         volume=VolumeConfig(spacing_mm=0.5, save=str(folder / "sweeps")),
         record=RecordConfig(folder=str(folder / "sweeps")),
-        tablet=TabletConfig(address="127.0.0.1", port=0, folder=str(folder / "tablet")),
+        tablet=TabletConfig(address="127.0.0.1", port=free_port(), folder=str(folder / "tablet")),
     )
     words = ["probe", str(folder / "sweep.igs.mha"), "--endpoint", config.bridge.endpoint, "--held", "--quiet", "--no-poses"]
     with LocalDevice(config, tuple(SERVICES)) as device, chromium() as browser:

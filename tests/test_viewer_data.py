@@ -115,7 +115,7 @@ def test_the_page_ends_with_the_checksum_of_the_device(page, seed):
         feed.show(store, page.epoch, complete=False)
         own = []
         for _ in range(5):
-            store.take(changed(random, page.epoch, channel=int(random.integers(0, 2))))
+            store.take(changed(random, page.epoch, channel=int(random.integers(0, 5))))
             feed.mode = str(random.choice(["full", "half"]))
             messages = sent(feed)
             own += messages

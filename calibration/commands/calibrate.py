@@ -6,10 +6,11 @@ import argparse
 
 from edge.commands.actions import Action, add_actions, run_action
 
-SUMMARY = "fit the device to a probe: a network's normalisation, constant motion, speckle's decorrelation"
+SUMMARY = "fit the device to a probe: where its image lies to the tracker, their lag, its scale; a network's normalisation, motion presets"
 EXAMPLES = """  sonosweep calibrate constant tracked/*.igs.mha -o preset.json
   sonosweep calibrate domain scan.mcap --model small.zip
   sonosweep calibrate decorrelation tracked/*.igs.mha -o curve.json
+  sonosweep calibrate spatial wires.igs.mha --phantom PlusDeviceSet.xml -o probe.json
   sonosweep calibrate constant --help"""
 
 ACTIONS = {
@@ -21,6 +22,9 @@ ACTIONS = {
         "network",
     ),
     "decorrelation": Action("calibration.commands.decorrelation", "how speckle changes with motion, from tracked sweeps"),
+    "spatial": Action("calibration.commands.spatial", "ImageToProbe of a tracked probe, on an N-wire phantom"),
+    "temporal": Action("calibration.commands.temporal", "the lag between images and tracker or inertial unit"),
+    "scale": Action("calibration.commands.scale", "declared against measured pixel spacing, on an N-wire phantom"),
 }
 
 

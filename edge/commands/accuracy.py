@@ -57,8 +57,8 @@ def accuracy(
         return []
     rows = compare(name, truth.poses, estimated, truth.geometry, size, preset)
     if rows and preset is None and name != "constant":
-        even = _even(truth.timestamps_ns, truth.geometry, speed_mm_s if direction == "+" else -speed_mm_s)
-        shared = {sequence: pose for sequence, pose in even.items() if sequence in estimated}
+        steady = even(truth.timestamps_ns, truth.geometry, speed_mm_s if direction == "+" else -speed_mm_s)
+        shared = {sequence: pose for sequence, pose in steady.items() if sequence in estimated}
         rows[1:1] = compare(f"constant {speed_mm_s:g} mm/s", truth.poses, shared, truth.geometry, size, None)[:1]
     return rows
 
@@ -75,7 +75,7 @@ def told(rows: Rows) -> list[str]:
     return ["", head, table(shown, COLUMNS), f"{ends}; {beside}"]
 
 
-def _even(timestamps_ns: Mapping[int, int], geometry: Geometry, speed_mm_s: float) -> dict[int, Transform]:
+def even(timestamps_ns: Mapping[int, int], geometry: Geometry, speed_mm_s: float) -> dict[int, Transform]:
     """ImageToReference of frames taken by a probe that moves elevationally, straight and evenly."""
     first = first_image_to_reference(geometry.spacing_mm)
     poses, start_ns = {}, min(timestamps_ns.values(), default=0)

@@ -21,10 +21,11 @@ import numpy as np
 from tqdm import tqdm
 
 from edge.commands.accuracy import Rows, Truth, accuracy
+from edge.commands.demo_light import add_light, light_settings, pulse_energy_mj, simulated, vessels
 from edge.commands.demo_text import demo_text
 from edge.commands.options import MODEL_HELP, PRESET_HELP, add_json
 from edge.config import BridgeConfig, Config, Direction, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
-from edge.console import progress, result, say
+from edge.console import result, say
 from edge.daemon import sole
 from edge.errors import SonosweepError
 from edge.faults import FAULTS
@@ -39,13 +40,13 @@ from edge.picture import draw
 from edge.placed_images import as_images
 from edge.processes import die_with_parent, ended_by_sigterm
 from edge.services import SERVICES
-from edge.simulation import SCANNER_PERSISTENCE, SimulationSettings, simulate_sweep, write_simulated_sweep
 from edge.sweep_state import placed_size
 from edge.tablet.at_home import begin_first, stay
 from edge.transform import Transform
 
 SUMMARY = "probe, bridge, reconstruction and recording on this machine; ends with files for 3D Slicer"
 EXAMPLES = """  sonosweep demo                                   # simulate a sweep, play it, place it by its images alone
+  sonosweep demo --photoacoustic --wavelengths 750,850   # vessels and their oxygen, measured against what is known of them
   sonosweep demo --motion recorded                 # the same, placed by its own poses
   sonosweep demo --sweep sweep.igs.mha --direction + --out out   # play a recorded one at its own rate
   sonosweep demo --sweep sweep.igs.mha --rate max --spacing-mm 0.25 --json
@@ -72,7 +73,7 @@ class Heard:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to play, how, and where to leave the files."""
     parser.add_argument("--sweep", type=Path, metavar="FILE", help="recorded sweep to play (default: simulate one)")
-    parser.add_argument("--photoacoustic", action="store_true", help="let every second simulated frame be photoacoustic")
+    add_light(parser)
     parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
     parser.add_argument("--out", type=Path, default=Path("demo-out"), metavar="DIR", help="folder for the files (%(default)s)")
     parser.add_argument("--rate", default="1", help="1 = the sweep's own rate, 2 = twice as fast ..., max (%(default)s)")
@@ -105,7 +106,8 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, out: Path) -> int:
     motion = _motion(options)
     open_motion(motion)  # what is missing is said before the work
-    sweep = options.sweep or _simulated(out, options.photoacoustic)
+    settings = None if options.sweep else light_settings(options)
+    sweep = simulated(out, settings) if settings else options.sweep
     total = open_sweep(sweep, plus_config=options.plus_config).frame_count
     run_dir = Path(tempfile.mkdtemp(prefix="sonosweep-"))
     try:
@@ -122,6 +124,7 @@ def _run(options: argparse.Namespace, out: Path) -> int:
                     truth = Truth()
                     answer["files"] = _files(sweep, heard, truth, out)
                     answer["accuracy"] = _accuracy(config, heard, truth)
+                    answer |= vessels(settings, sweep, truth, heard.poses, answer, options)
                     answer["sweep_played"] = sweep.name
                     report = out / "report.json"
                     report.write_text(json.dumps(answer, indent=2) + "\n")
@@ -135,14 +138,6 @@ def _run(options: argparse.Namespace, out: Path) -> int:
         shutil.rmtree(run_dir)
     complete = heard.ended["run"].reason == heard.ended["record"].reason == "last" and heard.ended["run"].files
     return 0 if complete else 1
-
-
-def _simulated(out: Path, photoacoustic: bool) -> Path:
-    path = out / "simulated.igs.mha"
-    say("simulating a sweep ...")
-    sweep = simulate_sweep(SimulationSettings(photoacoustic=photoacoustic, persistence=SCANNER_PERSISTENCE))
-    write_simulated_sweep(path, sweep, progress=lambda frames, total: progress(frames, total=total, label="simulating"))
-    return path
 
 
 def _motion(options: argparse.Namespace) -> MotionConfig:
@@ -166,6 +161,7 @@ def _config(options: argparse.Namespace, motion: MotionConfig, run_dir: Path, ou
             spacing_mm=options.spacing_mm,
             compounding=options.compounding,
             fill_holes=options.fill_holes,
+            pulse_energy_mj=pulse_energy_mj(options),
             backend=options.backend,
             save=str((out / "recordings").absolute()),
         ),

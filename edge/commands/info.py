@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.commands.options import add_json
+from edge.commands.options import add_calibration, add_json
 from edge.console import progress, result
 from edge.files import FORMATS, NoFrames, NoPhysicalSpacing, SweepFile, UnknownFile, UnsupportedFile, open_sweep
 from edge.files.volumes import StoredVolume, check_volume_path, read_stored
@@ -28,21 +28,21 @@ EXAMPLES = """  sonosweep info sweep.igs.mha
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file, and how to answer."""
     parser.add_argument("file", type=Path, help="sweep (.igs.mha, .igs.nrrd, .mcap) or volume (.nrrd, .mha, .nii.gz)")
-    parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
+    add_calibration(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Read the file to its end, so that what is said holds for all of it."""
-    answer = describe(options.file, options.plus_config)
+    answer = describe(options.file, options.plus_config, options.probe)
     result(answer, as_json=options.json, text="\n".join(f"{key:>24}  {_text(value)}" for key, value in answer.items()))
     return 0
 
 
-def describe(path: Path, plus_config: Path | None = None) -> dict[str, Any]:
+def describe(path: Path, plus_config: Path | None = None, probe: Path | None = None) -> dict[str, Any]:
     """What the file holds, as values that JSON knows. Named errors as :func:`open_sweep` and :func:`read_stored` raise them."""
     try:
-        sweep = open_sweep(path, plus_config=plus_config)
+        sweep = open_sweep(path, plus_config=plus_config, probe=probe)
     except UnknownFile as wrong:
         if not path.is_file():
             raise

@@ -22,6 +22,11 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", metavar="DIR", help="folder of the services' sockets, instead of the configured one")
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """``750,850`` as numbers, for argparse."""
+    return tuple(float(one) for one in text.split(","))
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json, for commands that answer."""
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout; talk goes to stderr")
@@ -31,6 +36,15 @@ def read_config(options: argparse.Namespace) -> Config:
     """The configuration with the options of :func:`add_config` laid over it."""
     config = load(options.config)
     return msgspec.structs.replace(config, run_dir=options.run_dir) if options.run_dir else config
+
+
+def add_calibration(parser: argparse.ArgumentParser) -> None:
+    """--plus-config or --probe: where ImageToProbe comes from, for sweeps with tracker transforms only."""
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
+    either.add_argument(
+        "--probe", type=Path, metavar="PROBE.json", help="probe file of `sonosweep calibrate spatial`: ImageToProbe and lag"
+    )
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None] = ()) -> None:

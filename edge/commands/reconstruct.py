@@ -13,9 +13,9 @@ from typing import Any, get_args
 import numpy as np
 
 from edge.commands.accuracy import Truth, accuracy, told
-from edge.commands.options import MODEL_HELP, PRESET_HELP, add_json, check_outputs
+from edge.commands.options import MODEL_HELP, PRESET_HELP, add_calibration, add_json, check_outputs
 from edge.commands.run import open_reconstructor
-from edge.compounding import CHANNELS, MEASURED, VoxelCounts
+from edge.compounding import CHANNEL_COUNT, MEASURED, VoxelCounts
 from edge.config import Config, Direction, MotionConfig, VolumeConfig
 from edge.console import progress, result, say
 from edge.errors import SonosweepError
@@ -42,6 +42,7 @@ EXAMPLES = """  sonosweep reconstruct sweep.igs.mha -o volume.nrrd --direction +
   sonosweep reconstruct sweep.mcap -o volume.nrrd --model bundle.zip --direction - --sweep-out poses.igs.mha
   sonosweep reconstruct tracked.igs.mha -o volume.nrrd --motion recorded     # by the poses of its tracker
   sonosweep reconstruct spine.igs.mha --motion recorded --plus-config PlusDeviceSet.xml -o spine.mha
+  sonosweep reconstruct tracked.igs.mha --motion recorded --probe probe.json -o volume.nrrd    # calibrated by `sonosweep calibrate`
   sonosweep reconstruct sweep.mcap -o volume.nrrd --motion constant --speed-mm-s 12 --direction +"""
 
 
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     volume, motion = VolumeConfig(), MotionConfig()
     parser.add_argument("sweep", type=Path, help="recorded sweep: .igs.mha, .igs.nrrd or .mcap")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="VOLUME", help="volume to write: .nrrd, .mha or .nii.gz")
-    parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
+    add_calibration(parser)
     parser.add_argument("--motion", choices=tuple(SOURCES), default=motion.source, help="where poses come from (%(default)s)")
     parser.add_argument("--model", default="", metavar="BUNDLE", help=MODEL_HELP)
     parser.add_argument("--preset", default="", metavar="JSON", help=PRESET_HELP)
@@ -62,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-gap-mm", type=float, default=volume.max_gap_mm, help="widest gap between frames to interpolate (%(default)s)"
     )
     parser.add_argument("--fill-holes", action="store_true", help="fill small holes at the end; filled voxels are flagged")
+    parser.add_argument(
+        "--pulse-energy-mj",
+        type=float,
+        default=volume.pulse_energy_mj,
+        metavar="MJ",
+        help="scale photoacoustic samples to this pulse energy where the probe told its laser's (0: off)",
+    )
     parser.add_argument("--backend", choices=("auto", "host", "cuda"), default=volume.backend)
     parser.add_argument("--threads", type=int, default=volume.threads, help="threads of the host backend (0 = all cores)")
     parser.add_argument("--sweep-out", type=Path, metavar="SWEEP", help="also write the frames with the poses they got: .igs.mha")
@@ -72,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Reconstruct and answer with the counts."""
     _check(options)
-    sweep = open_sweep(options.sweep, plus_config=options.plus_config)
+    sweep = open_sweep(options.sweep, plus_config=options.plus_config, probe=options.probe)
     reconstructor = open_reconstructor(_config(options), say_bricks=False)
     with reconstructor.compounder:
         begun = time.perf_counter()
@@ -105,7 +113,7 @@ def _check(options: argparse.Namespace) -> None:
         check_sweep_path(options.sweep_out)
     if options.picture and options.picture.suffix.lower() != ".png":
         raise CannotWrite(f"{options.picture}: a picture's name ends with .png")
-    check_outputs((options.output, options.sweep_out, options.picture), (options.sweep, options.plus_config))
+    check_outputs((options.output, options.sweep_out, options.picture), (options.sweep, options.plus_config, options.probe))
     idle = {"model": "network", "preset": "constant decorrelation network", "direction": "constant decorrelation network"}
     for option, sources in idle.items():
         if getattr(options, option) and options.motion not in sources.split():
@@ -127,6 +135,7 @@ def _config(options: argparse.Namespace) -> Config:
         compounding=options.compounding,
         max_gap_mm=options.max_gap_mm,
         fill_holes=options.fill_holes,
+        pulse_energy_mj=options.pulse_energy_mj,
         backend=options.backend,
         threads=options.threads,
     )
@@ -196,7 +205,7 @@ def _text(answer: dict[str, Any]) -> str:
 
 def _answer(reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
     counts, compounder = reconstructor.counts, reconstructor.compounder
-    states = np.sum([compounder.voxel_counts(channel) for channel in range(len(CHANNELS))], axis=0).tolist()
+    states = np.sum([compounder.voxel_counts(channel) for channel in range(CHANNEL_COUNT)], axis=0).tolist()
     return {
         "frames": counts.frames,
         "placed": counts.placed,
@@ -204,7 +213,7 @@ def _answer(reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:
         "unplaced": counts.unplaced,
         "ignored": counts.ignored,
         "ended": reconstructor.ended,
-        "bricks": sum(compounder.brick_count(channel) for channel in range(len(CHANNELS))),
+        "bricks": sum(compounder.brick_count(channel) for channel in range(CHANNEL_COUNT)),
         "voxels": sum(states[MEASURED:]),
         **{f"voxels_{state}": count for state, count in zip(VoxelCounts._fields, states, strict=True) if state != "empty"},
         "seconds": round(seconds, 3),

@@ -43,6 +43,7 @@ def open_reconstructor(config: Config, *, say_bricks: bool = True, epoch: int = 
         fill_holes=volume.fill_holes,
         say_bricks=say_bricks,
         epoch=epoch,
+        pulse_energy_mj=volume.pulse_energy_mj,
     )
 
 

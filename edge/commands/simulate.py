@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import Any
 
-from edge.commands.options import add_json
+from edge.commands.options import add_json, numbers
 from edge.console import progress, result
-from edge.simulation import SCANNER_PERSISTENCE, Convex, Freehand, SimulationSettings, simulate_sweep, write_simulated_sweep
+from edge.simulation import (
+    SCANNER_PERSISTENCE,
+    Convex,
+    Freehand,
+    SimulationSettings,
+    VesselPhantom,
+    simulate_sweep,
+    write_simulated_sweep,
+)
 
 SUMMARY = "simulate a freehand sweep over a phantom, with its true poses"
 EXAMPLES = """  sonosweep simulate -o sweep.igs.mha
   sonosweep simulate -o long.igs.mha --frames 600 --step-mm 0.3 --seed 7
   sonosweep simulate -o truth.igs.mha --truth          # the same sweep without speckle and noise
   sonosweep simulate -o two.igs.mha --photoacoustic    # every second frame is photoacoustic
+  sonosweep simulate -o blood.igs.mha --wavelengths 750,850 --frames 240 --step-mm 0.3   # vessels of known saturation
   sonosweep simulate -o curved.mcap --convex           # beams of a curved probe; sonosweep demo --sweep curved.mcap plays them"""
 
 
@@ -37,6 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the B-mode images before in each one, as scanners average; 0: each is new (%(default)s)",
     )
     parser.add_argument("--photoacoustic", action="store_true", help="every second frame is photoacoustic")
+    parser.add_argument(
+        "--wavelengths",
+        type=numbers,
+        default=(),
+        metavar="NM,NM",
+        help="photoacoustic frames of these in turn (680 to 1000 nm), of vessels with known oxygen; the truth is written beside the sweep",
+    )
+    parser.add_argument(
+        "--mu-eff-per-mm", type=numbers, default=(), metavar="MU,MU", help="with --wavelengths: of the tissue at each (default: no loss)"
+    )
     parser.add_argument("--convex", action="store_true", help="a curved probe: --size is beams and samples; written as .mcap")
     parser.add_argument("--truth", action="store_true", help="no speckle and no noise: the phantom itself")
     add_json(parser)
@@ -53,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
         speckle=not options.truth,
         persistence=options.persistence,
         photoacoustic=options.photoacoustic,
+        wavelengths_nm=options.wavelengths,
+        mu_eff_per_mm=options.mu_eff_per_mm,
         convex=Convex() if options.convex else None,
         seed=options.seed,
     )
@@ -71,5 +93,9 @@ def run(options: argparse.Namespace) -> int:
         "bytes": options.output.stat().st_size,
         "sweep": str(options.output),
     }
+    if isinstance(sweep.phantom, VesselPhantom):
+        truth = options.output.with_name(options.output.name.partition(".")[0] + ".truth.json")
+        truth.write_text(json.dumps(sweep.phantom.truth(), indent=1) + "\n")
+        answer["truth"] = str(truth)
     result(answer, as_json=options.json, text="\n".join(f"{key:>12}  {value}" for key, value in answer.items()))
     return 0

@@ -20,7 +20,7 @@ from edge.compounding.image import Image, LookUp
 from edge.errors import SonosweepError
 
 BRICK_EDGE = 8
-CHANNELS = ("ultrasound", "photoacoustic")
+CHANNEL_COUNT = 5  # 0 ultrasound; 1 to 4 photoacoustic, one a wavelength: CHANNELS in book.h
 COMPOUNDINGS = ("mean", "maximum", "latest")
 EMPTY, MEASURED, INTERPOLATED, FILLED = range(4)
 BACKENDS = {
@@ -134,7 +134,8 @@ class DenseVolume:
 class Compounder(Protocol):
     """A volume under construction on one backend. Not for use by two threads at once. A context manager that closes itself.
 
-    Channels: 0 ultrasound, 1 photoacoustic. Each has its own bricks; slots number them from 0 in the order of first touch.
+    Channels: 0 ultrasound, 1 to 4 photoacoustic, one for each wavelength. Each has its own bricks; slots number them from 0 in the
+    order of first touch.
     """
 
     @property
@@ -202,7 +203,7 @@ class Compounder(Protocol):
         ...
 
     def reset(self) -> None:
-        """Forget all voxels of both channels and give their memory back."""
+        """Forget all voxels of all channels and give their memory back."""
         ...
 
     def close(self) -> None:

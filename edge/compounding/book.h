@@ -1,7 +1,9 @@
-// The bookkeeping of a volume without its voxels: bricks of both channels, the planes of the last frames, the tasks of the next.
+// The bookkeeping of a volume without its voxels: bricks of all channels, the planes of the last frames, the tasks of the next.
 // The host engine and the CUDA backend both stand on it; each holds the memory itself.
 #pragma once
 #include "bricks.h"
+
+constexpr int CHANNELS = 5;  // ultrasound and four wavelengths of light: CHANNEL_COUNT in edge/compounding/__init__.py
 
 struct BookChannel {
     BrickTable table;
@@ -14,7 +16,7 @@ struct BookChannel {
 
 class Book {
 public:
-    BookChannel channels[2];
+    BookChannel channels[CHANNELS];
     Plan plan;
     int64_t brick_limit;
 
@@ -35,7 +37,9 @@ public:
         const Refusal refusal = planner_.plan(channel.table, now(which), bridged_ ? &before(which) : nullptr, plan);
         if (refusal != FINE) return refusal;
         const int64_t fresh = planner_.fresh();
-        return channels[0].table.count() + channels[1].table.count() + fresh > brick_limit ? (int64_t)FULL : fresh;
+        int64_t held = fresh;
+        for (const BookChannel& one : channels) held += one.table.count();
+        return held > brick_limit ? (int64_t)FULL : fresh;
     }
 
     // Adds the bricks and fills in the tasks' slots.

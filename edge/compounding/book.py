@@ -29,7 +29,7 @@ class Plan(NamedTuple):
 
 
 class Book:
-    """Bricks of both channels. A frame goes through ``find``, ``commit``, ``plan``, the backend's kernels, and ``collect``."""
+    """Bricks of all channels. A frame goes through ``find``, ``commit``, ``plan``, the backend's kernels, and ``collect``."""
 
     def __init__(self, settings: VolumeSettings) -> None:
         self.settings = settings

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import edge.gpu as gpu
 from edge.compounding import (
     BRICK_EDGE,
-    CHANNELS,
+    CHANNEL_COUNT,
     BackendUnavailable,
     Bricks,
     DenseVolume,
@@ -76,8 +76,8 @@ class Compounder:
         self._book = Book(settings)
         limit = (settings.memory_limit_mib << 20) // (4 * BRICK_VOXELS)
         with self._gpu.current():
-            self._pools = [Pool(cuda, self._gpu.stream, limit) for _ in CHANNELS]
-            self._pictures = [[Picture(cuda), Picture(cuda)] for _ in CHANNELS]  # of the frame before and the one being placed
+            self._pools = [Pool(cuda, self._gpu.stream, limit) for _ in range(CHANNEL_COUNT)]
+            self._pictures = [[Picture(cuda), Picture(cuda)] for _ in range(CHANNEL_COUNT)]  # of the frame before and the one being placed
         self._free = weakref.finalize(self, _release, self._gpu, self._book, self._pools, self._pictures)
 
     def place(

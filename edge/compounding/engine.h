@@ -140,7 +140,7 @@ private:
     }
 
     const int mode_;
-    WordPool pools_[2];
-    Picture pictures_[2][2];
+    WordPool pools_[CHANNELS];
+    Picture pictures_[CHANNELS][2];
     std::vector<Bytes> hits_;
 };

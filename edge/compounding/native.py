@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint64, c_void_p
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.compounding import CHANNELS, MAX_IMAGE, BadFrame, BadPose, BadSlots, VolumeFull, VolumeSettings
+from edge.compounding import CHANNEL_COUNT, MAX_IMAGE, BadFrame, BadPose, BadSlots, VolumeFull, VolumeSettings
 from edge.compounding.image import DeviceImage
 from edge.errors import SonosweepError
 
@@ -49,6 +49,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "sono_book_neighbours": (None, [c_void_p, c_int, c_int, c_void_p]),
     "sono_survey": (None, [c_void_p, c_void_p, c_int, c_void_p, c_void_p]),
     "sono_scatter": (None, [c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_void_p]),
+    "sono_crc64": (c_uint64, [c_void_p, c_size_t, c_uint64]),
 }
 
 
@@ -107,8 +108,8 @@ def checked_frame(pixels: Any, valid: Any) -> tuple[Any, NDArray[np.uint8] | Non
 
 def checked_channel(channel: int) -> int:
     """The channel's number; else BadFrame."""
-    if channel not in range(len(CHANNELS)):
-        raise BadFrame(f"channel {channel!r} does not exist; 0 is {CHANNELS[0]}, 1 is {CHANNELS[1]}")
+    if channel not in range(CHANNEL_COUNT):
+        raise BadFrame(f"channel {channel!r} does not exist; 0 is ultrasound, 1 to {CHANNEL_COUNT - 1} are wavelengths of light")
     return int(channel)
 
 

@@ -21,7 +21,8 @@ from edge.dicom.volumes import photoacoustic_image, ultrasound_volume
 from edge.errors import SonosweepError
 from edge.files import UnknownFile, open_sweep
 from edge.files.volumes import Volume, is_volume, read_volume
-from edge.tablet.library import ID, Library, Record, now_utc
+from edge.health import now_utc
+from edge.tablet.library import ID, Library, Record
 
 KINDS = ("volume", "copy", "clip", "pictures")
 

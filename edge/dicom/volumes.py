@@ -7,6 +7,8 @@ where GDCM (ITK, 3D Slicer) and other readers that know no functional groups loo
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -16,6 +18,7 @@ from edge.dicom.exam import Exam
 from edge.dicom.identifiers import uid_of
 from edge.dicom.objects import Origin, begin, comment, decimal, grey_pixels, seal, tell_origin
 from edge.dicom.probe_facts import ProbeFacts, check_acoustics, check_light
+from edge.files.headers import numbers
 from edge.files.volumes import Volume
 
 ENHANCED_US_VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"
@@ -23,6 +26,8 @@ PHOTOACOUSTIC_IMAGE = "1.2.840.10008.5.1.4.1.1.6.3"
 ALONG_THE_AXES = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]  # of rows and columns; frames go along their cross product
 POSITION_POINTER, GROUP_POINTER = 0x00209301, 0x0020930E  # Image Position (Volume), Plane Position (Volume) Sequence
 COUPLING_GEL = Code("1004163002", "SCT", "Ultrasound coupling gel")
+OXYGEN = "oxygen-saturation"  # the channel of `sonosweep oxygenation`
+BLOOD_OXYGENATION = Code("110819", "DCM", "Blood Oxygenation Level")
 PHOTOACOUSTIC_SIGNAL = Code("pa-signal", OWN_SCHEME, "Photoacoustic signal")
 
 
@@ -51,10 +56,19 @@ def ultrasound_volume(volume: Volume, exam: Exam, origin: Origin, facts: ProbeFa
 
 
 def photoacoustic_image(volume: Volume, exam: Exam, origin: Origin, facts: ProbeFacts, config: DicomConfig) -> Dataset:
-    """``DirectionUnconfirmed``, ``WavelengthUnknown``, ``ExamNotDicom`` where it cannot be written truly."""
+    """Of one wavelength, or oxygen saturation in percent, which is derived from several.
+
+    ``DirectionUnconfirmed``, ``WavelengthUnknown``, ``ExamNotDicom`` where it cannot be written truly.
+    """
     origin.check(exam.sweep)
+    told, channel = volume.metadata, volume.metadata.get("channel", "photoacoustic")
+    own = told.get("wavelengths_nm", told.get("wavelength_nm", ""))
+    facts = replace(facts, wavelengths_nm=numbers(own, f"sweep {exam.sweep}", "wavelength_nm") or facts.wavelengths_nm)
     check_light(facts, exam.sweep)
-    ds = _placed(volume, exam, origin, facts, config, PHOTOACOUSTIC_IMAGE, "PA", volume.metadata.get("channel", "photoacoustic"))
+    ds = _placed(volume, exam, origin, facts, config, PHOTOACOUSTIC_IMAGE, "PA", channel)
+    if channel == OXYGEN:
+        ds.ImageType = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
+        ds.ImageComments += f" Percent of oxygen saturation; 0 is no value. {told.get('caveat', '')}".rstrip()
     kind = {"PixelPresentation": "MONOCHROME", "VolumetricProperties": "VOLUME", "VolumeBasedCalculationTechnique": "NONE"}
     for name, value in kind.items():
         setattr(ds, name, value)
@@ -62,7 +76,9 @@ def photoacoustic_image(volume: Volume, exam: Exam, origin: Origin, facts: Probe
     ds.AcousticCouplingMediumFlag = "YES"
     ds.AcousticCouplingMediumCodeSequence = Sequence([coded(COUPLING_GEL)])
     shared = ds.SharedFunctionalGroupsSequence[0]
-    shared.ImageDataTypeSequence = one(ImageDataTypeCodeSequence=Sequence([coded(PHOTOACOUSTIC_SIGNAL)]))
+    shared.ImageDataTypeSequence = one(
+        ImageDataTypeCodeSequence=Sequence([coded(BLOOD_OXYGENATION if channel == OXYGEN else PHOTOACOUSTIC_SIGNAL)])
+    )
     shared.PhotoacousticImageFrameTypeSequence = one(FrameType=list(ds.ImageType), **kind)
     excitations = [_item(ExcitationWavelength=light) for light in facts.wavelengths_nm]
     if facts.laser_energy_mj > 0:

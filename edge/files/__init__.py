@@ -18,6 +18,7 @@ from edge.files.errors import (
     UnknownFile,
     UnsupportedFile,
 )
+from edge.files.probe import BadProbeFile, ProbeDoesNotFit, ProbeFile, read_probe, write_probe
 from edge.files.recorded import RecordedSweep
 from edge.files.sequence import SequenceFile
 from edge.files.sequence_writer import check_sweep_path, write_sweep
@@ -28,6 +29,7 @@ __all__ = [
     "write_sweep",
     "check_sweep_path",
     "SweepFile",
+    "SequenceFile",
     "FORMATS",
     "CannotWrite",
     "MalformedFile",
@@ -36,16 +38,21 @@ __all__ = [
     "NoPhysicalSpacing",
     "UnknownFile",
     "UnsupportedFile",
+    "ProbeFile",
+    "read_probe",
+    "write_probe",
+    "BadProbeFile",
+    "ProbeDoesNotFit",
 ]
 
 
 class Format(NamedTuple):
-    """A kind of sweep file: how it is called, its endings, its first bytes, and what opens it (path, PLUS configuration)."""
+    """A kind of sweep file: how it is called, its endings, its first bytes, and what opens it (path, PLUS configuration, probe)."""
 
     name: str
     endings: tuple[str, ...]
     starts: tuple[bytes, ...]
-    open: Callable[[Path, Path | None], SweepFile]
+    open: Callable[[Path, Path | None, ProbeFile | None], SweepFile]
 
 
 FORMATS = (
@@ -55,13 +62,15 @@ FORMATS = (
 )
 
 
-def open_sweep(path: Path, *, plus_config: Path | None = None) -> SweepFile:
+def open_sweep(path: Path, *, plus_config: Path | None = None, probe: Path | ProbeFile | None = None) -> SweepFile:
     """The sweep in ``path``, recognised by its first bytes, else by its ending.
 
-    ``plus_config`` names a PLUS configuration (XML) with ImageToProbe, for sweeps with tracker transforms only.
-    ``UnknownFile`` (with a list of what can be read), ``UnsupportedFile``, ``MalformedFile``, ``NoCalibration``.
+    For sweeps with tracker transforms only: ``plus_config`` names a PLUS configuration (XML) with ImageToProbe, or ``probe`` a probe
+    file of `sonosweep calibrate` (JSON) with ImageToProbe and the tracker's lag, which goes before.
+    ``UnknownFile`` (with a list of what can be read), ``UnsupportedFile``, ``MalformedFile``, ``NoCalibration``, ``ProbeDoesNotFit``.
     """
     path = Path(path)
+    made = read_probe(Path(probe)) if isinstance(probe, Path | str) else probe
     try:
         with path.open("rb") as file:
             start = file.read(16)
@@ -69,9 +78,9 @@ def open_sweep(path: Path, *, plus_config: Path | None = None) -> SweepFile:
         raise UnknownFile(f"{path}: {wrong.strerror}; name a sweep file") from wrong
     for known in FORMATS:
         if start.startswith(known.starts):
-            return known.open(path, plus_config)
+            return known.open(path, plus_config, made)
     for known in FORMATS:
         if path.name.lower().endswith(known.endings):
-            return known.open(path, plus_config)
+            return known.open(path, plus_config, made)
     readable = "; ".join(f"{known.name} ({', '.join(known.endings)})" for known in FORMATS)
     raise UnknownFile(f"{path}: is not a sweep that can be read; there are {readable}")

@@ -23,16 +23,21 @@ ROUTES: dict[str, tuple[str, ...]] = {  # in the order of preference; what a fra
 _TRACKER_IS_REFERENCE = Transform("Tracker", "Reference", np.eye(4))
 
 
-def image_to_probe(configuration: Path) -> Transform:
-    """ImageToProbe of a PLUS configuration file (XML, CoordinateDefinitions)."""
+def read_configuration(configuration: Path) -> ElementTree.Element:
+    """The root of a PLUS configuration file (XML); ``MalformedFile`` where it is none."""
     try:
         if configuration.stat().st_size > LARGEST_CONFIGURATION:
             raise MalformedFile(f"{configuration}: is larger than any PLUS configuration file")
-        root = ElementTree.parse(configuration).getroot()
+        return ElementTree.parse(configuration).getroot()
     except ElementTree.ParseError as wrong:
         raise MalformedFile(f"{configuration}: is not XML: {wrong}") from wrong
     except OSError as wrong:
         raise MalformedFile(f"{configuration}: {wrong.strerror}; name the PLUS configuration file of the sweep") from wrong
+
+
+def image_to_probe(configuration: Path) -> Transform:
+    """ImageToProbe of a PLUS configuration file (XML, CoordinateDefinitions)."""
+    root = read_configuration(configuration)
     found = {(t.get("From", ""), t.get("To", "")): t.get("Matrix", "") for t in root.iter("Transform")}
     if ("Image", "Probe") not in found:
         known = ", ".join(f"{source}To{target}" for source, target in found) or "no transform at all"
@@ -64,13 +69,27 @@ def pose_of(fields: Mapping[str, str], route: str, calibration: Transform | None
         return "ok", steps[route]
     if calibration is None:
         return "missing", None
+    probe_to_reference = _joined(steps)
+    return ("invalid", None) if probe_to_reference is None else ("ok", probe_to_reference @ calibration)
+
+
+def probe_to_reference(fields: Mapping[str, str], route: str, name: str) -> Transform | None:
+    """ProbeToReference of a frame from its header fields; None where a tool was not seen, or the route does not pass the probe."""
+    if route in ("", "ImageToReference"):
+        return None
+    nothing = Transform("Image", "Probe", np.eye(4))
+    status, pose = pose_of(fields, route, nothing, name)
+    return None if status != "ok" or pose is None else Transform("Probe", "Reference", pose.matrix)
+
+
+def _joined(steps: Mapping[str, Transform]) -> Transform | None:
     if "ProbeToReference" in steps:
-        return "ok", steps["ProbeToReference"] @ calibration
+        return steps["ProbeToReference"]
     try:
         tracker_to_reference = steps["ReferenceToTracker"].inverse() if "ReferenceToTracker" in steps else _TRACKER_IS_REFERENCE
     except BadTransform:
-        return "invalid", None
-    return "ok", tracker_to_reference @ steps["ProbeToTracker"] @ calibration
+        return None
+    return tracker_to_reference @ steps["ProbeToTracker"]
 
 
 def transform(label: str, text: str, name: str) -> Transform:

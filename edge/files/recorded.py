@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.files.errors import MalformedFile, NoFrames
+from edge.files.probe import ProbeDoesNotFit, ProbeFile
 from edge.files.recording import unpack_parts
 from edge.files.recovery import Scan, chunks, survey
 from edge.files.sweep import SweepFile
@@ -17,8 +18,10 @@ class RecordedSweep(SweepFile):
 
     kind = "mcap"
 
-    def __init__(self, path: Path, plus_config: Path | None = None) -> None:
-        """``plus_config`` is not used: the poses in a recording are ImageToReference already."""
+    def __init__(self, path: Path, plus_config: Path | None = None, probe: ProbeFile | None = None) -> None:
+        """``plus_config`` is not used: the poses in a recording are ImageToReference already. So a ``probe`` is refused."""
+        if probe is not None:
+            raise ProbeDoesNotFit(f"{path}: is a recording, whose poses are ImageToReference and need no calibration; leave --probe out")
         self.path = path
         self.scan = survey(path)
         self._first = next(self.frames(), None)

@@ -16,8 +16,10 @@ from edge.files.errors import MalformedFile, NoPhysicalSpacing, UnsupportedFile
 from edge.files.headers import ORIENTATION_FIELDS, Header, read_header, stated_range
 from edge.files.kept import FIELD, FrameKept, SweepKept, unsplit
 from edge.files.payload import Payload
+from edge.files.pose_track import PoseTrack
+from edge.files.probe import ProbeDoesNotFit, ProbeFile
 from edge.files.sweep import SweepFile
-from edge.messages import Frame, Geometry
+from edge.messages import Frame, Geometry, PoseStatus
 from edge.transform import Transform
 
 ASSUMED_FRAMES_PER_S = 20.0  # of a sequence without timestamps; said in the description
@@ -32,7 +34,7 @@ class SequenceFile(SweepFile):
     ``frame_fields(index)`` are the header fields of a frame as they stand in the file, unknown ones included.
     """
 
-    def __init__(self, path: Path, plus_config: Path | None = None) -> None:
+    def __init__(self, path: Path, plus_config: Path | None = None, probe: ProbeFile | None = None) -> None:
         self.path = path
         with path.open("rb") as file:
             self._header = header = read_header(file, str(path))
@@ -50,8 +52,9 @@ class SequenceFile(SweepFile):
             raise UnsupportedFile(f"{path}: image orientation {self._orientation} is not read here; save the sweep as MF, MN, UF or UN")
         self._valid = [i for i in range(self._count) if self._image_is_valid(i)]
         self.frame_count = len(self._valid)
-        self._place(plus_config)
         self._times = self._timestamps()
+        self._track: PoseTrack | None = None
+        self._place(plus_config, probe)
         self._sample_range, self._range_from = self._grey_range()
         span_s = (self._times[self._valid[-1]] - self._times[self._valid[0]]) / 1e9 if len(self._valid) > 1 else 0.0
         self.frames_per_s = (len(self._valid) - 1) / span_s if span_s > 0 else None
@@ -65,9 +68,20 @@ class SequenceFile(SweepFile):
         if self._spacing_mm is None:
             raise NoPhysicalSpacing(
                 f"{self.path}: does not say how large a pixel is (ElementSpacing is 1 1 and no image transform is at hand); "
-                "name the PLUS configuration file with its ImageToProbe calibration (--plus-config)"
+                "name the PLUS configuration file with its ImageToProbe calibration (--plus-config), or a probe file (--probe)"
             )
         return Geometry(width=self._width, height=self._height, spacing_mm=self._spacing_mm)
+
+    @property
+    def image_count(self) -> int:
+        """Images in the file, invalid ones too."""
+        return self._count
+
+    @property
+    def stated_spacing_mm(self) -> tuple[float, float] | None:
+        """(lateral, axial) of the header, where it is no placeholder (PLUS writes 1 1)."""
+        stated = self._header.spacing[:2]
+        return (stated[0], stated[1]) if len(stated) == 2 and stated != (1.0, 1.0) and min(stated) > 0 else None
 
     def frame_fields(self, index: int) -> dict[str, str]:
         """Header fields of image ``index`` of the file, as text."""
@@ -78,9 +92,19 @@ class SequenceFile(SweepFile):
         geometry = self.geometry
         geometry.check()
         valid = set(self._valid)
-        for index, pixels in enumerate(self._images()):
+        for index, pixels in enumerate(self.images()):
             if index in valid:
                 yield self._frame(index, geometry, pixels)
+
+    def _pose_at(self, index: int) -> tuple[PoseStatus, Transform | None]:
+        """As the frame itself says; with a lag, as the frames around the moment at which it was taken say."""
+        if not self._lag_ms:
+            return plus.pose_of(self._header.frames.get(index, {}), self._route, self._calibration, self._at(index))
+        if self._track is None:
+            fields = [self._header.frames.get(i, {}) for i in range(self._count)]
+            poses = [plus.pose_of(of_frame, self._route, self._calibration, self._at(i)) for i, of_frame in enumerate(fields)]
+            self._track = PoseTrack(poses, self._times, self._lag_ms)
+        return self._track.pose_at(index)
 
     def _grey_range(self) -> tuple[tuple[float, float], str]:
         """Which sample values mean black and white, and how that is known. Reads 16-bit images through where the header is silent."""
@@ -93,11 +117,11 @@ class SequenceFile(SweepFile):
         if stated is not None:
             return stated, "header"
         valid = set(self._valid)
-        most = max((int(pixels.max()) for index, pixels in enumerate(self._images()) if index in valid), default=0)
+        most = max((int(pixels.max()) for index, pixels in enumerate(self.images()) if index in valid), default=0)
         return (0.0, float(2 ** max(8, most.bit_length()) - 1)), f"smallest power of two that holds {most}"
 
-    def _images(self) -> Iterator[NDArray[Any]]:
-        """All images of the file, invalid ones too."""
+    def images(self) -> Iterator[NDArray[Any]]:
+        """All images of the file, invalid ones too: [rows, columns], MF, read-only. Needs no pixel size."""
         with self.path.open("rb") as file:
             file.seek(self._header.data_at)
             payload = Payload(file, self._header.encoding, str(self.path))
@@ -114,8 +138,7 @@ class SequenceFile(SweepFile):
         return pixels
 
     def _frame(self, index: int, geometry: Geometry, pixels: NDArray[Any]) -> Frame:
-        fields = self._header.frames.get(index, {})
-        status, pose = plus.pose_of(fields, self._route, self._calibration, self._at(index))
+        status, pose = self._pose_at(index)
         frame = Frame(
             boot_id=0,
             sweep=0,
@@ -130,23 +153,40 @@ class SequenceFile(SweepFile):
         )
         if self._kept is None:
             return frame
+        fields = self._header.frames.get(index, {})
         kept: FrameKept = _parse(FrameKept, fields, self._at(index)) or FrameKept()
         return self._kept.restore(kept.restore(frame), _whole(fields.get("FrameNumber", str(index)), self._at(index)))
 
-    def _place(self, plus_config: Path | None) -> None:
+    def timestamp_ns(self, index: int) -> int:
+        """The probe's clock at image ``index``."""
+        return self._times[index]
+
+    def probe_to_reference(self, index: int) -> Transform | None:
+        """Where the tracker says that the probe was at image ``index``; None where it does not say."""
+        return plus.probe_to_reference(self._header.frames.get(index, {}), self._route, self._at(index))
+
+    def _place(self, plus_config: Path | None, probe: ProbeFile | None) -> None:
         """Find the way from Image to Reference, and with it the size of a pixel."""
         keys = {key.removesuffix("Status") for fields in self._header.frames.values() for key in fields}
         self._route = plus.route_of({key.removesuffix("Transform") for key in keys if key.endswith("Transform")})
-        self._calibration = None if plus_config is None else plus.image_to_probe(plus_config)
-        if self._calibration is None:
-            self._calibration = self._own_calibration()
+        if probe is not None:
+            self._calibration: Transform | None = self._calibration_of(probe)
+        else:
+            self._calibration = self._own_calibration() if plus_config is None else plus.image_to_probe(plus_config)
+        self._lag_ms = 0.0 if probe is None else probe.lag_ms
         self.has_poses = self._route == "ImageToReference" or (self._route != "" and self._calibration is not None)
-        stated = self._header.spacing[:2]
-        calibrated = self._calibrated_spacing()
-        real = len(stated) == 2 and stated != (1.0, 1.0) and min(stated) > 0
-        agrees = real and (calibrated is None or np.allclose(stated, calibrated, rtol=SPACING_AGREES))
-        self._spacing_mm: tuple[float, float] | None = (stated[0], stated[1]) if agrees else calibrated
+        stated, calibrated = self.stated_spacing_mm, self._calibrated_spacing()
+        agrees = stated is not None and (calibrated is None or np.allclose(stated, calibrated, rtol=SPACING_AGREES))
+        self._spacing_mm = stated if agrees else calibrated
         self._spacing_from = "header" if agrees else "calibration" if calibrated else "unknown"
+
+    def _calibration_of(self, probe: ProbeFile) -> Transform:
+        if self._route in ("", "ImageToReference"):
+            what = "holds no transforms of a tracker" if not self._route else "holds ImageToReference, which needs no calibration"
+            raise ProbeDoesNotFit(f"{self.path}: {what}; leave --probe out")
+        depth_mm = 0.0 if self._kept is None else self._kept.geometry.depth_mm
+        probe.check_fits(str(self.path), self._width, self._height, self.stated_spacing_mm, depth_mm)
+        return probe.transform
 
     def _own_calibration(self) -> Transform | None:
         for index, fields in self._header.frames.items():
@@ -207,7 +247,9 @@ class SequenceFile(SweepFile):
         if self._route == "ProbeToTracker":
             notes.append("no ReferenceToTracker: Reference is the tracker itself")
         if self._route not in ("", "ImageToReference") and self._calibration is None:
-            notes.append("tracked, but ImageToProbe is not known: name the PLUS configuration file with --plus-config")
+            notes.append(
+                "tracked, but ImageToProbe is not known: name the PLUS configuration file with --plus-config, or a probe file with --probe"
+            )
         if not self._timed:
             notes.append(f"not every frame has a timestamp: {ASSUMED_FRAMES_PER_S:g} frames/s are assumed")
         if self._range_from not in ("header", "type"):
@@ -215,6 +257,8 @@ class SequenceFile(SweepFile):
         if self.pose_source:
             found["poses_from"] = self.pose_source
             notes.append(f"the poses are estimated ({self.pose_source}) and not tracked")
+        if self._lag_ms:
+            notes.append(f"images are placed where the tracker was {self._lag_ms:g} ms after their timestamp (the probe file's lag)")
         return {**found, "notes": notes}
 
 

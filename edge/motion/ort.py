@@ -30,6 +30,13 @@ def missing() -> str:
     return "" if find_spec("onnxruntime") else "onnxruntime is not installed (pip install 'sonosweep[network]')"
 
 
+def without_telemetry() -> None:
+    """Before onnxruntime is imported: from 1.32 on it keeps a database of its use and an id of the device in the user's cache (on a device:
+    among the patients' data), and sends it where it can. Its own ``disable_telemetry_events`` comes too late: both are there by then.
+    """
+    os.putenv("ORT_DISABLE_TELEMETRY", "1")
+
+
 class Runner:
     """One graph, ready to run. ``threads`` 0 takes every core this process may use. Not for two threads at once.
 
@@ -39,6 +46,7 @@ class Runner:
 
     def __init__(self, graph: bytes, threads: int = 0, *, as_written: bool = False) -> None:
         # Imported here: ONNX Runtime costs 0.1 s and 60 MB that recorded and constant motion need not pay.
+        without_telemetry()
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 

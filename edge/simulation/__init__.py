@@ -1,5 +1,6 @@
 """A probe that needs no probe: phantoms with known truth, speckle that decorrelates with distance, freehand paths."""
 
+from edge.simulation.blood import VesselPhantom
 from edge.simulation.display import Display
 from edge.simulation.phantom import Phantom
 from edge.simulation.simulate import SCANNER_PERSISTENCE, Convex, SimulatedFrame, SimulatedSweep, SimulationSettings, simulate_sweep
@@ -15,6 +16,7 @@ __all__ = [
     "as_frames",
     "write_simulated_sweep",
     "Phantom",
+    "VesselPhantom",
     "Display",
     "PointSpread",
     "SpeckleField",

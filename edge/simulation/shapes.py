@@ -64,15 +64,21 @@ class Tube:
     fork_mm: float
     slope: tuple[float, float]
 
-    def distance(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats]:
-        """Signed distance to the wall, mm, and how squarely the wall faces the beam, 0..1."""
+    def centre(self, z: Floats) -> tuple[Floats, Floats]:
+        """x, y of the centre line, mm."""
         past = (z - self.fork_mm) * 0.5
         ramp = past + np.sqrt(past * past + 1)  # max(0, z - fork), rounded over 2 mm
         turn = z * float(2 * np.pi / self.wavelength_mm)
-        dx = x - (self.x_mm + self.wind_mm[0] * np.sin(turn) + self.slope[0] * ramp)
-        dy = y - (self.y_mm + self.wind_mm[1] * np.cos(turn) + self.slope[1] * ramp)
+        x = self.x_mm + self.wind_mm[0] * np.sin(turn) + self.slope[0] * ramp
+        y = self.y_mm + self.wind_mm[1] * np.cos(turn) + self.slope[1] * ramp
+        return np.asarray(x, np.float32), np.asarray(y, np.float32)
+
+    def distance(self, x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats]:
+        """Signed distance to the wall, mm, and how squarely the wall faces the beam, 0..1."""
+        center_x, center_y = self.centre(z)
+        dx, dy = x - center_x, y - center_y
         from_axis = np.sqrt(dx * dx + dy * dy + 1e-6)
-        return from_axis - self.radius_mm, np.square(dy / from_axis)
+        return np.asarray(from_axis - self.radius_mm), np.asarray(np.square(dy / from_axis))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge.errors import SonosweepError
 from edge.messages import Geometry
+from edge.simulation.blood import PULSE_ENERGY_MJ, VesselPhantom, pulse_energy_mj, received
 from edge.simulation.display import Display, Floats, rounded
 from edge.simulation.phantom import Phantom
 from edge.simulation.speckle import PointSpread, SpeckleField
@@ -75,6 +76,8 @@ class SimulationSettings:
     noise_db: float = -58.0  # noise of the receiver, new in every frame; rises with depth by 0.1 dB per mm
     display: Display = field(default_factory=lambda: Display(60, 3))
     photoacoustic: bool = False  # every second frame is photoacoustic
+    wavelengths_nm: tuple[float, ...] = ()  # of these in turn; then there are vessels of known saturation, and samples are linear
+    mu_eff_per_mm: tuple[float, ...] = ()  # of the tissue at each of them; none: light loses nothing on its way
     convex: Convex | None = None
     seed: int = 0
 
@@ -85,6 +88,8 @@ class SimulationSettings:
             raise BadSimulation(f"a convex probe's image has square pixels; {self.spacing_mm} mm are not")
         if not 0 <= self.persistence < 1:
             raise BadSimulation(f"a persistence of {self.persistence} is none; give 0 (each image is new) to below 1")
+        if self.mu_eff_per_mm and len(self.mu_eff_per_mm) != len(self.wavelengths_nm):
+            raise BadSimulation(f"{len(self.mu_eff_per_mm)} mu_eff for {len(self.wavelengths_nm)} wavelengths; give one for each")
         if self.seed < 0:
             raise BadSimulation(f"a seed counts from 0; {self.seed} is none")
         if self.convex and not (
@@ -102,6 +107,8 @@ class SimulatedFrame:
     timestamp_ns: int  # from the start of the sweep
     pixels: NDArray[np.uint8]  # [axial, lateral], or [samples, beams]
     image_to_reference: Transform
+    wavelength_nm: float = 0.0  # photoacoustic, where the laser's is set
+    laser_energy_mj: float | None = None
 
 
 class SimulatedSweep:
@@ -120,7 +127,7 @@ class SimulatedSweep:
         self.poses = freehand_path(settings.frames, settings.frames_per_s, (width, height), self.spacing_mm, settings.hand, settings.seed)
         length_mm = settings.hand.step_mm * max(settings.frames - 1, 1) or 1.0
         size_mm = width * self.spacing_mm[0], height * self.spacing_mm[1], length_mm
-        self.phantom = Phantom(size_mm, settings.seed)
+        self.phantom = _phantom(size_mm, settings)
         self._image = lru_cache(2 * REMEMBERED + AHEAD)(self._new_image)
 
     @property
@@ -163,7 +170,9 @@ class SimulatedSweep:
         modality = self._modality(index)
         image = self._remembered(index) if modality == "bmode" else self._image(index)
         timestamp_ns = round(index * 1e9 / self.settings.frames_per_s)
-        return SimulatedFrame(index, modality, timestamp_ns, rounded(image), self.poses[index])
+        nm = self._wavelength_nm(index)
+        energy_mj = self._energy_mj(index) if nm else None
+        return SimulatedFrame(index, modality, timestamp_ns, rounded(image), self.poses[index], nm, energy_mj)
 
     def points_mm(self, index: int) -> NDArray[np.float32]:
         """Where the pixels of a frame lie in Reference, mm: [axial, lateral, 3], or [samples, beams, 3]."""
@@ -196,11 +205,20 @@ class SimulatedSweep:
             _ = self._field
 
     def _modality(self, index: int) -> Modality:
-        return "photoacoustic" if self.settings.photoacoustic and index % 2 else "bmode"
+        return "photoacoustic" if (self.settings.photoacoustic or self.settings.wavelengths_nm) and index % 2 else "bmode"
+
+    def _wavelength_nm(self, index: int) -> float:
+        """0 of B-mode, and of light without a set wavelength."""
+        wavelengths_nm = self.settings.wavelengths_nm
+        return wavelengths_nm[index // 2 % len(wavelengths_nm)] if wavelengths_nm and index % 2 else 0.0
+
+    def _energy_mj(self, index: int) -> float:
+        """Of the laser; the known truth has the same pulse in every frame."""
+        return pulse_energy_mj(self.settings.seed, index) if self.settings.speckle else PULSE_ENERGY_MJ
 
     def _remembered(self, index: int) -> Floats:
         """The B-mode image that the scanner shows: it keeps a share of those before, the first having stood there for long."""
-        share, apart = self.settings.persistence, 2 if self.settings.photoacoustic else 1
+        share, apart = self.settings.persistence, 2 if self.settings.photoacoustic or self.settings.wavelengths_nm else 1
         if not share or not self.settings.speckle:
             return self._image(index)
         weights = share ** np.arange(REMEMBERED, dtype=np.float32)
@@ -220,6 +238,11 @@ class SimulatedSweep:
         return display.shown(power + self._noise(points_mm, index, self.settings.noise_db, 0.1))
 
     def _photoacoustic(self, points_mm: NDArray[np.float32], index: int) -> Floats:
+        if isinstance(self.phantom, VesselPhantom):
+            signal = self.phantom.signal(points_mm, self._wavelength_nm(index))
+            if not self.settings.speckle:
+                return np.asarray(np.clip(255 * signal, 0, 255))
+            return received(signal, self._energy_mj(index), np.random.default_rng([self.settings.seed, 0x2015E, index]))
         display = Display(40, 0)
         if not self.settings.speckle:
             return display.grey(self.phantom.absorption_db(points_mm))
@@ -231,6 +254,13 @@ class SimulatedSweep:
         random = np.random.default_rng([self.settings.seed, 0x2015E, index])
         level = np.exp((level_db + db_per_mm * points_mm[..., 1]) * np.float32(np.log(10) / 10))
         return np.asarray(level * random.standard_exponential(level.shape, np.float32))
+
+
+def _phantom(size_mm: tuple[float, float, float], settings: SimulationSettings) -> Phantom:
+    if not settings.wavelengths_nm:
+        return Phantom(size_mm, settings.seed)
+    mu_eff_per_mm = dict(zip(settings.wavelengths_nm, settings.mu_eff_per_mm, strict=False))
+    return VesselPhantom(size_mm, settings.seed, settings.wavelengths_nm, mu_eff_per_mm)
 
 
 def simulate_sweep(settings: SimulationSettings | None = None) -> SimulatedSweep:

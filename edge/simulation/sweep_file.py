@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge.files import CannotWrite, write_sweep
 from edge.files.recording import write_recording
-from edge.messages import Frame
+from edge.messages import Extras, Frame
 from edge.simulation.simulate import SimulatedSweep, simulate_sweep
 
 BOOT_ID = 0x51D0_0000  # a simulated probe's boot; the seed is added, so that the same sweep is the same file
@@ -26,8 +26,9 @@ def as_frames(sweep: SimulatedSweep) -> Iterator[Frame]:
             timestamp_ns=frame.timestamp_ns,
             last=frame.index == len(sweep) - 1,
             modality=frame.modality,
-            wavelength_nm=WAVELENGTH_NM if frame.modality == "photoacoustic" else 0.0,
+            wavelength_nm=(frame.wavelength_nm or WAVELENGTH_NM) if frame.modality == "photoacoustic" else 0.0,
             geometry=geometry,
+            extras=Extras(laser_energy_mj=frame.laser_energy_mj),
             pose_status="ok",
             image_to_reference=tuple(frame.image_to_reference.matrix.ravel().tolist()),
             pixels=frame.pixels,

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
+from edge.console import say
 from edge.errors import SonosweepError
 from edge.files.atomic import make_folder
+from edge.health import clock_trusted, now_utc
 from edge.tablet.allowance import Allowance
-from edge.tablet.health import clock_trusted
-from edge.tablet.library import now_utc
 
 LARGEST_BYTES, KEPT = 4 << 20, 8
 LONGEST_DETAIL = 300
@@ -36,16 +37,30 @@ class Audit:
         self._last = self._last_hash()
 
     def note(self, event: str, who: str = "", detail: str = "") -> None:
-        """Append a line and put it on the disk."""
+        """Append a line and put it on the disk. ``OSError`` where it takes none; the log is then as it was."""
         line = {"time": now_utc(), "clock_trusted": clock_trusted(), "event": event, "who": who[:80], "detail": detail[:LONGEST_DETAIL]}
         line["before"] = self._last
-        line["hash"] = self._last = _hash(line)
+        line["hash"] = hashed = _hash(line)
         if self.path.exists() and self.path.stat().st_size > LARGEST_BYTES:
             self._put_aside()
-        with self.path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(line) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
+        before = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(line) + "\n")
+                out.flush()
+                os.fsync(out.fileno())
+        except OSError:
+            with suppress(OSError):
+                os.truncate(self.path, before)
+            raise
+        self._last = hashed
+
+    def note_done(self, event: str, who: str, detail: str) -> None:
+        """As ``note``, of what has happened already: a full disk must not keep its answer back. Then the journal has it."""
+        try:
+            self.note(event, who, detail)
+        except OSError as wrong:
+            say(f"tablet: not in the audit log: {event} {who} {detail} ({wrong})")
 
     def refused(self, name: str, who: str, detail: str) -> None:
         """A refusal, as long as there are not too many."""
@@ -54,7 +69,7 @@ class Audit:
             return
         more = f" ({self._untold} more were refused before this)" if self._untold else ""
         self._untold = 0
-        self.note(f"refused {name}", who, detail[: LONGEST_DETAIL - len(more)] + more)
+        self.note_done(f"refused {name}", who, detail[: LONGEST_DETAIL - len(more)] + more)
 
     def _put_aside(self) -> None:
         for number in range(KEPT - 1, 0, -1):

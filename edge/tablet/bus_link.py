@@ -1,4 +1,4 @@
-"""The gateway's end of the bus: hears every service, gets the live images, sends commands and waits for their answers."""
+"""A viewer's end of the bus (the gateway, a guest): hears every service, gets the live images, sends commands and waits for answers."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ POLL_MS = 100
 class BusLink:
     """Drive :meth:`messages` in one task. ``commands`` are answered by name: an error of the service, or one of ours."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: Path) -> None:
-        self._peers = Peers(context, run_dir, "tablet")
-        self._intake = FrameIntake(context, ipc(run_dir, "frames.tablet"))
-        self._publisher = Publisher(context, ipc(run_dir, "tablet"))
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: Path, me: str = "tablet") -> None:
+        self._me = me
+        self._peers = Peers(context, run_dir, me)
+        self._intake = FrameIntake(context, ipc(run_dir, f"frames.{me}"))
+        self._publisher = Publisher(context, ipc(run_dir, me))
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._number = secrets.randbits(40)  # an answer to a gateway that was killed is none to us
         self._told = 0.0
@@ -111,5 +112,5 @@ class BusLink:
                 if isinstance(frame, Frame):
                     heard.append(frame)
                 continue
-            say("tablet: a frame from the bridge could not be read")
+            say(f"{self._me}: a frame from the bridge could not be read")
         return heard

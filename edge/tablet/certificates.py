@@ -38,7 +38,8 @@ class Authority:
 
     def __init__(self, folder: Path, name: str) -> None:
         make_folder(folder)
-        folder.chmod(0o700)
+        if folder.stat().st_mode & 0o7777 != 0o700:  # on a disk that has become read-only the page still comes up, and says so
+            folder.chmod(0o700)
         self._folder, self._name = folder, name
         if not (folder / "ca.pem").exists():
             self._make()

@@ -114,8 +114,8 @@ class Doors:
         return tablet
 
     def audit(self, event: str, who: str, detail: str) -> None:
-        """Into the log."""
-        self.log.note(event, who, detail)
+        """Into the log: it has happened."""
+        self.log.note_done(event, who, detail)
 
     def refuse(self, request: web.Request, name: str, detail: str = "") -> web.Response:
         """The answer, and a line in the log."""

@@ -12,9 +12,10 @@ import numpy as np
 from edge.config import DicomConfig
 from edge.files import CannotWrite, open_sweep, write_sweep
 from edge.files.volumes import Volume, read_volume, write_volume
+from edge.light import ULTRASOUND
 from edge.picture import draw
 from edge.placed_images import as_images
-from edge.saving import channel_path, save_volumes
+from edge.saving import save_volumes
 from edge.tablet.library import Library, NoSuchSweep, Record
 from edge.transform import Transform
 
@@ -29,6 +30,12 @@ def read_volumes(library: Library, sweep: str) -> dict[str, Volume]:
     return found
 
 
+def read_channels(library: Library, sweep: str) -> dict[int, Volume]:
+    """The sweep's volumes by channel number: what they say themselves, else ultrasound 0 and light 1."""
+    told = read_volumes(library, sweep).items()
+    return {int(volume.metadata.get("channel_number", name != ULTRASOUND)): volume for name, volume in told}
+
+
 def confirm_direction(library: Library, sweep: str) -> None:
     """Write into the volumes that the operator has confirmed their direction."""
     for path in library.volume_files(sweep):
@@ -38,10 +45,8 @@ def confirm_direction(library: Library, sweep: str) -> None:
 
 def poses_of(record: Record) -> dict[int, Transform]:
     """Sequence number to ImageToReference, from a record's path."""
-    return {
-        int(sequence): Transform("Image", "Reference", np.vstack([np.reshape(rows, (3, 4)), (0, 0, 0, 1)]))
-        for sequence, _, _, *rows in record.path
-    }
+    table = np.array(record.path, float).reshape(-1, 15)  # an unknown drift becomes NaN
+    return {int(row[0]): Transform("Image", "Reference", np.vstack([row[3:].reshape(3, 4), (0, 0, 0, 1)])) for row in table}
 
 
 def _volumes(library: Library, record: Record, path: Path) -> None:
@@ -88,7 +93,8 @@ WRITERS = {"mha": _volumes, "nii.gz": _volumes, "igs.mha": _sweep, "png": _pictu
 def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Progress, dicom: DicomConfig | None = None) -> list[str]:
     """Write the files beside the volume, each whole or not at all; answers their names. ``nrrd`` is there already."""
     record, written = library.record(sweep), []
-    stem = min((path.name for path in library.volume_files(sweep)), key=len).removesuffix(".nrrd")  # ultrasound has the plain name
+    channels = [path.name.removesuffix(".nrrd") for path in library.volume_files(sweep)]
+    stem = min(channels, key=len)
     for done, kind in enumerate(formats):
         progress(done, len(formats))
         path = library.volumes / f"{stem}.{kind}"
@@ -96,8 +102,7 @@ def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Pro
             written += _dicom(library, record, stem, dicom or DicomConfig())
         if kind in WRITERS:
             WRITERS[kind](library, record, path)
-        written += [
-            one.name for one in (path, channel_path(path, "photoacoustic") if kind in ("nrrd", "mha", "nii.gz") else path) if one.exists()
-        ]
+        made = [library.volumes / f"{channel}.{kind}" for channel in channels] if kind in ("nrrd", "mha", "nii.gz") else [path]
+        written += [one.name for one in made if one.exists()]
     progress(len(formats), len(formats))
     return sorted(set(written))

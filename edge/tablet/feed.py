@@ -18,8 +18,9 @@ from edge.tablet.store import VOXELS, BrickStore, doubled
 IMAGES_OPEN, BRICKS_OPEN = 2, 3  # sent and not yet acknowledged
 BRICKS, HALF = 128, 4  # in one message at most; so many times as many of half detail
 FEWEST_BRICKS = 16  # so small do messages become where they take long, so that an image need not wait behind them
-LONG_S, SHORT_S = 0.05, 0.02  # from sending bricks to their acknowledgement
+LONG_S, SHORT_S = 0.03, 0.015  # from sending bricks to their acknowledgement
 NEW_TO_IT = 512  # bricks that a tablet has never seen: above so many it gets half detail of them first
+LATE_S = 0.06  # an image that took so long leaves room for one message of bricks at a time
 SILENT_S = 10.0
 SLOW_S, QUICK_S = 0.3, 0.1  # from sending an image to its acknowledgement
 WORSE_AFTER_S, BETTER_AFTER_S = 2.0, 6.0
@@ -58,7 +59,7 @@ class ClientFeed:
     def __init__(self, images_per_s: float = 30.0) -> None:
         self.mode = "auto"
         self.most_images_per_s = images_per_s
-        self._batch = BRICKS
+        self._batch, self._image_took = BRICKS, 0.0
         self._step = 0
         self._since: float | None = None  # the link has been slow (or quick) since then
         self._was_slow = False
@@ -101,7 +102,7 @@ class ClientFeed:
 
     def next_bricks(self, now: float) -> bytes | None:
         """A ``V`` or ``S`` message, or None."""
-        if self._waiting("V") + self._waiting("S") >= BRICKS_OPEN:
+        if self._waiting("V") + self._waiting("S") >= (1 if self._image_took > LATE_S else BRICKS_OPEN):
             return None
         self._grow()
         version, sent, half = self._store.version, self._sent, self._half
@@ -123,6 +124,7 @@ class ClientFeed:
         del self._open[seq]
         took_s = now - sent[1]
         if kind == "I":
+            self._image_took = took_s
             self._judge(took_s, now)
         elif took_s > LONG_S:
             self._batch = max(self._batch // 2, FEWEST_BRICKS)

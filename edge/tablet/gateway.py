@@ -12,21 +12,20 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from edge.compounding import CHANNELS
+from edge import health
 from edge.config import Config
 from edge.daemon import memory_mib
 from edge.errors import SonosweepError
 from edge.journal import say_fault
 from edge.messages import FaultRaised, Frame, Status, SweepEnded
-from edge.tablet import health
 from edge.tablet.branding import read_branding
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
 from edge.tablet.commands import obey
 from edge.tablet.doors import Doors
-from edge.tablet.exports import read_volumes
+from edge.tablet.exports import read_channels
 from edge.tablet.feed import Picture
-from edge.tablet.library import Library, Record, now_utc, sweep_id
+from edge.tablet.library import Library, Record, sweep_id
 from edge.tablet.listing import all_listed
 from edge.tablet.presets import LANGUAGES
 from edge.tablet.privacy import without_patient
@@ -110,8 +109,8 @@ class TabletService:
 
         def load() -> BrickStore:
             store = BrickStore()
-            for name, volume in read_volumes(self.library, sweep).items():
-                store.load(volume, CHANNELS.index(name))
+            for number, volume in read_channels(self.library, sweep).items():
+                store.load(volume, number)
                 record.spacing_mm = volume.spacing_mm
             return store
 
@@ -254,7 +253,7 @@ class TabletService:
         state |= {
             "clients": len(self.clients),
             "pairing": self._doors.pairing(),
-            "clock": {"now": now_utc(), "trusted": health.clock_trusted()},
+            "clock": {"now": health.now_utc(), "trusted": health.clock_trusted()},
         }
         if not self.secure:
             state["exam"] = without_patient(state["exam"])
@@ -274,7 +273,7 @@ class TabletService:
                     setattr(record, kept, getattr(before, kept))
                 self.library.forget_older_volumes(sweep)
             else:
-                record.created, record.clock_trusted = now_utc(), health.clock_trusted()
+                record.created, record.clock_trusted = health.now_utc(), health.clock_trusted()
             self.library.write(record)
             if self.session.sweep:
                 self.session.sweep.state = record.state

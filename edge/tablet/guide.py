@@ -58,10 +58,14 @@ def contact(grey: NDArray[np.uint8], spacing_axial_mm: float) -> bool:
 
 
 class Guide:
-    """Fed with the poses of one sweep. Drift: standard deviation (mm) of the image centre's place in the first image."""
+    """Fed with the poses of one sweep. ``drift_mm``: standard deviation of the image centre's place relative to the first image.
+
+    It is 0 where a tracker says each place, and None from the first step on whose uncertainty nobody knows.
+    """
 
     def __init__(self, memory: ErrorMemory | None = None) -> None:
-        self.length_mm = self.drift_mm = 0.0
+        self.length_mm = 0.0
+        self.drift_mm: float | None = 0.0
         self.speed_mm_s: float | None = None
         self.verdict = "none"
         self._path = PathUncertainty(memory or USUAL)
@@ -73,7 +77,14 @@ class Guide:
         self._slow_since: float | None = None
 
     def place(
-        self, timestamp_ns: int, matrix: NDArray[np.float64], uncertainty: tuple[float, ...], size: tuple[int, int], bridged: int
+        self,
+        timestamp_ns: int,
+        matrix: NDArray[np.float64],
+        uncertainty: tuple[float, ...],
+        size: tuple[int, int],
+        bridged: int,
+        *,
+        tracked: bool = False,
     ) -> None:
         """``matrix`` ImageToReference of an image of ``size`` (columns, rows); ``uncertainty`` [6] of the step, or empty."""
         centre = (matrix @ ((size[0] - 1) / 2, (size[1] - 1) / 2, 0, 1))[:3]
@@ -88,7 +99,9 @@ class Guide:
             if step_s > 0:
                 weight = 1.0 if self.speed_mm_s is None else min(step_s / SMOOTH_S, 1.0)
                 self.speed_mm_s = (self.speed_mm_s or 0.0) * (1 - weight) + weight * step_mm / step_s
-            if len(uncertainty) == 6:
+            if not tracked and len(uncertainty) != 6:
+                self.drift_mm = None
+            elif not tracked and self.drift_mm is not None:
                 covariance = self._path.add(axes_before, centre - self._origin, np.array(uncertainty))
                 self.drift_mm = math.sqrt(max(float(np.trace(covariance)), 0.0))
         else:

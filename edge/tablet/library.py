@@ -54,23 +54,18 @@ class Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     direction: str = ""
     direction_source: str = "unknown"
     motion: str = ""
-    drift_mm: float = 0.0
+    drift_mm: float | None = 0.0  # None where nobody knows how far off a step may be
     spacing_mm: float = 0.0
     channels: tuple[str, ...] = ()
     ended: str = ""
     measures: list[dict[str, Any]] = []
     image_size: tuple[int, int] = (0, 0)
-    path: list[tuple[float, ...]] = []
+    path: list[tuple[float | None, ...]] = []
 
 
 def sweep_id(boot_id: int, sweep: int) -> str:
     """The name under which everything of a sweep is kept."""
     return f"sweep_{boot_id:016x}_{sweep:04d}"
-
-
-def now_utc() -> str:
-    """As it is written into sidecars."""
-    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Library:

@@ -24,6 +24,7 @@ from edge.tablet.control import answer
 from edge.tablet.doors import Doors
 from edge.tablet.gateway import TabletService
 from edge.tablet.metrics import serve_metrics_if_wanted
+from edge.tablet.refusals import REFUSALS
 
 WATCHDOG_S = 0.5
 HANDED_OVER = "tablet"  # FileDescriptorName= in sonosweep-tablet.socket
@@ -93,6 +94,12 @@ def _statuses(service: TabletService) -> Callable[[], dict[str, Status]]:
 
 def _obeys(service: TabletService, doors: Doors) -> Any:
     async def obey(word: str) -> dict[str, Any]:
+        try:
+            return await carry_out(word)
+        except OSError as wrong:  # what cannot be entered in the audit log is not done
+            return {"error": "NOT_KEPT", "text": f"{REFUSALS['NOT_KEPT'].text} ({wrong})"}
+
+    async def carry_out(word: str) -> dict[str, Any]:
         if word == "pair":
             return doors.open_pairing()
         if word == "trust":

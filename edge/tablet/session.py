@@ -34,7 +34,7 @@ class Shown:
     epoch: int
     spacing_mm: float
     store: BrickStore = field(default_factory=BrickStore)
-    path: list[list[float]] = field(default_factory=list)
+    path: list[list[float | None]] = field(default_factory=list)
     complete: bool = False
 
     def told(self) -> list[dict[str, Any]]:
@@ -69,6 +69,7 @@ class Session:
     def __init__(self, config: Config) -> None:
         self._spacing_mm = config.volume.spacing_mm
         self.exam: dict[str, str] = {}
+        self._tracked = config.motion.source == "recorded"
         self.preset, self.direction = 0, config.motion.direction
         self.frozen = False
         self.sweep: Sweep | None = None
@@ -127,10 +128,10 @@ class Session:
             direction=sweep.direction,
             direction_source=sweep.direction_source,
             motion=sweep.motion,
-            drift_mm=round(self.guide.drift_mm, 2),
+            drift_mm=_rounded(self.guide.drift_mm, 2),
             spacing_mm=self.shown.spacing_mm,
             channels=tuple(
-                sorted({("ultrasound", "photoacoustic")[c] for c in self.shown.store.channel[: self.shown.store.count].tolist()})
+                sorted({("ultrasound", "photoacoustic")[min(c, 1)] for c in self.shown.store.channel[: self.shown.store.count].tolist()})
             ),
             ended=sweep.ended,
             image_size=sweep.image_size,
@@ -201,7 +202,7 @@ class Session:
             "placed": sweep.placed,
             "lost": sweep.lost,
             "length_mm": round(self.guide.length_mm, 1),
-            "drift_mm": round(self.guide.drift_mm, 2),
+            "drift_mm": _rounded(self.guide.drift_mm, 2),
             "direction": sweep.direction,
             "direction_source": sweep.direction_source,
             "motion": sweep.motion,
@@ -217,10 +218,10 @@ class Session:
         assert sweep is not None
         matrix = np.reshape(pose.image_to_reference, (4, 4))
         size = sweep.image_size if sweep.image_size != (0, 0) else (2, 2)
-        self.guide.place(pose.timestamp_ns, matrix, pose.uncertainty, size, pose.bridged)
+        self.guide.place(pose.timestamp_ns, matrix, pose.uncertainty, size, pose.bridged, tracked=self._tracked)
         sweep.placed += 1
         sweep.motion = pose.source
-        told = [pose.sequence, round(self.guide.drift_mm, 3), pose.bridged, *matrix[:3].ravel().tolist()]
+        told = [pose.sequence, _rounded(self.guide.drift_mm, 3), pose.bridged, *matrix[:3].ravel().tolist()]
         self.shown.path.append(told)
         return [*said, {"type": "pose", "epoch": pose.epoch, "pose": told}]
 
@@ -293,3 +294,7 @@ class Session:
 
     def _size(self) -> tuple[int, int]:
         return placed_size(self._frame.geometry) if self._frame is not None else (0, 0)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

@@ -36,7 +36,7 @@ class BrickStore:
 
     def take(self, message: Bricks) -> None:
         """Bricks as the reconstructor says them. ``BrickTooFar``."""
-        self._put(message.channel, message.coords, message.intensity, message.state)
+        self.put(message.channel, message.coords, message.intensity, message.state)
 
     def load(self, volume: Volume, channel: int) -> None:
         """A saved volume. Without states every voxel that is not black counts as measured."""
@@ -49,7 +49,7 @@ class BrickStore:
         held = np.flatnonzero(cut[1].reshape(len(cut[1]), -1).any(1))
         shape = [(sum(pad) + n) // BRICK_EDGE for pad, n in zip(padding, state.shape, strict=True)]
         coords = np.stack(np.unravel_index(held, shape)[::-1], 1) + low
-        self._put(channel, coords, cut[0][held], cut[1][held])
+        self.put(channel, coords, cut[0][held], cut[1][held])
 
     def half(self, slots: NDArray[np.intp]) -> NDArray[np.uint8]:
         """[n, 2, 64]: of each 2 x 2 x 2 voxels the brightest, of two as bright that with the higher state; cell a + 4 b + 16 c."""
@@ -68,7 +68,7 @@ class BrickStore:
         records["voxels"] = self.voxels[held].reshape(len(held), 2 * VOXELS)
         return zlib.crc32(records.tobytes()), len(held)
 
-    def _put(self, channel: int, coords: NDArray[np.integer], intensity: NDArray[np.uint8], state: NDArray[np.uint8]) -> None:
+    def put(self, channel: int, coords: NDArray[np.integer], intensity: NDArray[np.uint8], state: NDArray[np.uint8]) -> None:
         if len(coords) and np.abs(coords).max() >= FARTHEST:
             raise BrickTooFar(f"a brick lies at {coords[np.abs(coords).max(1).argmax()].tolist()}; end the sweep and start a new one")
         slots = np.array([self._slot(channel, *place) for place in coords.tolist()], np.intp)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edge.commands.options import add_json
+from edge.commands.options import add_calibration, add_json
 from edge.config import BridgeConfig
 from edge.console import progress, result, say
 from edge.files import SweepFile, open_sweep
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--held", action="store_true", help="then hold the first image, and play again at each line on standard input; until Ctrl-C"
     )
     parser.add_argument("--no-poses", action="store_true", help="leave the poses out, as a probe without a tracker")
-    parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
+    add_calibration(parser)
     parser.add_argument("--key", type=Path, metavar="FILE", help="this front end's .key_secret, for an encrypted link")
     parser.add_argument("--bridge-key", type=Path, metavar="FILE", help="the bridge's public .key, for an encrypted link")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write when each frame was queued: JSON, sequence to CLOCK_MONOTONIC ns")
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     if bool(options.key) != bool(options.bridge_key):
         say("sonosweep: --key and --bridge-key belong together")
         return 2
-    sweep = open_sweep(options.sweep, plus_config=options.plus_config)
+    sweep = open_sweep(options.sweep, plus_config=options.plus_config, probe=options.probe)
     how = Playing(boot_id=secrets.randbits(64), rate=options.rate, with_poses=not options.no_poses)
     keys = (options.key, options.bridge_key) if options.key else None
     begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""The package is built once, the tree is made once, and the machine boots once for all tests of this folder."""
+"""The package is built once, the tree is made once, and a copy of it boots for each file of tests of this folder."""
 
 import os
 import shutil
@@ -7,18 +7,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from boot.machine import booted, in_chroot, root_file_system
+from boot.machine import booted, root_file_system
 
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
+from edge.update.signature import make_key
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {"mmdebstrap": "mmdebstrap", "systemd-nspawn": "systemd-container", "unshare": "util-linux", "script": "bsdutils"}
+OEM = "[record]\nkeep_free_mib = 16\nwarn_free_mib = 24\n"
 HOOK = "#!/bin/sh\ntouch /var/lib/sonosweep-boot-was-good\n"
 SOON = "[Service]\nExecStart=\nExecStart=/usr/bin/sonosweep verdict --seconds 5 --within 60\n"
 
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=3, help="of each service (3)")
+    parser.addoption("--package", type=Path, help="an amd64 package that was built before, in place of building one")
 
 
 @pytest.fixture(scope="session")
@@ -42,30 +45,55 @@ def built(flavour, folder, *options):
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory):
+def package(request, tmp_path_factory):
     """The amd64 package."""
+    if made := request.config.getoption("--package", None):
+        return made
     return built("amd64-cp311", tmp_path_factory.mktemp("package"))
 
 
 @pytest.fixture(scope="session")
-def machine(package, tmp_path_factory):
-    """Booted, with a hook for a good boot and a sweep to play in it."""
+def update_key(tmp_path_factory):
+    """The OEM's key for updates; KEY.pem beside it is the public one."""
+    key = tmp_path_factory.mktemp("oem") / "update-key"
+    make_key(key, key.with_name(key.name + ".pem"))
+    return key
+
+
+@pytest.fixture(scope="session")
+def tree(package, update_key, tmp_path_factory):
+    """A root file system as an integrator makes it: packaging/rootfs.py with a configuration, a key and a hook."""
     if os.geteuid() != 0:
         pytest.skip("a root file system is made and booted as root")
     for program, needed in PROGRAMS.items():
         if not shutil.which(program):
             pytest.skip(f"{program} is not installed: sudo apt install {needed}")
-    root = tmp_path_factory.mktemp("machine") / "root"
-    root_file_system(ROOT / ".venv/boot/bookworm.tar", root)
-    shutil.copyfile(package, root / "opt/sonosweep.deb")
-    in_chroot(root, "dpkg", "-i", "/opt/sonosweep.deb")
-    hook = root / "etc/sonosweep/boot-good.d/10-mark.sh"
-    hook.write_text(HOOK)
-    hook.chmod(0o755)
-    drop_in = root / "etc/systemd/system/sonosweep-boot-verdict.service.d/soon.conf"
+    tree, oem = tmp_path_factory.mktemp("image") / "tree", update_key.parent
+    root_file_system(ROOT / ".venv/boot/bookworm.tar", tree)
+    (oem / "oem.toml").write_text(OEM)
+    (oem / "10-mark.sh").write_text(HOOK)
+    command = [sys.executable, str(ROOT / "packaging/rootfs.py"), str(tree), str(package), "--config", str(oem / "oem.toml")]
+    subprocess.run([*command, "--key", f"{update_key}.pem", "--hook", str(oem / "10-mark.sh")], check=True)
+    drop_in = tree / "etc/systemd/system/sonosweep-boot-verdict.service.d/soon.conf"
     drop_in.parent.mkdir()
     drop_in.write_text(SOON)
     settings = SimulationSettings(frames=60, frames_per_s=30.0, image_size=(96, 80), spacing_mm=(0.4, 0.4), speckle=False)
-    write_simulated_sweep(root / "opt/sweep.igs.mha", simulate_sweep(settings))
+    write_simulated_sweep(tree / "opt/sweep.igs.mha", simulate_sweep(settings))
+    shutil.copyfile(package, tree / "opt/sonosweep.deb")
+    return tree
+
+
+@pytest.fixture(scope="module")
+def root(tree, tmp_path_factory):
+    """A copy of the tree for the tests of one file, gone afterwards."""
+    root = tmp_path_factory.mktemp("machine") / "root"
+    subprocess.run(["cp", "--archive", "--reflink=auto", str(tree), str(root)], check=True)
+    yield root
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def machine(root):
+    """Booted."""
     with booted(root) as machine:
         yield machine

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
+import ctypes
+import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+CLONE_NEWNET = 0x40000000
 PACKAGES = "systemd,systemd-sysv,dbus,udev,python3,iproute2,libpam-systemd,tzdata,libstdc++6"
 # A control group tree of version 2, so that systemd inside can enforce its limits on devices and addresses. The terminal is needed:
 # on a pipe nspawn halts itself.
@@ -30,26 +35,15 @@ def root_file_system(cached: Path, root: Path) -> None:
     subprocess.run(["tar", "-C", str(root), "-xf", str(cached), "--exclude=./dev/*"], check=True)
 
 
-def in_chroot(root: Path, *command: str) -> str:
-    """Run in the tree as an image builder does; dpkg's scripts want /proc."""
-    subprocess.run(["mount", "-t", "proc", "proc", str(root / "proc")], check=True)
-    try:
-        done = subprocess.run(["chroot", str(root), *command], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-    finally:
-        subprocess.run(["umount", str(root / "proc")], check=True)
-
-
 class Machine:
     """A booted tree; enter it with :meth:`run`."""
 
     def __init__(self, root: Path, leader: int) -> None:
-        self.root, self._enter = root, ["nsenter", "-t", str(leader), "-a"]
+        self.root, self.leader, self.enter = root, leader, ["nsenter", "-t", str(leader), "-a"]
 
     def run(self, *command: str, check: bool = True, timeout_s: float = 120.0) -> str:
         """Stdout and stderr of a command inside."""
-        done = subprocess.run([*self._enter, *command], capture_output=True, text=True, check=False, timeout=timeout_s)
+        done = subprocess.run([*self.enter, *command], capture_output=True, text=True, check=False, timeout=timeout_s)
         assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
@@ -74,10 +68,23 @@ class Machine:
         """The last of what the services said."""
         return self.run("journalctl", "-b", "-u", "sonosweep*", "--no-pager", "-n", "80", check=False)
 
+    def in_its_network(self, work: Callable[[], Any]) -> Any:
+        """``work()`` in a thread whose sockets are the machine's: as a tablet beside it."""
+        with ThreadPoolExecutor(1) as threads:
+            return threads.submit(self._from_within, work).result()
+
+    def _from_within(self, work: Callable[[], Any]) -> Any:
+        network = os.open(f"/proc/{self.leader}/ns/net", os.O_RDONLY)
+        try:
+            assert ctypes.CDLL(None, use_errno=True).setns(network, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        finally:
+            os.close(network)
+        return work()
+
 
 @contextmanager
-def booted(root: Path, name: str = "sonosweep-boot-test"):
-    """Boot; at the end switch off."""
+def booted(root: Path, name: str = "sonosweep-boot-test") -> Iterator[Machine]:
+    """Boot; at the end switch off, unless the test has killed it (:func:`power_cut`). The tree stays."""
     script = BOOT.format(name=name, root=root)
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
     outer = subprocess.Popen(
@@ -88,15 +95,20 @@ def booted(root: Path, name: str = "sonosweep-boot-test"):
         machine = Machine(root, leader)
         _until_answers(machine)
         yield machine
-        machine.run("systemctl", "poweroff", check=False)
+        if Path(f"/proc/{leader}").exists():
+            machine.run("systemctl", "poweroff", check=False)
         outer.wait(60)
     finally:
         if outer.poll() is None:
             for pid in _descendants(outer.pid):
                 if Path(f"/proc/{pid}/comm").read_text().startswith("systemd-nspawn"):
-                    subprocess.run(["kill", f"-{signal.SIGKILL:d}", str(pid)], check=False)
+                    os.kill(pid, signal.SIGKILL)
             outer.wait(20)
-        shutil.rmtree(root, ignore_errors=True)
+
+
+def power_cut(machine: Machine) -> None:
+    """All processes of the machine end at once: its first one is killed from outside. What was written is on the disk."""
+    os.kill(machine.leader, signal.SIGKILL)
 
 
 def _descendants(pid: int) -> list[int]:

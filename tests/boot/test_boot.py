@@ -14,7 +14,12 @@ from edge.services import SERVICES
 ROOT = Path(__file__).parents[2]
 UNITS = {name: f"sonosweep-{name}.service" for name in SERVICES}
 SHIPPED = sorted(path.name for path in (ROOT / "systemd").iterdir() if path.is_file())
-EXPOSED_AT_MOST = {"sonosweep-tablet.service": 1.0}
+EXPOSED_AT_MOST = {
+    "sonosweep-tablet.service": 1.0,
+    # It runs dpkg, which replaces files under /usr and /etc and runs the package's scripts as root: no sandbox that it could be in
+    # would be one. It has no network, and starts at no boot but the one after an update that was cut off.
+    "recover-sonosweep.service": 9.0,
+}
 BACK_S = 5.0
 READY_S = 6.0  # measured: 2 to 3 s; the machine that tests has other work
 WATCHDOG_S = {"bridge": 5.0, "run": 10.0, "record": 10.0, "tablet": 10.0}
@@ -107,7 +112,7 @@ def test_idle_services_cost_little(machine):
     memory = {name: pss_mib(machine, unit) for name, unit in UNITS.items()}
     parts = ", ".join(f"{name} {spent[unit] / 1e8:.1f} % {memory[name]:.0f} MiB" for name, unit in UNITS.items())
     say(f"idle: {share:.1f} % of a core, {sum(memory.values()):.0f} MiB in all services ({parts})")
-    assert share < 10 and sum(memory.values()) < 450  # bars: 3 % and 350 MiB; a shared machine gets some room
+    assert share < 6 and sum(memory.values()) < 350  # the bar is 3 % and 350 MiB; a busy machine gets some room
 
 
 def pss_mib(machine, unit):

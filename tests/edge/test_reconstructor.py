@@ -3,29 +3,16 @@
 import msgspec
 import numpy as np
 import pytest
+from heart_frames import GEOMETRY, TEXTURE, a_frame, feed, names, poses
 
 from edge.compounding import VolumeSettings, open_compounder
 from edge.compounding.scan_conversion import ScanTable, Sector
 from edge.config import MotionConfig
 from edge.faults import FAULTS, Effect
-from edge.messages import Bricks, FaultRaised, Frame, Geometry, Pose, SweepEnded
+from edge.messages import Bricks, Geometry, Pose, SweepEnded
 from edge.motion import open_motion
 from edge.reconstructor import MAX_BRIDGED_FRAMES, MAX_WAITING_FRAMES, Reconstructor
 from edge.transform import Transform
-
-GEOMETRY = Geometry(width=60, height=50, spacing_mm=(0.2, 0.2))
-RNG = np.random.default_rng(5)
-TEXTURE = RNG.integers(20, 230, (50, 60), dtype=np.uint8)
-
-
-def a_frame(sequence, *, z_mm=None, geometry=GEOMETRY, **changes):
-    pose = np.diag([*geometry.spacing_mm, 1.0, 1.0])
-    pose[2, 3] = 0.4 * sequence if z_mm is None else z_mm
-    frame = Frame(
-        boot_id=1, sweep=1, sequence=sequence, timestamp_ns=50_000_000 * sequence, geometry=geometry,
-        pose_status="ok", image_to_reference=tuple(pose.ravel().tolist()), pixels=np.roll(TEXTURE, sequence, axis=1),
-    )  # fmt: skip
-    return msgspec.structs.replace(frame, **changes)
 
 
 @pytest.fixture
@@ -41,18 +28,6 @@ def make():
     yield reconstructor
     for compounder in opened:
         compounder.close()
-
-
-def feed(reconstructor, *frames):
-    return [message for frame in frames for message in reconstructor.feed(frame)]
-
-
-def names(messages):
-    return [message.name for message in messages if isinstance(message, FaultRaised)]
-
-
-def poses(messages):
-    return {m.sequence: np.reshape(m.image_to_reference, (4, 4)) for m in messages if isinstance(m, Pose)}
 
 
 def test_each_placed_frame_says_its_pose_and_the_bricks_it_changed(make):
@@ -237,19 +212,6 @@ def test_the_other_direction_is_the_mirror_image(make):
     a, b = plus.volumes()["ultrasound"], minus.volumes()["ultrasound"]
     assert np.array_equal(a.intensity, b.intensity[::-1])
     assert (a.metadata["direction"], b.metadata["direction"]) == ("+", "-")
-
-
-def test_photoacoustic_frames_lie_between_their_neighbours_in_time(make):
-    reconstructor = make("constant", direction="+", speed_mm_s=8.0)
-    frames = [a_frame(n, modality="photoacoustic" if n % 2 else "bmode", wavelength_nm=800.0 * (n % 2)) for n in range(6)]
-    said = feed(reconstructor, *frames)
-    found = poses(said)
-    assert np.allclose([found[n][2, 3] for n in range(5)], 8.0 * 0.05 * np.arange(5))
-    assert 5 not in found
-    assert {m.sequence: m.channel for m in said if isinstance(m, Bricks)} == {0: 0, 1: 1, 2: 0, 3: 1, 4: 0}
-    said = reconstructor.finish("stopped")
-    assert names(said) == ["POSE_MISSING"] and reconstructor.counts.unplaced == 1
-    assert set(reconstructor.volumes()) == {"ultrasound", "photoacoustic"}
 
 
 def test_a_photoacoustic_image_of_another_pixel_size_shares_the_transducer_face(make):

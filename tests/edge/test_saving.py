@@ -49,3 +49,15 @@ def test_a_sweep_under_a_companions_name_is_not_removed(tmp_path):
     (tmp_path / "leg-state.mha").write_text("notes")
     save_volumes(tmp_path / "leg.mha", {"ultrasound": PLAIN})
     assert names(tmp_path) == ["leg-photoacoustic.mha", "leg-state.mha", "leg.mha"]
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".nii.gz"])
+def test_a_wavelength_of_an_earlier_reconstruction_goes_and_a_stranger_stays(tmp_path, ending):
+    path = tmp_path / f"leg{ending}"
+    save_volumes(path, {name: WITH_STATES for name in ("ultrasound", "photoacoustic-750nm", "photoacoustic-850nm")})
+    assert f"leg-photoacoustic-850nm-state{ending}" in names(tmp_path)
+    strangers = [tmp_path / f"leg-photoacoustic-notes{ending}", tmp_path / f"leg2-photoacoustic-750nm{ending}"]
+    for stranger in strangers:
+        stranger.write_bytes(path.read_bytes())
+    save_volumes(path, {"ultrasound": PLAIN, "photoacoustic-850nm": PLAIN})
+    assert names(tmp_path) == sorted([path.name, f"leg-photoacoustic-850nm{ending}", *(one.name for one in strangers)])

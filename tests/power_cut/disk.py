@@ -38,7 +38,10 @@ def missing() -> str:
     lacks = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
     if lacks:
         return f"sudo apt install {' '.join(lacks)}"
-    return "" if Path("/dev/fuse").exists() and Path("/dev/loop-control").exists() else "this kernel has no FUSE or no loop devices"
+    if not (Path("/dev/fuse").exists() and Path("/dev/loop-control").exists()):
+        return "this kernel has no FUSE or no loop devices"
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "mount -t tmpfs none /mnt && losetup --find"]
+    return "" if subprocess.run(words, capture_output=True, check=False).returncode == 0 else "mounting or loop devices are refused here"
 
 
 class LoggedDisk:

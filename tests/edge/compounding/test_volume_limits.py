@@ -58,12 +58,12 @@ def test_pixels_of_another_kind_are_refused(volume, pixels):
         volume.place(pixels, pose())
 
 
-def test_a_mask_of_another_shape_or_a_third_channel_is_refused(volume):
+def test_a_mask_of_another_shape_or_a_channel_beyond_the_last_is_refused(volume):
     with pytest.raises(compounding.BadFrame, match="valid"):
         volume.place(PIXELS, pose(), valid=PIXELS[1:])
     with pytest.raises(compounding.BadFrame, match="valid"):
         volume.place(PIXELS, pose(), valid=PIXELS > 0)
-    for channel in (2, -1):
+    for channel in (compounding.CHANNEL_COUNT, -1):
         with pytest.raises(compounding.BadFrame, match="channel"):
             volume.place(PIXELS, pose(), channel=channel)
 

@@ -127,6 +127,20 @@ def test_a_photoacoustic_image_has_what_the_tables_of_its_modules_ask_for(tmp_pa
     assert [one.ExcitationWavelength for one in shared.PhotoacousticExcitationCharacteristicsSequence] == [750.0, 850.0]
 
 
+def test_each_wavelength_is_an_image_of_its_own_and_so_is_the_oxygen_that_comes_of_them():
+    told = {"photoacoustic-850nm": {"wavelength_nm": "850"}, "oxygen-saturation": {"wavelengths_nm": "750 850", "caveat": "Beware."}}
+    made = {
+        channel: photoacoustic_image(replace(phantom(), metadata={"channel": channel, **own}), exam(), ORIGIN, FACTS, DicomConfig())
+        for channel, own in told.items()
+    }
+    lights = {name: [one.ExcitationWavelength for one in ds.ExcitationWavelengthSequence] for name, ds in made.items()}
+    assert lights == {"photoacoustic-850nm": [850.0], "oxygen-saturation": [750.0, 850.0]}
+    of_what = [ds.SharedFunctionalGroupsSequence[0].ImageDataTypeSequence[0].ImageDataTypeCodeSequence[0].CodeValue for ds in made.values()]
+    assert of_what == ["pa-signal", "110819"] and len({ds.SeriesInstanceUID for ds in made.values()}) == 2
+    assert made["oxygen-saturation"].ImageType[0] == "DERIVED" and made["oxygen-saturation"].ImageComments.endswith("no value. Beware.")
+    assert all(lacking(ds, "photoacoustic-image") == set() for ds in made.values())
+
+
 def test_both_channels_share_study_and_frame_of_reference_but_no_series():
     one = ultrasound_volume(phantom(), exam(), ORIGIN, FACTS, DicomConfig())
     other = photoacoustic_image(phantom(), exam(), ORIGIN, FACTS, DicomConfig())

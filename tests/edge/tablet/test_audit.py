@@ -60,3 +60,20 @@ def test_a_full_log_is_put_aside_and_the_chain_goes_on(tmp_path, monkeypatch):
     older = tmp_path / "audit.1.jsonl"
     assert verify(older) and verify(log.path)
     assert json.loads(log.path.read_text().splitlines()[0])["before"] == json.loads(older.read_text().splitlines()[-1])["hash"]
+
+
+def test_a_disk_that_takes_no_line_leaves_the_log_sound_and_what_happened_in_the_journal(tmp_path, monkeypatch, capsys):
+    log = Audit(tmp_path)
+    log.note("a")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(audit.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            log.note("pairing opened")
+        log.note_done("purge", "iPad", "sweep_1 done")
+    assert "not in the audit log: purge iPad sweep_1 done" in capsys.readouterr().err
+    log.note("b")
+    assert verify(log.path) == 2

@@ -1,6 +1,7 @@
 """The device's own authority: a real handshake, and what it may not do."""
 
 import datetime
+import os
 import socket
 import ssl
 import threading
@@ -86,3 +87,11 @@ def test_a_new_name_or_address_gets_a_new_leaf(authority, tmp_path, monkeypatch)
 def test_only_private_addresses_are_told():
     found = addresses()
     assert found and all(address.is_private for address in found)
+
+
+def test_the_authority_opens_in_a_folder_that_takes_no_change(authority, tmp_path, monkeypatch):
+    def refuse(path, mode, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    assert Authority(tmp_path, "sonosweep").fingerprint == authority.fingerprint

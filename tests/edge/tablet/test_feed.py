@@ -11,7 +11,7 @@ from link_client import LinkClient
 from edge.files.volumes import Volume
 from edge.messages import Bricks
 from edge.tablet import wire
-from edge.tablet.feed import BRICKS_OPEN, IMAGES_OPEN, NEW_TO_IT, SILENT_S, ClientFeed, Picture
+from edge.tablet.feed import BRICKS, BRICKS_OPEN, FEWEST_BRICKS, IMAGES_OPEN, LATE_S, NEW_TO_IT, SILENT_S, ClientFeed, Picture
 from edge.tablet.store import BrickStore, BrickTooFar
 
 GREY = np.zeros((480, 640), np.uint8)
@@ -106,6 +106,34 @@ def test_a_newer_image_takes_the_place_of_one_that_waits():
         feed.offer(picture(sequence))
     sent_to(feed, client)
     assert [one[0] for one in client.images] == [8] and client.images[0][1:4] == (1, 640, 480)
+
+
+def test_messages_of_bricks_become_small_on_a_slow_link_and_large_again_on_a_quick_one():
+    store, feed, client = pair()
+    rng = np.random.default_rng(1)
+    store.take(bricks([(x, y, 0) for x in range(20) for y in range(20)], rng))
+    sent_to(feed, client)
+
+    def last_size(took_s):
+        for _ in range(12):
+            store.take(bricks([(x, y, 0) for x in range(20) for y in range(20)], rng))
+            message = feed.next_bricks(100.0)
+            feed.ack(*client.take(message), 100.0 + took_s)
+        return wire.decode(message).items
+
+    assert last_size(0.2) == FEWEST_BRICKS
+    assert last_size(0.001) == BRICKS
+
+
+def test_bricks_hold_back_while_images_are_late():
+    store, feed, client = pair()
+    store.take(bricks([(x, y, 0) for x in range(30) for y in range(30)], np.random.default_rng(1)))
+    feed.offer(picture())
+    feed.ack(*client.take(feed.next_image(0.0)), LATE_S + 0.01)
+    assert len(sent_to(feed, client, 1.0, ack=False)) == 1
+    feed.offer(picture())
+    feed.ack(*client.take(feed.next_image(2.0)), 2.01)
+    assert len(sent_to(feed, client, 2.02, ack=False)) == BRICKS_OPEN - 1
 
 
 def test_images_that_come_unevenly_all_go_at_the_rate_that_is_allowed():

@@ -25,7 +25,8 @@ def pose(z_mm, tilt_rad=0.0):
 def swept(step_mm, frames=60, frames_per_s=30.0, **more):
     guide = Guide()
     for n in range(frames):
-        guide.place(int(n * 1e9 / frames_per_s), pose(n * step_mm), more.get("uncertainty", ()), SIZE, more.get("bridged", 0) if n else 0)
+        bridged, tracked = more.get("bridged", 0) if n else 0, more.get("tracked", False)
+        guide.place(int(n * 1e9 / frames_per_s), pose(n * step_mm), more.get("uncertainty", ()), SIZE, bridged, tracked=tracked)
         guide.judge(n / frames_per_s, frames_per_s, more.get("in_contact", True))
     return guide
 
@@ -64,8 +65,9 @@ def test_coverage_names_thin_stretches_and_gaps():
     assert "gap" in {word for _, word in swept(0.25, bridged=2).coverage()}
 
 
-def test_drift_grows_with_uncertain_steps_and_is_not_invented_without():
-    assert swept(0.25).drift_mm == 0
+def test_drift_grows_with_uncertain_steps_and_is_unknown_where_nobody_says_how_uncertain_they_are():
+    assert swept(0.25).drift_mm is None
+    assert swept(0.25, tracked=True).drift_mm == 0
     short, long = (swept(0.25, frames, uncertainty=(0.05,) * 3 + (0.002,) * 3) for frames in (20, 80))
     assert 0.1 < short.drift_mm < long.drift_mm < 20
 

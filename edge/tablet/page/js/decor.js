@@ -19,9 +19,11 @@ const DRIFT = [
   [2, [0.98, 0.85, 0.3]],
   [5, [0.95, 0.33, 0.25]],
 ];
+const UNKNOWN = [0.62, 0.66, 0.7];
 const BRIDGED = [1, 1, 1]; // frames were lost there: the place was guessed over the gap
 
 export function driftColour(sigma_mm) {
+  if (sigma_mm === null) return UNKNOWN;
   const above = DRIFT.findIndex(([mm]) => mm >= sigma_mm);
   if (above < 1) return above === 0 ? DRIFT[0][1] : DRIFT.at(-1)[1];
   const [[low, from], [high, to]] = [DRIFT[above - 1], DRIFT[above]];

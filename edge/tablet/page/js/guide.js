@@ -1,7 +1,7 @@
 // The guide of the hand: speed gauge with a fixed green zone, coverage along the path, drift.
 
 import { h, setText } from './dom.js';
-import { number, t } from './i18n.js';
+import { drift, number, t } from './i18n.js';
 
 const ICONS = { ok: '✓', fast: '▲', too_fast: '⛔', stopped: '■', no_contact: '◌', none: '·' };
 const GAUGE_END = 3; // times the limit
@@ -31,7 +31,7 @@ export class Guide {
     const speed = guide.speed_mm_s === null ? '–' : number(guide.speed_mm_s, 0);
     setText(this.speed, t('guide.speed', { speed, limit: number(guide.limit_mm_s, 0) }));
     setText(this.length, t('guide.length', { mm: number(sweep?.length_mm ?? 0, 0) }));
-    setText(this.drift, t('guide.drift', { mm: number(sweep?.drift_mm ?? 0, 1) }));
+    setText(this.drift, t('guide.drift', { drift: drift(sweep ? sweep.drift_mm : 0) }));
     this.coverage(guide.coverage);
   }
 

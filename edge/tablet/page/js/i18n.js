@@ -27,6 +27,9 @@ export function number(value, digits = 0) {
   return new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 }
 
+// Of how far off a place may be: null where nobody knows.
+export const drift = (mm) => (mm === null ? t('drift.unknown') : t('drift.known', { mm: number(mm, 1) }));
+
 export function clock(date) {
   return new Intl.DateTimeFormat(language, { timeStyle: 'medium' }).format(date);
 }

@@ -2,18 +2,21 @@
 
 import { h, setText, show } from './dom.js';
 import { clock, t } from './i18n.js';
+import { PHOTO_WINDOW, photoTable } from './presets.js';
 
 export const STALE_MS = 1000;
 
-const PHOTO = '#ff8a2a';
+// Light as the volume shows it: the same colours and window, clear where there is none.
+const PHOTO = photoTable(PHOTO_WINDOW);
 
 function tinted(bitmap, canvas = document.createElement('canvas')) {
   Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
-  const pen = canvas.getContext('2d');
+  const pen = canvas.getContext('2d', { willReadFrequently: true });
   pen.drawImage(bitmap, 0, 0);
-  pen.globalCompositeOperation = 'multiply';
-  pen.fillStyle = PHOTO;
-  pen.fillRect(0, 0, canvas.width, canvas.height);
+  const image = pen.getImageData(0, 0, canvas.width, canvas.height);
+  const words = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < words.length; i++) words[i] = PHOTO[words[i] & 255];
+  pen.putImageData(image, 0, 0);
   return canvas;
 }
 
@@ -77,12 +80,9 @@ export class LiveImage {
     const scale = Math.min((width - 56) / wide_mm, (height - 24) / deep_mm);
     const left = (width - 40 - wide_mm * scale) / 2;
     const top = 14;
-    pen.imageSmoothingQuality = 'high';
     pen.drawImage(this.bitmap, left, top, wide_mm * scale, deep_mm * scale);
     if (this.photo && this.shown - this.photo.shown < STALE_MS && this.fits(this.photo.canvas)) {
-      pen.globalCompositeOperation = 'lighter';
       pen.drawImage(this.photo.canvas, left, top, wide_mm * scale, deep_mm * scale);
-      pen.globalCompositeOperation = 'source-over';
     }
     this.ruler(pen, left + wide_mm * scale + 6, top, deep_mm, scale);
     pen.fillStyle = '#f5b73b'; // the marked side is where lateral ends: MF images run from unmarked to marked

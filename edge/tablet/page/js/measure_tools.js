@@ -173,7 +173,7 @@ export class MeasureTools {
 export function label(measure) {
   if (measure.kind === 'note') return measure.text;
   const digits = measure.unit === 'deg' ? 0 : 1;
-  return t('measure.value', { value: number(measure.value, digits), unit: t(`unit.${measure.unit}`), sigma: number(measure.uncertainty, digits) });
+  return t('measure.value', { value: number(measure.value, digits), unit: t(`unit.${measure.unit}`), sigma: Number.isFinite(measure.uncertainty) ? number(measure.uncertainty, digits) : '?' });
 }
 
 export { area };

@@ -48,6 +48,7 @@ export function sigmaDistance(points, { path = [], spacing_mm = 0.5 }) {
 export function driftBetween(a, b, path) {
   if (path.length < 2) return 0;
   const [i, j] = [a, b].map((point) => nearest(point, path));
+  if (path[i][1] === null || path[j][1] === null) return i === j ? 0 : NaN; // nobody knows
   return Math.sqrt(Math.abs(path[i][1] ** 2 - path[j][1] ** 2));
 }
 

@@ -50,3 +50,17 @@ export const firstSeen = (rows) => {
   for (let intensity = 0; intensity < 256; intensity++) if (rows[4 * intensity + 3]) return intensity;
   return 256;
 };
+
+/** Black and white of photoacoustic light, 0..255. */
+export const PHOTO_WINDOW = [30, 220];
+
+/** 256 words RGBA (little endian) of photoacoustic light; the same as `photoMap` of the shaders, clear below the window. */
+export function photoTable([low, high]) {
+  const bytes = new Uint8ClampedArray(4 * 256);
+  for (let value = 0; value < 256; value++) {
+    const light = Math.min(Math.max((value - low) / (high - low), 0), 1);
+    const [v, share] = [0.15 + 0.85 * light, Math.min(light / 0.35, 1)];
+    bytes.set([255 * 2.2 * v, 255 * (2.2 * v - 0.75), 255 * (3.6 * v - 2.7), 255 * share * share * (3 - 2 * share)], 4 * value);
+  }
+  return new Uint32Array(bytes.buffer);
+}

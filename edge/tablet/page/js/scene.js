@@ -12,6 +12,7 @@ const REST_MS = 250; // after the last movement the fine picture is drawn
 const COARSE = [0.5, 0.35, 0.25]; // of the resolution while it moves: the next where a drawing takes too long
 const TOO_LONG_MS = 50;
 const REST = 2; // times as long as the last drawing took, for everything else on the page: the live image above all
+const MOST_REST_MS = 150; // a first drawing compiles its programs and takes seconds
 const MAX_RATIO = 1.5; // device px per CSS px: more is not seen and costs a tablet its frames
 const WORDS = { lateral: "lateral", axial: "axial", elevational: "elevational" };
 
@@ -132,7 +133,7 @@ export class Scene {
       this.gl.deleteSync(this.#fence);
       this.#fence = null;
       const took = now - this.#begun;
-      this.#free_at = now + REST * took;
+      this.#free_at = now + Math.min(REST * took, MOST_REST_MS);
       const at = COARSE.indexOf(this.coarse);
       this.coarse = COARSE[Math.min(Math.max(at + (took > TOO_LONG_MS ? 1 : took < TOO_LONG_MS / 4 ? -1 : 0), 0), COARSE.length - 1)];
     }

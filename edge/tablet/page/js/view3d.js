@@ -4,7 +4,7 @@ import { box, frameLines, pathLines, pixelPoint, planeLines, triad } from "./dec
 import { picture, turntable } from "./film.js";
 import { flat } from "./gl/lines.js";
 import { Marcher } from "./gl/marcher.js";
-import { PRESETS, table } from "./presets.js";
+import { PHOTO_WINDOW, PRESETS, table } from "./presets.js";
 import { View } from "./view.js";
 
 export { PRESETS };
@@ -15,7 +15,7 @@ const SETTINGS = {
   window: [10, 200], // 0..255
   iso_level: 90, // 0..255
   photoacoustic: true,
-  photo_window: [30, 220],
+  photo_window: PHOTO_WINDOW,
   hide_invented: false, // interpolated and filled voxels: tinted, or not drawn at all; never as measured ones
   box: true,
   triad: true,

@@ -2,7 +2,7 @@
 
 import { ask, field, h, setText, show } from '../dom.js';
 import { directionPicture, directionWords } from '../direction.js';
-import { number, t } from '../i18n.js';
+import { drift, number, t } from '../i18n.js';
 import { KINDS, measuredVolume } from '../measuring.js';
 import { label, MeasureTools } from '../measure_tools.js';
 
@@ -82,7 +82,7 @@ export class ReviewScreen {
     this.save.disabled = kept === 'saved' || kept === 'rebuilding' || kept === 'saving';
     setText(this.save, t(kept === 'saved' ? 'review.saved' : kept === 'rebuilding' ? 'review.rebuilding' : kept === 'saving' ? 'review.saving' : 'review.save'));
     setText(this.about, t('review.about', {
-      mm: number(this.sweep.length_mm, 0), frames: number(this.sweep.placed ?? this.sweep.frames), drift: number(this.sweep.drift_mm, 1), motion: this.sweep.motion,
+      mm: number(this.sweep.length_mm, 0), frames: number(this.sweep.placed ?? this.sweep.frames), drift: drift(this.sweep.drift_mm), motion: this.sweep.motion,
     }));
   }
 

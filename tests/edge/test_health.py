@@ -4,7 +4,7 @@ import ctypes
 import os
 from types import SimpleNamespace
 
-from edge.tablet.health import Watch, battery, clock_trusted, storage, temperature
+from edge.health import Watch, battery, clock_trusted, storage, temperature
 
 
 def made(folder, **files):

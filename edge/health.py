@@ -10,6 +10,7 @@ import errno
 import os
 import time
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,11 @@ def clock_trusted(synchronised: Path = SYNCHRONISED) -> bool:
     """
     state = int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES)))
     return state < TIME_ERROR if state >= 0 else synchronised.exists()
+
+
+def now_utc() -> str:
+    """The date as it is written into recordings, exams and logs, beside the trust in the clock."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Watch:

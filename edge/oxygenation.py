@@ -1,0 +1,177 @@
+"""How much of the blood's haemoglobin carries oxygen, from photoacoustic volumes of two or more wavelengths: linear unmixing.
+
+A signal of wavelength w is taken as fluence(w) * (oxy(w) * [HbO2] + deoxy(w) * [Hb]), with the tabulated molar extinction of both.
+Each voxel is solved for the two concentrations by least squares that cannot be negative; the saturation is [HbO2] / ([HbO2] + [Hb]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.compounding import FILLED, INTERPOLATED, MEASURED
+from edge.errors import SonosweepError
+from edge.files.volumes import Volume
+
+# Molar extinction in 1/cm per mol/l of oxygenated and deoxygenated haemoglobin, every 10 nm from 680 to 1000 nm: the compilation of
+# S. Prahl, Oregon Medical Laser Center (1999), from data of W. B. Gratzer and N. Kollias: https://omlc.org/spectra/hemoglobin/
+SOURCE = "Prahl 1999 (Gratzer, Kollias), omlc.org/spectra/hemoglobin, 10 nm steps, linear between"
+FIRST_NM, STEP_NM = 680.0, 10.0
+EXTINCTION = np.array([
+    (277.6, 2407.92), (276.0, 2051.96), (290.0, 1794.28), (314.0, 1540.48), (348.0, 1325.88), (390.0, 1102.2), (446.0, 1115.88),
+    (518.0, 1405.24), (586.0, 1548.52), (650.0, 1311.88), (710.0, 1075.44), (756.0, 890.8), (816.0, 761.72), (864.0, 717.08),
+    (916.0, 693.76), (974.0, 693.04), (1022.0, 692.36), (1058.0, 691.32), (1092.0, 694.32), (1128.0, 705.84), (1154.0, 726.44),
+    (1178.0, 743.6), (1198.0, 761.84), (1214.0, 774.56), (1224.0, 777.36), (1222.0, 763.84), (1214.0, 693.44), (1204.0, 602.24),
+    (1186.0, 525.56), (1162.0, 429.32), (1128.0, 359.656), (1080.0, 283.22), (1024.0, 206.784),
+])  # fmt: skip
+LAST_NM = FIRST_NM + STEP_NM * (len(EXTINCTION) - 1)
+THRESHOLD = 30  # grey values: below it a voxel is noise or tissue and gets no saturation
+EDGE_SHARE = 0.75  # of the brightest neighbour: below it a voxel is half outside its vessel, and its wavelengths rarely agree
+WORST_CONDITION = 30.0  # of the extinctions: above it noise of one percent moves the saturation by tens of points
+CAVEAT = "Estimate, not for diagnosis: light loses strength and changes colour on its way down, which biases the values with depth."
+Floats = NDArray[np.float64]
+
+
+class BadWavelengths(SonosweepError):
+    """The wavelengths of the volumes cannot tell oxygenated from deoxygenated blood."""
+
+
+class VolumesApart(SonosweepError):
+    """Volumes of different sweeps or grids cannot be unmixed together."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``threshold``: grey values that a voxel must exceed at every wavelength. ``edge_share``: and this share of its brightest
+    neighbour (of 27), so that voxels on the walls of vessels get no value; 0 keeps them.
+
+    ``mu_eff_per_mm``: effective attenuation of the tissue by wavelength (nm); signals are multiplied by exp(mu_eff * depth). Depth is
+    along the beams of the first image, from ``surface_mm`` in Reference on. Empty: no correction.
+    """
+
+    threshold: float = THRESHOLD
+    edge_share: float = EDGE_SHARE
+    mu_eff_per_mm: Mapping[float, float] | None = None
+    surface_mm: float = 0.0
+
+
+def extinction(wavelength_nm: float) -> Floats:
+    """Of oxygenated and deoxygenated haemoglobin [2] in 1/cm per mol/l. ``BadWavelengths`` outside the table."""
+    if not FIRST_NM <= wavelength_nm <= LAST_NM:
+        raise BadWavelengths(f"{wavelength_nm:g} nm is outside the table; saturation needs wavelengths from {FIRST_NM:g} to {LAST_NM:g} nm")
+    table_nm = FIRST_NM + STEP_NM * np.arange(len(EXTINCTION))
+    return np.array([np.interp(wavelength_nm, table_nm, column) for column in EXTINCTION.T])
+
+
+def extinctions(wavelengths_nm: Sequence[float]) -> Floats:
+    """[wavelengths, 2]; ``BadWavelengths`` where they are too few or too alike."""
+    matrix = np.array([extinction(nm) for nm in wavelengths_nm]).reshape(-1, 2)
+    told = ", ".join(f"{nm:g}" for nm in wavelengths_nm)
+    if len(set(wavelengths_nm)) < 2:
+        raise BadWavelengths(f"two different wavelengths are needed, got {told or 'none'} nm; give the volume of another wavelength too")
+    if np.linalg.cond(matrix) > WORST_CONDITION:
+        raise BadWavelengths(f"at {told} nm both kinds of blood look alike; choose one near 760 nm and one above 830 nm")
+    return matrix
+
+
+def unmix(signals: Floats, matrix: Floats) -> Floats:
+    """Concentrations [2, voxels], none negative, that explain ``signals`` [wavelengths, voxels] best by ``matrix`` [wavelengths, 2].
+
+    With two unknowns the constrained optimum is the free one, or else the better of the two with one unknown at zero.
+    """
+    free = np.linalg.lstsq(matrix, signals, rcond=None)[0]
+    alone = np.maximum(matrix.T @ signals, 0) / (matrix**2).sum(0)[:, None]
+    gain = alone * (matrix.T @ signals)  # by how much each alone lowers the sum of squares
+    best = np.where(np.arange(2)[:, None] == np.argmax(gain, axis=0), alone, 0.0)
+    return np.where((free >= 0).all(0), free, best)
+
+
+def oxygen_saturation(volumes: Sequence[Volume], settings: Settings = Settings()) -> Volume:
+    """Percent of oxygen saturation, uint8 0..100, on the box that all volumes share; state 0 where there is none.
+
+    The wavelength of each volume stands in its metadata. Samples must be linear in the signal (no log compression), of one pulse
+    energy. Hole-filled voxels get none: nobody measured them.
+    """
+    wavelengths_nm = [_wavelength(volume) for volume in volumes]
+    matrix = extinctions(wavelengths_nm)
+    grey, states, origin_mm = shared_box(volumes)
+    within = (grey >= settings.edge_share * np.array([brightest_neighbour(one) for one in grey])).all(0)
+    seen = within & (grey > settings.threshold).all(0) & np.isin(states, (MEASURED, INTERPOLATED)).all(0)
+    signals = grey[:, seen].astype(np.float64)
+    step = volumes[0].spacing_mm
+    if settings.mu_eff_per_mm:
+        depth_mm = np.maximum(origin_mm[1] + step * np.nonzero(seen)[1] - settings.surface_mm, 0)
+        signals *= np.exp(np.outer([_mu_eff(settings.mu_eff_per_mm, nm) for nm in wavelengths_nm], depth_mm))
+    oxy, deoxy = unmix(signals, matrix)
+    percent, state = np.zeros(seen.shape, np.uint8), np.zeros(seen.shape, np.uint8)
+    percent[seen] = np.rint(100 * oxy / np.maximum(oxy + deoxy, 1e-30)).astype(np.uint8)
+    state[seen] = np.where((states[:, seen] == MEASURED).all(0), MEASURED, INTERPOLATED)
+    assert FILLED not in state
+    return Volume(percent, origin_mm, step, _metadata(volumes, wavelengths_nm, settings, int(seen.sum())), state)
+
+
+def shared_box(volumes: Sequence[Volume]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[float, float, float]]:
+    """Grey values and states [volumes, k, j, i] where all volumes overlap, and the centre of the first voxel. ``VolumesApart``."""
+    step = volumes[0].spacing_mm
+    firsts = [np.array(volume.origin_mm) / step for volume in volumes]
+    lows = [np.rint(first).astype(int) for first in firsts]
+    if any(volume.spacing_mm != step for volume in volumes) or any(np.abs(a - b).max() > 0.01 for a, b in zip(firsts, lows, strict=True)):
+        raise VolumesApart("the volumes have different voxels; make them from one sweep with one spacing_mm")
+    low = np.max(lows, axis=0)
+    high = np.min([at + volume.intensity.shape[::-1] for at, volume in zip(lows, volumes, strict=True)], axis=0)
+    if (high <= low).any():
+        raise VolumesApart("the volumes do not overlap; give volumes of one sweep")
+    grey, states = [], []
+    for at, volume in zip(lows, volumes, strict=True):
+        box = tuple(slice(a, b) for a, b in zip((low - at)[::-1], (high - at)[::-1], strict=True))
+        grey.append(volume.intensity[box])
+        states.append(volume.state[box] if volume.state.size else (volume.intensity[box] > 0).astype(np.uint8))
+    x, y, z = (low * step).tolist()
+    return np.array(grey), np.array(states), (x, y, z)
+
+
+def brightest_neighbour(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The maximum of each voxel's cube of 27."""
+    most = grey
+    for axis in range(3):
+        padded = np.pad(most, [(1, 1) if one == axis else (0, 0) for one in range(3)])
+        low, middle, high = (np.take(padded, range(at, at + grey.shape[axis]), axis) for at in range(3))
+        most = np.maximum(np.maximum(low, middle), high)
+    return most
+
+
+def _wavelength(volume: Volume) -> float:
+    told = volume.metadata.get("wavelength_nm", "")
+    try:
+        return float(told)
+    except ValueError as wrong:
+        name = volume.metadata.get("channel", "a volume")
+        raise BadWavelengths(f"{name} does not tell its wavelength_nm; give the photoacoustic volumes of a probe that tells it") from wrong
+
+
+def _mu_eff(of: Mapping[float, float], wavelength_nm: float) -> float:
+    if wavelength_nm not in of:
+        raise BadWavelengths(f"no mu_eff is given for {wavelength_nm:g} nm; state it for every wavelength or for none")
+    return of[wavelength_nm]
+
+
+def _metadata(volumes: Sequence[Volume], wavelengths_nm: Sequence[float], settings: Settings, voxels: int) -> dict[str, str]:
+    common = {key: value for key, value in volumes[0].metadata.items() if all(v.metadata.get(key) == value for v in volumes)}
+    fluence = "not corrected"
+    if settings.mu_eff_per_mm:
+        told = ", ".join(f"{nm:g} nm {settings.mu_eff_per_mm[nm]:g}/mm" for nm in wavelengths_nm)
+        fluence = f"corrected by exp(mu_eff * depth), mu_eff {told}, depth along y from {settings.surface_mm:g} mm"
+    return common | {
+        "channel": "oxygen-saturation",
+        "unit": "percent; 0 with state 0 is no value",
+        "wavelengths_nm": " ".join(f"{nm:g}" for nm in wavelengths_nm),
+        "method": "linear unmixing of HbO2 and Hb, non-negative least squares per voxel",
+        "extinction": SOURCE,
+        "fluence": fluence,
+        "threshold_grey": f"{settings.threshold:g} at every wavelength, and {settings.edge_share:g} of the brightest neighbour",
+        "voxels_with_a_value": str(voxels),
+        "caveat": CAVEAT,
+    }
