@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ EXAMPLES = """  sonosweep dicom send sweep_00000000deadbeef_0001
   sonosweep dicom send --watch                # until it is stopped: whenever the PACS can be reached
   sonosweep dicom send leg.nrrd --only-queue  # the network may be gone"""
 STEP_S = 1.0
+STALE_S = 3600.0  # so old is what a power cut left half written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +66,9 @@ def _enqueue(options: argparse.Namespace, config: Config, queue: Queue) -> list[
         queue.add(path)
     options.sweeps = [name for name in options.sweeps if not name.lower().endswith(".dcm")]
     make_folder(queue.folder / "writing")
+    for left in (queue.folder / "writing").iterdir():
+        if left.stat().st_mtime < time.time() - STALE_S:
+            shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=queue.folder / "writing") as folder:
         made, refused = written(options, config, Path(folder))
         for path in made:

@@ -291,3 +291,25 @@ def test_over_tls_the_pacs_must_be_one_that_we_trust(library, tmp_path, capsys):
         assert len(held) == 1
     finally:
         entity.shutdown()
+
+
+def test_a_sender_killed_again_and_again_loses_nothing_and_sends_no_object_under_two_names(library, pacs, tmp_path, capsys):
+    import random
+    import sys
+
+    luck = random.Random(11)
+    words = [sys.executable, "-m", "edge", "dicom", "send", SWEEP, "--config", str(pacs.config)]
+    begun = time.monotonic()
+    subprocess.run([*words, "--only-queue", "--what", "clip"], check=True, capture_output=True)
+    start_s = time.monotonic() - begun
+    for _ in range(8):
+        one = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(start_s * luck.uniform(0.5, 1.6))
+        one.kill()
+        one.wait()
+    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["state"] for row in rows] == ["committed"] * 5
+    assert pacs.objects().keys() == {row["uid"] for row in rows} and json.loads(pacs.get("/statistics"))["CountInstances"] == 5
+    left = [path.name for path in (tmp_path / "queue").rglob("*") if path.is_file() and not path.name.startswith(".")]
+    assert all(name.endswith(".json") for name in left), left
