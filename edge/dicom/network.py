@@ -27,6 +27,7 @@ from edge.dicom.sender import Outcome
 PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 LARGEST_REPORT = 4 << 20  # bytes from one association of the listener, all together
+LARGEST_TALK = 32 << 20  # bytes of one that we began: 500 lines of a worklist take less than 1 MiB
 MOST_ASSOCIATIONS = 8
 MOST_ANSWERS = 500
 SUCCESS, PROCESSING_FAILURE = 0x0000, 0x0110
@@ -51,7 +52,7 @@ def associated(entity: AE, config: DicomConfig, host: str, port: int, aet: str, 
     except OSError as wrong:
         raise Unreachable(f"{aet} at {host}:{port}: nobody answers there ({wrong.strerror or wrong})") from wrong
     try:
-        made = entity.associate(host, port, ae_title=aet, evt_handlers=handlers or [], tls_args=tls)
+        made = entity.associate(host, port, ae_title=aet, evt_handlers=[*(handlers or []), *_bounded(LARGEST_TALK)], tls_args=tls)
     except (OSError, ValueError) as wrong:
         raise Unreachable(f"{aet} at {host}:{port}: {wrong}") from wrong
     if not made.is_established:
@@ -133,18 +134,7 @@ def listening(config: DicomConfig, hear: Callable[[Report], None]) -> Iterator[i
     entity.maximum_associations = MOST_ASSOCIATIONS
     entity.add_supported_context(Verification)
     entity.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
-    received: dict[int, int] = {}
-
-    def count(event: Any) -> None:
-        at = id(event.assoc)
-        received[at] = received.get(at, 0) + len(event.data)
-        if received[at] > LARGEST_REPORT:
-            event.assoc.abort()
-
-    def forget(event: Any) -> None:
-        received.pop(id(event.assoc), None)
-
-    handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, _report_to(hear)), (evt.EVT_DATA_RECV, count), (evt.EVT_CONN_CLOSE, forget)]
+    handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, _report_to(hear)), *_bounded(LARGEST_REPORT)]
     try:
         server = entity.start_server((config.address, config.port), block=False, evt_handlers=handlers, ssl_context=_server_tls(config))
     except OSError as wrong:
@@ -192,6 +182,22 @@ def _groups(objects: list[tuple[Entry, Path]]) -> Iterator[list[tuple[Entry, Pat
 
 def _takes(peer: Association, sop_class: str) -> bool:
     return any(context.abstract_syntax == sop_class for context in peer.accepted_contexts)
+
+
+def _bounded(most_bytes: int) -> list[Any]:
+    """Handlers that end an association which has sent more than that: pynetdicom itself would take any amount into memory."""
+    received: dict[int, int] = {}
+
+    def count(event: Any) -> None:
+        at = id(event.assoc)
+        received[at] = received.get(at, 0) + len(event.data)
+        if received[at] > most_bytes:
+            event.assoc.abort()
+
+    def forget(event: Any) -> None:
+        received.pop(id(event.assoc), None)
+
+    return [(evt.EVT_DATA_RECV, count), (evt.EVT_CONN_CLOSE, forget)]
 
 
 def _report_to(hear: Callable[[Report], None]) -> Callable[[Any], tuple[int, None]]:

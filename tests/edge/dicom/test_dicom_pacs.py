@@ -165,7 +165,7 @@ def test_stow_rs_stores_the_same_objects(library, pacs, tmp_path, capsys):
         pacs_queue.drop(row["uid"])
     assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json", "--what", "volume"]) == 1
     rows = json.loads(capsys.readouterr().out)
-    assert {row["state"] for row in rows} == {"refused"} and "HTTP 404" in rows[0]["words"]
+    assert {row["state"] for row in rows} == {"waiting"} and "HTTP 404" in rows[0]["words"]
 
 
 def test_a_compressed_object_reaches_a_pacs_that_takes_none(library, tmp_path, config, capsys):
