@@ -34,6 +34,7 @@ SWEEP_KINDS = (
     Kind("exams", (".json",)),
     Kind("volumes", (".nrrd", ".mha", ".nii.gz")),
     Kind("pictures", (".png", ".mp4", ".webm")),
+    Kind("DICOM objects", (".dcm",)),
 )
 TABLET_KINDS = (Kind("pairings", ("tablets.json",)), Kind("keys", ("ca.pem", "ca.key", "leaf.pem")), Kind("logs", (".jsonl",)))
 
@@ -48,6 +49,8 @@ class Belongings:
         self.sweeps = sorted(path for path in sweeps if OF_A_SWEEP.fullmatch(path.name))
         tablet = list(_inside(Path(config.tablet.folder)))
         self.tablet = sorted(path for path in tablet if any(path.name.endswith(kind.endings) for kind in TABLET_KINDS))
+        queue = Path(config.dicom.folder)
+        self.queue = sorted(path for path in queue.rglob("*") if path.is_file() or path.is_symlink()) if queue.is_dir() else []
         self.link_keys = sorted(_link_keys(config)) if link_keys else []
 
     def counts(self) -> dict[str, int]:
@@ -56,6 +59,7 @@ class Belongings:
         counts["other files of sweeps"] = len(self.sweeps) - sum(counts.values())
         counts |= {kind.name: sum(path.name.endswith(kind.endings) for path in self.tablet) for kind in TABLET_KINDS}
         counts["pairings"] = sum(len(_known(path)) for path in self.tablet if path.name == "tablets.json")
+        counts["files of the queue for the PACS"] = len(self.queue)
         return counts | ({"link keys": len(self.link_keys)} if self.link_keys else {})
 
     def hashes(self) -> Iterator[dict[str, Any]]:
@@ -82,7 +86,7 @@ class Belongings:
 
     def delete(self) -> int:
         """Delete all of it, and put that on the disk; answers how many files went."""
-        paths = [*self.sweeps, *self.tablet, *self.link_keys]
+        paths = [*self.sweeps, *self.tablet, *self.queue, *self.link_keys]
         for path in paths:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

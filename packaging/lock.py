@@ -29,8 +29,17 @@ def lock(name: str, flavour: Flavour) -> None:
     """Resolve, fetch, and write down what was fetched."""
     with tempfile.TemporaryDirectory() as made:
         full, wheels = Path(made, "full.txt"), Path(made, "wheels")
-        command = ["uv", "pip", "compile", "--quiet", str(ROOT / "pyproject.toml"), "--only-binary", ":all:", "--generate-hashes"]
-        command += ["--python-version", flavour.python, "--python-platform", flavour.uv_platform, "--no-annotate", "-o", str(full)]
+        command = ["uv", "pip", "compile", "--quiet", str(ROOT / "pyproject.toml"), "--extra", "dicom", "--only-binary", ":all:"]
+        command += [
+            "--generate-hashes",
+            "--python-version",
+            flavour.python,
+            "--python-platform",
+            flavour.uv_platform,
+            "--no-annotate",
+            "-o",
+            str(full),
+        ]
         subprocess.run(command, check=True)
         pip_download(flavour, full, wheels)
         lines = [f"# {flavour.meant_for}, {flavour.arch}; written by packaging/lock.py"]

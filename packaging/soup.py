@@ -28,6 +28,8 @@ USES: dict[str, tuple[str, str]] = {
     "numpy": ("arrays everywhere", "a service is restarted"),
     "onnxruntime": ("runs the motion network where TensorRT does not", "the golden sequence of the bundle differs: the sweep is refused"),
     "pillow": ("JPEG of live images, PNG", "no live image; sweep and recording go on"),
+    "pydicom": ("writing and reading DICOM", "that export fails by name; the queue keeps what it has"),
+    "pynetdicom": ("associations with a PACS and a worklist", "what is queued waits"),
     "pyzmq": ("all transport between front end and services", "the service is restarted; losses are counted and named"),
     "segno": ("QR codes for pairing", "pairing by digits remains"),
     "tqdm": ("progress bars of commands", "a command fails; no service uses it"),

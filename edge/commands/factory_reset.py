@@ -35,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
             for name in SERVICES:
                 if (run_dir / f"{name}.lock").exists():  # made here it would be root's, and the service could not start any more
                     locks.enter_context(sole(run_dir, name))
+            if Path(config.dicom.folder).is_dir():
+                locks.enter_context(sole(Path(config.dicom.folder), ".send"))
         belongings = Belongings(config, link_keys=options.link_keys)
         counts = belongings.counts()
         told = ", ".join(f"{count} {name}" for name, count in counts.items())

@@ -25,7 +25,7 @@ from edge.placed_images import placed_images
 
 US_MULTI_FRAME = "1.2.840.10008.5.1.4.1.1.3.1"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-LARGEST_CLIP = 512 << 20  # bytes of pixels: it is held in memory twice, and viewers hold it too
+LARGEST_CLIP = 256 << 20  # bytes of pixels: they are held twice for a moment, and the gateway that exports them has 1 GiB
 LARGEST_PICTURE = 64 << 20  # pixels
 BOMBS = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 TWO_DIMENSIONAL, TISSUE, CENTIMETRES = 1, 1, 3  # of a region: PS3.3 C.8.5.5.1
@@ -34,25 +34,25 @@ FRAME_TIME_VECTOR = 0x00181065
 
 def ultrasound_clip(frames: Iterable[Frame], exam: Exam, facts: ProbeFacts, config: DicomConfig, every: int = 1) -> Dataset:
     """Every ``every``-th B-mode image as it was recorded (convex ones scan-converted). ``ClipTooLong``, ``NothingToWrite``."""
-    pictures: list[NDArray[np.uint8]] = []
+    pixels, shape = bytearray(), (0, 0)
     times_ns: list[int] = []
     spacing_mm, count = (1.0, 1.0), 0
     for frame, picture in placed_images(frame for frame in frames if frame.modality == "bmode"):
-        if pictures and picture.shape != pictures[0].shape:
+        if pixels and picture.shape != shape:
             break  # a change of geometry ends a sweep
         if count % every == 0:
-            pictures.append(picture)
+            pixels += picture.tobytes()
             times_ns.append(frame.timestamp_ns)
-            spacing_mm = frame.geometry.spacing_mm
+            spacing_mm, shape = frame.geometry.spacing_mm, picture.shape
         count += 1
-        if len(pictures) * picture.size > LARGEST_CLIP:
+        if len(pixels) > LARGEST_CLIP:
             raise ClipTooLong(
                 f"sweep {exam.sweep}: its images take more than {LARGEST_CLIP >> 20} MiB; take every 2nd: --every {every * 2}"
             )
-    if not pictures:
+    if not pixels:
         raise NothingToWrite(f"sweep {exam.sweep}: its recording holds no B-mode image")
     ds = begin(exam, config, US_MULTI_FRAME, "US", "clip", str(every))
-    rows, columns = pictures[0].shape
+    rows, columns = shape
     ds.SeriesDescription, ds.SeriesNumber, ds.InstanceNumber = "Freehand sweep, live images", 3, 1
     ds.ImageType = ["ORIGINAL", "PRIMARY"]
     comment(ds, exam, f"Every {every}. image of the sweep." if every > 1 else "")
@@ -71,7 +71,7 @@ def ultrasound_clip(frames: Iterable[Frame], exam: Exam, facts: ProbeFacts, conf
     if facts.thermal_index >= 0:
         ds.BoneThermalIndex = ds.CranialThermalIndex = ds.SoftTissueThermalIndex = decimal(facts.thermal_index)
     ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = uid_of("reference", exam.sweep), ""
-    grey_pixels(ds, np.stack(pictures).tobytes(), columns, rows, len(pictures))
+    grey_pixels(ds, bytes(pixels), columns, rows, len(times_ns))
     return seal(ds)
 
 

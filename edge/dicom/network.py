@@ -27,6 +27,7 @@ from edge.dicom.sender import Outcome
 PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 LARGEST_REPORT = 4 << 20  # bytes from one association of the listener, all together
+LARGEST_TALK = 32 << 20  # bytes of one that we began: 500 lines of a worklist take less than 1 MiB
 MOST_ASSOCIATIONS = 8
 MOST_ANSWERS = 500
 SUCCESS, PROCESSING_FAILURE = 0x0000, 0x0110
@@ -51,13 +52,15 @@ def associated(entity: AE, config: DicomConfig, host: str, port: int, aet: str, 
     except OSError as wrong:
         raise Unreachable(f"{aet} at {host}:{port}: nobody answers there ({wrong.strerror or wrong})") from wrong
     try:
-        made = entity.associate(host, port, ae_title=aet, evt_handlers=handlers or [], tls_args=tls)
+        made = entity.associate(host, port, ae_title=aet, evt_handlers=[*(handlers or []), *_bounded(LARGEST_TALK)], tls_args=tls)
     except (OSError, ValueError) as wrong:
         raise Unreachable(f"{aet} at {host}:{port}: {wrong}") from wrong
     if not made.is_established:
-        why = "it refuses us by our or its title; check dicom.aet and dicom.pacs_aet" if made.is_rejected else "nobody answers there"
-        if made.acceptor.primitive is not None and not made.is_rejected and made.rejected_contexts:
-            why = "it takes none of these objects"
+        why = (
+            "it refuses us by our title or its own; check dicom.aet and the other's title"
+            if made.is_rejected
+            else "it does not speak DICOM"
+        )
         raise Unreachable(f"{aet} at {host}:{port}: {why}")
     try:
         yield made
@@ -79,6 +82,7 @@ class Dimse:
         config = self._config
         for group in _groups(objects):
             entity = open_entity(config)
+            entity.add_requested_context(Verification)  # so that a PACS that takes none of the others still answers
             for sop_class, syntax in sorted({(entry.sop_class, entry.syntax) for entry, _ in group}):
                 entity.add_requested_context(sop_class, syntax)
                 entity.add_requested_context(sop_class, [one for one in PLAIN if one != syntax])
@@ -90,10 +94,11 @@ class Dimse:
     def ask_commitment(self, transaction: str, entries: list[Entry]) -> None:
         """See :class:`Transport`. A report on the same association is heard too."""
         config, entity = self._config, open_entity(self._config)
-        entity.add_requested_context(StorageCommitmentPushModel)
+        for service in (StorageCommitmentPushModel, Verification):
+            entity.add_requested_context(service)
         handlers = [(evt.EVT_N_EVENT_REPORT, _report_to(self._hear))]
         with associated(entity, config, config.pacs_host, config.pacs_port, config.pacs_aet, handlers) as pacs:
-            if not pacs.accepted_contexts:
+            if not _takes(pacs, StorageCommitmentPushModel):
                 raise Unreachable(f"{config.pacs_aet}: does not know Storage Commitment; set dicom.commitment = false")
             asked = request(transaction, [(entry.sop_class, entry.uid) for entry in entries])
             status, _ = pacs.send_n_action(asked, 1, StorageCommitmentPushModel, COMMITMENT_INSTANCE)
@@ -129,18 +134,7 @@ def listening(config: DicomConfig, hear: Callable[[Report], None]) -> Iterator[i
     entity.maximum_associations = MOST_ASSOCIATIONS
     entity.add_supported_context(Verification)
     entity.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
-    received: dict[int, int] = {}
-
-    def count(event: Any) -> None:
-        at = id(event.assoc)
-        received[at] = received.get(at, 0) + len(event.data)
-        if received[at] > LARGEST_REPORT:
-            event.assoc.abort()
-
-    def forget(event: Any) -> None:
-        received.pop(id(event.assoc), None)
-
-    handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, _report_to(hear)), (evt.EVT_DATA_RECV, count), (evt.EVT_CONN_CLOSE, forget)]
+    handlers: list[Any] = [(evt.EVT_N_EVENT_REPORT, _report_to(hear)), *_bounded(LARGEST_REPORT)]
     try:
         server = entity.start_server((config.address, config.port), block=False, evt_handlers=handlers, ssl_context=_server_tls(config))
     except OSError as wrong:
@@ -157,8 +151,13 @@ def find_worklist(config: DicomConfig, query: Dataset) -> list[Dataset | None]:
         raise NotConfigured("no worklist is configured; set dicom.worklist_host (and worklist_port, worklist_aet)")
     entity = open_entity(config)
     found: list[Dataset | None] = []
-    entity.add_requested_context(ModalityWorklistInformationFind)
+    for service in (ModalityWorklistInformationFind, Verification):
+        entity.add_requested_context(service)
     with associated(entity, config, config.worklist_host, config.worklist_port, config.worklist_aet) as server:
+        if not _takes(server, ModalityWorklistInformationFind):
+            raise WorklistRefused(
+                f"{config.worklist_aet} at {config.worklist_host}: is no worklist; check dicom.worklist_host and worklist_port"
+            )
         for status, identifier in server.send_c_find(query, ModalityWorklistInformationFind):
             code = status.get("Status")
             if code is None:
@@ -176,9 +175,29 @@ def find_worklist(config: DicomConfig, query: Dataset) -> list[Dataset | None]:
 
 
 def _groups(objects: list[tuple[Entry, Path]]) -> Iterator[list[tuple[Entry, Path]]]:
-    """At most 100 objects an association: it offers at most 128 kinds."""
+    """Of at most 50 objects: an association offers at most 128 kinds, and each object may need two."""
     for at in range(0, len(objects), 50):
         yield objects[at : at + 50]
+
+
+def _takes(peer: Association, sop_class: str) -> bool:
+    return any(context.abstract_syntax == sop_class for context in peer.accepted_contexts)
+
+
+def _bounded(most_bytes: int) -> list[Any]:
+    """Handlers that end an association which has sent more than that: pynetdicom itself would take any amount into memory."""
+    received: dict[int, int] = {}
+
+    def count(event: Any) -> None:
+        at = id(event.assoc)
+        received[at] = received.get(at, 0) + len(event.data)
+        if received[at] > most_bytes:
+            event.assoc.abort()
+
+    def forget(event: Any) -> None:
+        received.pop(id(event.assoc), None)
+
+    return [(evt.EVT_DATA_RECV, count), (evt.EVT_CONN_CLOSE, forget)]
 
 
 def _report_to(hear: Callable[[Report], None]) -> Callable[[Any], tuple[int, None]]:

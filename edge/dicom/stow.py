@@ -19,7 +19,7 @@ from edge.dicom.sender import Outcome
 BOUNDARY = "sonosweep-7d1f3c5e9b"
 LARGEST_ANSWER = 4 << 20
 REFERENCED, FAILED, UID, REASON = "00081199", "00081198", "00081155", "00081197"
-REFUSED_FOR_GOOD = (400, 404, 406, 409, 413, 415)
+REFUSED_FOR_GOOD = (400, 409, 413, 415)  # it is about the object; all else is about the server, and may pass
 
 
 class StowRs:

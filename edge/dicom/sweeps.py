@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,18 +12,19 @@ from pydicom.dataset import Dataset
 
 from edge.config import DicomConfig
 from edge.dicom.clips import review_picture, ultrasound_clip
-from edge.dicom.errors import NothingToWrite
+from edge.dicom.copies import plain_copy
+from edge.dicom.errors import AcousticOutputUnknown, NothingToWrite
 from edge.dicom.exam import Exam
 from edge.dicom.objects import Origin, write_object
 from edge.dicom.probe_facts import ProbeFacts, completed, gather
 from edge.dicom.volumes import photoacoustic_image, ultrasound_volume
 from edge.errors import SonosweepError
 from edge.files import UnknownFile, open_sweep
-from edge.files.volumes import is_volume, read_volume
+from edge.files.volumes import Volume, is_volume, read_volume
 from edge.health import now_utc
 from edge.tablet.library import ID, Library, Record
 
-KINDS = ("volume", "clip", "pictures")
+KINDS = ("volume", "copy", "clip", "pictures")
 
 
 @dataclass
@@ -69,22 +70,32 @@ def of_file(path: Path) -> SweepFiles:
         return SweepFiles(stamp, recording=path)
     try:
         if is_volume(path) and not path.name.split(".")[0].endswith("-state"):
-            return SweepFiles(stamp, [path])
+            beside = path.with_name(f"{path.name.split('.')[0]}.mcap")
+            return SweepFiles(stamp, [path], beside if beside.is_file() else None)
     except UnknownFile:
         pass
     raise NothingToWrite(f"{path}: is no volume and no recording of a sweep")
 
 
 def write_sweep(
-    files: SweepFiles, folder: Path, config: DicomConfig, *, kinds: tuple[str, ...] = KINDS, anonymous: bool = False, every: int = 1
+    files: SweepFiles,
+    folder: Path,
+    config: DicomConfig,
+    *,
+    kinds: tuple[str, ...] = KINDS,
+    anonymous: bool = False,
+    every: int = 1,
+    stem: str = "",
 ) -> Written:
-    """Each object as ``<sweep>-<kind>.dcm`` in ``folder``. ``NothingToWrite`` where there is nothing of the kinds asked for."""
+    """Each object as ``<stem>-<kind>.dcm`` in ``folder`` (``stem``: the sweep's id).
+
+    ``NothingToWrite`` where there is nothing of the kinds asked for."""
     written = Written([], [])
     for name, made in _objects(files, config, kinds, anonymous, every):
         if isinstance(made, SonosweepError):
             written.refused.append(f"{name}: {made}")
         else:
-            written.files.append(write_object(folder / f"{files.record.id}-{name}.dcm", made, config.compression))
+            written.files.append(write_object(folder / f"{stem or files.record.id}-{name}.dcm", made, config.compression))
     if not written.files and not written.refused:
         raise NothingToWrite(f"sweep {files.record.id}: has nothing of {', '.join(kinds)}; rebuild its volume, or ask for other kinds")
     return written
@@ -104,29 +115,39 @@ def _objects(
             recorded = None
     facts = completed(replace(facts, duration_s=facts.duration_s or record.duration_s), config)
     origin = Origin(record.motion, record.direction, record.direction_source)
-    for path in sorted(files.volumes, key=lambda path: len(path.name)) if "volume" in kinds else ():  # ultrasound first
+    only_copies = "copy" in kinds and kinds != KINDS
+    for path in sorted(files.volumes, key=lambda path: len(path.name)) if {"volume", "copy"} & {*kinds} else ():  # ultrasound first
         try:
             volume = read_volume(path)
-            told = volume.metadata
-            channel = told.get("channel", "ultrasound")
-            of_volume = Origin(
-                told.get("motion", origin.motion), told.get("direction", origin.direction), told.get("direction_source", "unknown")
-            )
-            make = ultrasound_volume if channel == "ultrasound" else photoacoustic_image
-            yield channel, make(volume, exam, of_volume, facts, config)
-            origin = of_volume
         except SonosweepError as wrong:
             yield path.name, wrong
+            continue
+        channel, origin = volume.metadata.get("channel", "ultrasound"), _origin(volume, origin)
+        make = ultrasound_volume if channel == "ultrasound" else photoacoustic_image
+        known = channel == "ultrasound"  # to readers and PACS, as its own class
+        if "volume" in kinds:
+            made = _tried(make, volume, exam, origin, facts, config)
+            known = known and not isinstance(made, AcousticOutputUnknown)
+            yield channel, made
+        if "copy" in kinds and (only_copies or not known):
+            yield f"{channel}-copy", _tried(plain_copy, volume, exam, origin, config)
     if "clip" in kinds and recorded is not None:
-        try:
-            yield "clip", ultrasound_clip(recorded.frames(), exam, facts, config, every)
-        except SonosweepError as wrong:
-            yield "clip", wrong
+        yield "clip", _tried(ultrasound_clip, recorded.frames(), exam, facts, config, every)
     for number, path in enumerate(files.pictures if "pictures" in kinds else (), 1):
-        try:
-            yield f"picture-{number}", review_picture(path, exam, origin, config, number)
-        except SonosweepError as wrong:
-            yield f"picture-{number}", wrong
+        yield f"picture-{number}", _tried(review_picture, path, exam, origin, config, number)
+
+
+def _tried(make: Callable[..., Dataset], *arguments: object) -> Dataset | SonosweepError:
+    try:
+        return make(*arguments)
+    except SonosweepError as wrong:
+        return wrong
+
+
+def _origin(volume: Volume, otherwise: Origin) -> Origin:
+    """As the volume says; what it does not say, as the sweep's record does, but never that somebody confirmed the direction."""
+    told = volume.metadata
+    return Origin(told.get("motion", otherwise.motion), told.get("direction", otherwise.direction), told.get("direction_source", "unknown"))
 
 
 def _made(path: Path) -> str:

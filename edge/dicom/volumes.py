@@ -7,6 +7,8 @@ where GDCM (ITK, 3D Slicer) and other readers that know no functional groups loo
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -16,6 +18,7 @@ from edge.dicom.exam import Exam
 from edge.dicom.identifiers import uid_of
 from edge.dicom.objects import Origin, begin, comment, decimal, grey_pixels, seal, tell_origin
 from edge.dicom.probe_facts import ProbeFacts, check_acoustics, check_light
+from edge.files.headers import numbers
 from edge.files.volumes import Volume
 
 ENHANCED_US_VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"
@@ -23,6 +26,8 @@ PHOTOACOUSTIC_IMAGE = "1.2.840.10008.5.1.4.1.1.6.3"
 ALONG_THE_AXES = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]  # of rows and columns; frames go along their cross product
 POSITION_POINTER, GROUP_POINTER = 0x00209301, 0x0020930E  # Image Position (Volume), Plane Position (Volume) Sequence
 COUPLING_GEL = Code("1004163002", "SCT", "Ultrasound coupling gel")
+OXYGEN = "oxygen-saturation"  # the channel of `sonosweep oxygenation`
+BLOOD_OXYGENATION = Code("110819", "DCM", "Blood Oxygenation Level")
 PHOTOACOUSTIC_SIGNAL = Code("pa-signal", OWN_SCHEME, "Photoacoustic signal")
 
 
@@ -44,17 +49,26 @@ def ultrasound_volume(volume: Volume, exam: Exam, origin: Origin, facts: ProbeFa
     ds.ViewCodeSequence = Sequence([coded(UNKNOWN)])
     ds.RescaleIntercept, ds.RescaleSlope = 0, 1
     shared = ds.SharedFunctionalGroupsSequence[0]
-    shared.ImageDataTypeSequence = _one(DataType="TISSUE_INTENSITY", AliasedDataType="NO")
+    shared.ImageDataTypeSequence = one(DataType="TISSUE_INTENSITY", AliasedDataType="NO")
     kind = {"FrameType": list(ds.ImageType), "VolumetricProperties": "VOLUME", "VolumeBasedCalculationTechnique": "NONE"}
-    shared.USImageDescriptionSequence = _one(**kind)
+    shared.USImageDescriptionSequence = one(**kind)
     return seal(ds)
 
 
 def photoacoustic_image(volume: Volume, exam: Exam, origin: Origin, facts: ProbeFacts, config: DicomConfig) -> Dataset:
-    """``DirectionUnconfirmed``, ``WavelengthUnknown``, ``ExamNotDicom`` where it cannot be written truly."""
+    """Of one wavelength, or oxygen saturation in percent, which is derived from several.
+
+    ``DirectionUnconfirmed``, ``WavelengthUnknown``, ``ExamNotDicom`` where it cannot be written truly.
+    """
     origin.check(exam.sweep)
+    told, channel = volume.metadata, volume.metadata.get("channel", "photoacoustic")
+    own = told.get("wavelengths_nm", told.get("wavelength_nm", ""))
+    facts = replace(facts, wavelengths_nm=numbers(own, f"sweep {exam.sweep}", "wavelength_nm") or facts.wavelengths_nm)
     check_light(facts, exam.sweep)
-    ds = _placed(volume, exam, origin, facts, config, PHOTOACOUSTIC_IMAGE, "PA", volume.metadata.get("channel", "photoacoustic"))
+    ds = _placed(volume, exam, origin, facts, config, PHOTOACOUSTIC_IMAGE, "PA", channel)
+    if channel == OXYGEN:
+        ds.ImageType = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
+        ds.ImageComments += f" Percent of oxygen saturation; 0 is no value. {told.get('caveat', '')}".rstrip()
     kind = {"PixelPresentation": "MONOCHROME", "VolumetricProperties": "VOLUME", "VolumeBasedCalculationTechnique": "NONE"}
     for name, value in kind.items():
         setattr(ds, name, value)
@@ -62,12 +76,14 @@ def photoacoustic_image(volume: Volume, exam: Exam, origin: Origin, facts: Probe
     ds.AcousticCouplingMediumFlag = "YES"
     ds.AcousticCouplingMediumCodeSequence = Sequence([coded(COUPLING_GEL)])
     shared = ds.SharedFunctionalGroupsSequence[0]
-    shared.ImageDataTypeSequence = _one(ImageDataTypeCodeSequence=Sequence([coded(PHOTOACOUSTIC_SIGNAL)]))
-    shared.PhotoacousticImageFrameTypeSequence = _one(FrameType=list(ds.ImageType), **kind)
+    shared.ImageDataTypeSequence = one(
+        ImageDataTypeCodeSequence=Sequence([coded(BLOOD_OXYGENATION if channel == OXYGEN else PHOTOACOUSTIC_SIGNAL)])
+    )
+    shared.PhotoacousticImageFrameTypeSequence = one(FrameType=list(ds.ImageType), **kind)
     excitations = [_item(ExcitationWavelength=light) for light in facts.wavelengths_nm]
     if facts.laser_energy_mj > 0:
-        for one in excitations:
-            one.ExcitationEnergy = facts.laser_energy_mj
+        for light in excitations:
+            light.ExcitationEnergy = facts.laser_energy_mj
     shared.PhotoacousticExcitationCharacteristicsSequence = Sequence(excitations)
     return seal(ds)
 
@@ -83,7 +99,7 @@ def _placed(
     ds.SeriesDescription = ("Freehand sweep volume" if modality == "US" else "Freehand photoacoustic volume") + words[:30]
     ds.SeriesNumber, ds.InstanceNumber = (1 if modality == "US" else 2), 1
     ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    comment(ds, exam, origin.sentence())
+    comment(ds, exam, origin.sentence(), invented(volume))
     tell_origin(ds, origin)
     _frame_of_reference(ds, exam, facts)
     spacing, place = decimal(volume.spacing_mm), volume.origin_mm
@@ -94,10 +110,10 @@ def _placed(
     ds.PresentationLUTShape = "IDENTITY"
     _dimensions(ds, exam)
     shared = Dataset()
-    shared.PixelMeasuresSequence = _one(PixelSpacing=[spacing, spacing], SliceThickness=spacing, SpacingBetweenSlices=spacing)
-    shared.PlaneOrientationVolumeSequence = _one(ImageOrientationVolume=ALONG_THE_AXES)
-    shared.TemporalPositionSequence = _one(TemporalPositionTimeOffset=0.0)
-    shared.FrameVOILUTSequence = _one(WindowCenter=128, WindowWidth=256)
+    shared.PixelMeasuresSequence = one(PixelSpacing=[spacing, spacing], SliceThickness=spacing, SpacingBetweenSlices=spacing)
+    shared.PlaneOrientationVolumeSequence = one(ImageOrientationVolume=ALONG_THE_AXES)
+    shared.TemporalPositionSequence = one(TemporalPositionTimeOffset=0.0)
+    shared.FrameVOILUTSequence = one(WindowCenter=128, WindowWidth=256)
     ds.SharedFunctionalGroupsSequence = Sequence([shared])
     ds.PerFrameFunctionalGroupsSequence = Sequence([_frame(volume, k, exam, facts) for k in range(frames)])
     grey_pixels(ds, volume.intensity.tobytes(), columns, rows, frames)
@@ -121,16 +137,16 @@ def _frame_of_reference(ds: Dataset, exam: Exam, facts: ProbeFacts) -> None:
 def _dimensions(ds: Dataset, exam: Exam) -> None:
     ds.DimensionOrganizationType = "3D"
     organization = uid_of("dimensions", exam.sweep)
-    ds.DimensionOrganizationSequence = _one(DimensionOrganizationUID=organization)
+    ds.DimensionOrganizationSequence = one(DimensionOrganizationUID=organization)
     index = {"DimensionOrganizationUID": organization, "DimensionIndexPointer": POSITION_POINTER, "FunctionalGroupPointer": GROUP_POINTER}
-    ds.DimensionIndexSequence = _one(**index)
+    ds.DimensionIndexSequence = one(**index)
 
 
 def _frame(volume: Volume, k: int, exam: Exam, facts: ProbeFacts) -> Dataset:
     x, y, z = volume.origin_mm
     frame = Dataset()
     when = exam.moment.strftime("%Y%m%d%H%M%S") + "+0000"
-    frame.FrameContentSequence = _one(
+    frame.FrameContentSequence = one(
         FrameAcquisitionDateTime=when,
         FrameReferenceDateTime=when,
         FrameAcquisitionDuration=facts.duration_s * 1e3,  # ms
@@ -138,8 +154,17 @@ def _frame(volume: Volume, k: int, exam: Exam, facts: ProbeFacts) -> Dataset:
         StackID="1",
         InStackPositionNumber=k + 1,
     )
-    frame.PlanePositionVolumeSequence = _one(ImagePositionVolume=[x, y, z + k * volume.spacing_mm])
+    frame.PlanePositionVolumeSequence = one(ImagePositionVolume=[x, y, z + k * volume.spacing_mm])
     return frame
+
+
+def invented(volume: Volume) -> str:
+    """How much of it was not measured: the object holds no voxel states, so it says so in words."""
+    if not volume.state.size:
+        return "Which voxels were measured is not known."
+    held, invented = int((volume.state > 0).sum()), int((volume.state > 1).sum())
+    share = 100 * invented / max(1, held)
+    return f"Of the voxels that are not empty {share:.1f} % were interpolated or filled, not measured; the object does not say which."
 
 
 def _item(**values: object) -> Dataset:
@@ -149,5 +174,6 @@ def _item(**values: object) -> Dataset:
     return item
 
 
-def _one(**values: object) -> Sequence:
+def one(**values: object) -> Sequence:
+    """A sequence of one item."""
     return Sequence([_item(**values)])

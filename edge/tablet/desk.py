@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
+from edge.config import DicomConfig
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
 from edge.tablet.library import Library
@@ -20,6 +21,7 @@ class Gateway(Protocol):
     library: Library
     link: BusLink
     secure: bool
+    dicom: DicomConfig
     operator: Client | None
     clients: set[Client]
     exporting: set[str]  # sweeps whose files are being written

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from edge.files import open_sweep, write_sweep
+from edge.config import DicomConfig
+from edge.files import CannotWrite, open_sweep, write_sweep
 from edge.files.volumes import Volume, read_volume, write_volume
 from edge.light import ULTRASOUND
 from edge.picture import draw
@@ -68,10 +70,27 @@ def _picture(library: Library, record: Record, path: Path) -> None:
     draw(path, read_volumes(library, record.id), list(poses_of(record).values()), record.image_size, title)
 
 
+def _dicom(library: Library, record: Record, stem: str, config: DicomConfig) -> list[str]:
+    """Objects of every kind; what is refused is said by name, after the others are written (and queued where there is a PACS)."""
+    if find_spec("pydicom") is None:
+        raise CannotWrite("DICOM needs a library: pip install 'sonosweep[dicom]'")
+    from edge.dicom import sweeps  # it takes half a second to import, and few exports need it
+    from edge.dicom.queue import Queue
+
+    written = sweeps.write_sweep(sweeps.of_library(library, record.id), library.volumes, config, stem=stem)
+    if config.pacs_host or config.stow_url:
+        queue = Queue(Path(config.folder))
+        for path in written.files:
+            queue.add(path)
+    if written.refused:
+        raise CannotWrite("; ".join(written.refused))
+    return [path.name for path in written.files]
+
+
 WRITERS = {"mha": _volumes, "nii.gz": _volumes, "igs.mha": _sweep, "png": _picture}
 
 
-def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Progress) -> list[str]:
+def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Progress, dicom: DicomConfig | None = None) -> list[str]:
     """Write the files beside the volume, each whole or not at all; answers their names. ``nrrd`` is there already."""
     record, written = library.record(sweep), []
     channels = [path.name.removesuffix(".nrrd") for path in library.volume_files(sweep)]
@@ -79,6 +98,8 @@ def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Pro
     for done, kind in enumerate(formats):
         progress(done, len(formats))
         path = library.volumes / f"{stem}.{kind}"
+        if kind == "dcm":
+            written += _dicom(library, record, stem, dicom or DicomConfig())
         if kind in WRITERS:
             WRITERS[kind](library, record, path)
         made = [library.volumes / f"{channel}.{kind}" for channel in channels] if kind in ("nrrd", "mha", "nii.gz") else [path]

@@ -47,7 +47,7 @@ class TabletService:
 
     def __init__(self, config: Config, link: BusLink, doors: Doors) -> None:
         self._config, self.link, self._doors = config, link, doors
-        self.secure = config.tablet.secure
+        self.secure, self.dicom = config.tablet.secure, config.dicom
         self.session = Session(config)
         recordings = Path(config.record.folder)
         self.library = Library(recordings, Path(config.volume.save) if config.volume.save else recordings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-PATIENT_FIELDS = frozenset({"patient_name", "patient_id", "birth_date", "accession"})
+PATIENT_FIELDS = frozenset({"patient_name", "patient_id", "birth_date", "accession", "study_uid"})
 
 
 def without_patient(exam: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from edge.tablet.refusals import REFUSALS, Refused
 from edge.tablet.wire import Request
 
 UNCONFIRMED = ("unverified", "unknown")
-EXAM_FIELDS = ("patient_name", "patient_id", "birth_date", "sex", "accession", "operator", "body_part", "side", "notes")
+EXAM_FIELDS = ("patient_name", "patient_id", "birth_date", "sex", "accession", "operator", "body_part", "side", "notes", "study_uid")
 LONGEST_FIELD = 500
 
 
@@ -137,7 +137,7 @@ async def _export(gateway: Gateway, client: Client, request: Request) -> None:
         loop.call_soon_threadsafe(client.tell, told | {"done": done, "total": total})
 
     try:
-        files = await asyncio.to_thread(export, gateway.library, request.sweep, request.formats, progress)
+        files = await asyncio.to_thread(export, gateway.library, request.sweep, request.formats, progress, gateway.dicom)
         client.tell(told | {"done": len(request.formats), "total": len(request.formats), "files": files})
     except (SonosweepError, OSError) as wrong:
         say(f"tablet: export of {request.sweep}: {wrong}")

@@ -49,12 +49,15 @@ def device(tmp_path, run_dir, monkeypatch):
     Tablets(tablet).add("Eve Zyblikiewicz's tablet", "operator", secure=True)
     Authority(tablet, "sonosweep").context()
     Audit(tablet).note("paired", "Eve Zyblikiewicz's tablet")
+    (tmp_path / "queue").mkdir()
+    (tmp_path / "queue" / "2.25.1.dcm").write_bytes(b"Zyblikiewicz^Eve")
     (keys / "allowed").mkdir(parents=True)
     for name in ("bridge.key", "bridge.key_secret", "allowed/probe.key"):
         (keys / name).write_text("s3cr3t-of-the-link")
     config = tmp_path / "edge.toml"
     config.write_text(
         f'run_dir = "{run_dir}"\n[record]\nfolder = "{sweeps}"\n[volume]\nsave = "{tmp_path / "volumes"}"\n[tablet]\nfolder = "{tablet}"\n'
+        f'[dicom]\nfolder = "{tmp_path / "queue"}"\n'
         f'[bridge]\nserver_key = "{keys / "bridge.key_secret"}"\nallowed_keys = "{keys / "allowed"}"\n'
     )
     (tmp_path / "bin").mkdir()
@@ -143,10 +146,12 @@ def test_a_reset_without_yes_counts_and_touches_nothing(device, capsys):
         "exams": 2,
         "volumes": 2,
         "pictures": 2,
+        "DICOM objects": 0,
         "other files of sweeps": 1,
         "pairings": 1,
         "keys": 3,
         "logs": 1,
+        "files of the queue for the PACS": 1,
     }
     assert said.startswith("would be deleted: 2 recordings, 2 exams")
 

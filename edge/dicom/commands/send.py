@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from pathlib import Path
 from edge.commands.options import add_config, add_json, read_config
 from edge.config import Config
 from edge.console import result, say
-from edge.daemon import serve, sole
+from edge.daemon import AlreadyRunning, serve, sole
 from edge.dicom.commands.queue import as_rows, told
 from edge.dicom.commands.write import add_choices, written
 from edge.dicom.commitment import Report
@@ -27,6 +28,7 @@ EXAMPLES = """  sonosweep dicom send sweep_00000000deadbeef_0001
   sonosweep dicom send --watch                # until it is stopped: whenever the PACS can be reached
   sonosweep dicom send leg.nrrd --only-queue  # the network may be gone"""
 STEP_S = 1.0
+STALE_S = 3600.0  # so old is what a power cut left half written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +50,10 @@ def run(options: argparse.Namespace) -> int:
     queue = Queue(Path(config.dicom.folder))
     refused = _enqueue(options, config, queue)
     if not options.only_queue:
-        _send(options, config, queue)
+        try:
+            _send(options, config, queue)
+        except AlreadyRunning:
+            say("sonosweep: another `sonosweep dicom send` is at work; it sends what was queued", "warning")
     entries = queue.entries()
     result(as_rows(entries), as_json=options.json, text=told(entries))
     done = ("committed", "stored", "waiting") if options.only_queue else ("committed", "stored")
@@ -61,6 +66,9 @@ def _enqueue(options: argparse.Namespace, config: Config, queue: Queue) -> list[
         queue.add(path)
     options.sweeps = [name for name in options.sweeps if not name.lower().endswith(".dcm")]
     make_folder(queue.folder / "writing")
+    for left in (queue.folder / "writing").iterdir():
+        if left.stat().st_mtime < time.time() - STALE_S:
+            shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=queue.folder / "writing") as folder:
         made, refused = written(options, config, Path(folder))
         for path in made:

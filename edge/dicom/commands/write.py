@@ -32,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
     """Which objects, and how they are written."""
-    parser.add_argument("--what", action="append", choices=KINDS, help="only this kind (may be given again); default all")
+    parser.add_argument(
+        "--what",
+        action="append",
+        choices=KINDS,
+        help="only this kind (may be given again); default all, copies only of volumes that few readers know",
+    )
     parser.add_argument("--anonymous", action="store_true", help="leave out everything of the exam that names somebody")
     parser.add_argument("--every", type=_count, default=1, metavar="N", help="clip: only every Nth image")
     parser.add_argument("--compression", choices=tuple(SYNTAXES), help="of pixels, without loss, instead of the configured one")
@@ -64,9 +69,12 @@ def written(options: argparse.Namespace, config: Config, folder: Path) -> tuple[
 
 def find(config: Config, name: str) -> SweepFiles:
     """A sweep of the device's library, or files by path. ``NothingToWrite``, ``NoSuchSweep``."""
-    if ID.fullmatch(name) and not Path(name).exists():
-        return of_library(Library(Path(config.record.folder), Path(config.volume.save or config.record.folder)), name)
-    return of_file(Path(name))
+    recordings, volumes = Path(config.record.folder), Path(config.volume.save or config.record.folder)
+    path, named = Path(name), ID.match(Path(name).name)
+    within = path.exists() and path.resolve().parent in (recordings.resolve(), volumes.resolve())
+    if named and (within or (named[0] == name and not path.exists())):
+        return of_library(Library(recordings, volumes), named[0])
+    return of_file(path)
 
 
 def _count(text: str) -> int:

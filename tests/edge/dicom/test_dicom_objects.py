@@ -13,12 +13,15 @@ from synthetic_frames import frame
 
 from edge.config import DicomConfig
 from edge.dicom.clips import review_picture, ultrasound_clip
+from edge.dicom.copies import plain_copy
 from edge.dicom.errors import AcousticOutputUnknown, ClipTooLong, DirectionUnconfirmed, ExamNotDicom, MalformedDicom, NothingToWrite
 from edge.dicom.objects import SYNTAXES, Origin, write_object
 from edge.dicom.probe_facts import ProbeFacts, gather
 from edge.dicom.sweeps import of_file, of_library, write_sweep
 from edge.dicom.volumes import photoacoustic_image, ultrasound_volume
 from edge.messages import Geometry
+
+PHOTOACOUSTIC = ["-photoacoustic", "-photoacoustic-copy"]
 
 
 def us(tmp_path, compression="none", **changes):
@@ -35,6 +38,29 @@ def test_simpleitk_finds_every_voxel_of_an_asymmetric_phantom_where_it_was_built
         expected = np.array(ORIGIN_MM) + SPACING_MM * np.array(at)
         np.testing.assert_allclose(image.TransformIndexToPhysicalPoint(at), expected, atol=1e-4)
     assert np.linalg.det(np.reshape(image.GetDirection(), (3, 3))) > 0
+
+
+@pytest.mark.parametrize("channel", ["ultrasound", "photoacoustic"])
+def test_the_plain_copy_puts_every_voxel_where_it_was_built(tmp_path, channel):
+    made = replace(phantom(), metadata={"channel": channel})
+    path = write_object(tmp_path / "copy.dcm", plain_copy(made, exam(), ORIGIN, DicomConfig()))
+    image = SimpleITK.ReadImage(str(path))
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), made.intensity)
+    assert image.GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1) and verify(path) == []
+    for at in [(0, 0, 0), (14, 0, 0), (0, 11, 0), (0, 0, 8), (12, 9, 7)]:
+        expected = np.array(ORIGIN_MM) + SPACING_MM * np.array(at)
+        np.testing.assert_allclose(image.TransformIndexToPhysicalPoint(at), expected, atol=1e-4)
+    with pytest.raises(DirectionUnconfirmed):
+        plain_copy(made, exam(), replace(ORIGIN, direction_source="unverified"), DicomConfig())
+
+
+def test_where_the_output_is_not_known_a_plain_copy_takes_the_place_of_the_volume(library, tmp_path, config):
+    (library.recordings / f"{SWEEP}_0.mcap").unlink()
+    written = write_sweep(of_library(library, SWEEP), tmp_path, config)
+    assert [path.stem.removeprefix(SWEEP) for path in written.files] == ["-ultrasound-copy", "-photoacoustic-copy", "-picture-1"]
+    assert ["mechanical index" in one or "wavelength" in one for one in written.refused] == [True, True]
+    written = write_sweep(of_library(library, SWEEP), tmp_path, config, kinds=("copy",))
+    assert len(written.files) == 2 and not written.refused
 
 
 def test_the_functional_groups_say_the_same_place_as_the_copies_at_the_top(tmp_path):
@@ -101,6 +127,20 @@ def test_a_photoacoustic_image_has_what_the_tables_of_its_modules_ask_for(tmp_pa
     assert [one.ExcitationWavelength for one in shared.PhotoacousticExcitationCharacteristicsSequence] == [750.0, 850.0]
 
 
+def test_each_wavelength_is_an_image_of_its_own_and_so_is_the_oxygen_that_comes_of_them():
+    told = {"photoacoustic-850nm": {"wavelength_nm": "850"}, "oxygen-saturation": {"wavelengths_nm": "750 850", "caveat": "Beware."}}
+    made = {
+        channel: photoacoustic_image(replace(phantom(), metadata={"channel": channel, **own}), exam(), ORIGIN, FACTS, DicomConfig())
+        for channel, own in told.items()
+    }
+    lights = {name: [one.ExcitationWavelength for one in ds.ExcitationWavelengthSequence] for name, ds in made.items()}
+    assert lights == {"photoacoustic-850nm": [850.0], "oxygen-saturation": [750.0, 850.0]}
+    of_what = [ds.SharedFunctionalGroupsSequence[0].ImageDataTypeSequence[0].ImageDataTypeCodeSequence[0].CodeValue for ds in made.values()]
+    assert of_what == ["pa-signal", "110819"] and len({ds.SeriesInstanceUID for ds in made.values()}) == 2
+    assert made["oxygen-saturation"].ImageType[0] == "DERIVED" and made["oxygen-saturation"].ImageComments.endswith("no value. Beware.")
+    assert all(lacking(ds, "photoacoustic-image") == set() for ds in made.values())
+
+
 def test_both_channels_share_study_and_frame_of_reference_but_no_series():
     one = ultrasound_volume(phantom(), exam(), ORIGIN, FACTS, DicomConfig())
     other = photoacoustic_image(phantom(), exam(), ORIGIN, FACTS, DicomConfig())
@@ -150,6 +190,10 @@ def test_it_is_for_research_and_says_where_motion_and_direction_come_from(tmp_pa
     said = {one.ConceptNameCodeSequence[0].CodeValue: one.TextValue for one in ds.AcquisitionContextSequence}
     assert said == {"motion": "network: small", "direction": "+", "direction-source": "operator"}
     assert ds.PositionMeasuringDeviceUsed == "FREEHAND"
+    assert "Which voxels were measured is not known" in ds.ImageComments
+    made = phantom()
+    half = replace(made, state=np.where(np.arange(made.intensity.size).reshape(made.intensity.shape) % 4, 1, 2).astype(np.uint8))
+    assert "25.0 % were interpolated" in ultrasound_volume(half, exam(), ORIGIN, FACTS, DicomConfig()).ImageComments
     tracked = ultrasound_volume(phantom(), exam(), Origin("recorded", "", "tracked"), FACTS, DicomConfig())
     assert tracked.PositionMeasuringDeviceUsed == "RIGID" and "measured by a tracker" in tracked.ImageComments
 
@@ -244,12 +288,7 @@ def test_a_picture_is_the_same_pixels_and_what_is_none_is_refused(tmp_path):
 def test_a_saved_sweep_gives_every_kind_and_says_by_name_what_it_refuses(library, tmp_path, config):
     written = write_sweep(of_library(library, SWEEP), tmp_path / "out", config)
     assert written.refused == []
-    assert [path.name.removeprefix(SWEEP) for path in written.files] == [
-        "-ultrasound.dcm",
-        "-photoacoustic.dcm",
-        "-clip.dcm",
-        "-picture-1.dcm",
-    ]
+    assert [path.stem.removeprefix(SWEEP) for path in written.files] == ["-ultrasound", *PHOTOACOUSTIC, "-clip", "-picture-1"]
     ds = pydicom.dcmread(written.files[0])
     assert (float(ds.MechanicalIndex), ds.SoftTissueThermalIndex, ds.DepthsOfFocus) == (0.6, 0.2, 20.0)
     assert of_file(library.volumes / f"{SWEEP}_0.nrrd").exam().fields == EXAM
@@ -257,7 +296,7 @@ def test_a_saved_sweep_gives_every_kind_and_says_by_name_what_it_refuses(library
     put_sweep(library, other, EXAM, direction_source="unverified")
     written = write_sweep(of_library(library, other), tmp_path / "doubtful", config)
     assert [path.stem.removeprefix(other) for path in written.files] == ["-clip"]
-    assert len(written.refused) == 3 and all("mirror image" in one for one in written.refused)
+    assert len(written.refused) == 4 and all("mirror image" in one for one in written.refused)
 
 
 def test_a_file_that_is_no_sweep_is_refused(tmp_path):

@@ -107,7 +107,7 @@ def write_config(pacs, tmp_path, *more):
 def test_a_sweep_is_stored_committed_and_comes_back_as_it_was(library, pacs, tmp_path, config, capsys):
     assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["state"] for row in rows] == ["committed"] * 4, rows
+    assert [row["state"] for row in rows] == ["committed"] * 5, rows
     made = {
         str(ds.SOPInstanceUID): ds for ds in map(pydicom.dcmread, write_sweep(of_library(library, SWEEP), tmp_path / "o", config).files)
     }
@@ -118,7 +118,7 @@ def test_a_sweep_is_stored_committed_and_comes_back_as_it_was(library, pacs, tmp
         assert ds.PatientID == EXAM["patient_id"] and ds.get("ImageComments") == made[uid].ImageComments
     assert not list((tmp_path / "queue").glob("*.dcm")), "what is committed need not be kept"
     assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
-    assert len(pacs.objects()) == 4 and json.loads(pacs.get("/statistics"))["CountInstances"] == 4
+    assert len(pacs.objects()) == 5 and json.loads(pacs.get("/statistics"))["CountInstances"] == 5
 
 
 def test_what_was_queued_without_a_network_is_sent_when_it_returns(library, pacs, tmp_path, capsys):
@@ -157,7 +157,7 @@ def test_stow_rs_stores_the_same_objects(library, pacs, tmp_path, capsys):
     write_config(pacs, tmp_path, f'stow_url = "http://127.0.0.1:{pacs.http}/dicom-web"')
     assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["state"] for row in rows] == ["stored"] * 4 and pacs.objects().keys() == {row["uid"] for row in rows}
+    assert [row["state"] for row in rows] == ["stored"] * 5 and pacs.objects().keys() == {row["uid"] for row in rows}
     write_config(pacs, tmp_path, f'stow_url = "http://127.0.0.1:{pacs.http}/nowhere"')
     capsys.readouterr()
     pacs_queue = Queue(tmp_path / "queue")
@@ -165,7 +165,7 @@ def test_stow_rs_stores_the_same_objects(library, pacs, tmp_path, capsys):
         pacs_queue.drop(row["uid"])
     assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json", "--what", "volume"]) == 1
     rows = json.loads(capsys.readouterr().out)
-    assert {row["state"] for row in rows} == {"refused"} and "HTTP 404" in rows[0]["words"]
+    assert {row["state"] for row in rows} == {"waiting"} and "HTTP 404" in rows[0]["words"]
 
 
 def test_a_compressed_object_reaches_a_pacs_that_takes_none(library, tmp_path, config, capsys):
@@ -222,3 +222,94 @@ def test_a_pacs_that_is_not_there_is_said_by_name(config):
 
     with pytest.raises(Unreachable, match="nobody answers"):
         ask(msgspec.structs.replace(config, worklist_host="127.0.0.1", worklist_port=free_port()), query())
+
+
+def test_an_old_pacs_refuses_the_photoacoustic_image_by_name_and_takes_the_rest(library, tmp_path, capsys):
+    ours = free_port()
+    orthanc = Orthanc(tmp_path / "old", ours, UnknownSopClassAccepted=False)
+    orthanc.config, orthanc.ours = tmp_path / "edge.toml", ours
+    write_config(orthanc, tmp_path)
+    orthanc.start()
+    try:
+        assert main(["dicom", "send", SWEEP, "--config", str(orthanc.config), "--json"]) == 1
+        rows = {row["name"].removeprefix(SWEEP): row for row in json.loads(capsys.readouterr().out)}
+        assert rows["-photoacoustic"]["state"] == "refused" and "does not take objects of this class" in rows["-photoacoustic"]["words"]
+        assert {row["state"] for name, row in rows.items() if name != "-photoacoustic"} == {"committed"}
+    finally:
+        orthanc.stop()
+
+
+def test_a_wrong_title_is_said_by_name(library, tmp_path, capsys):
+    ours = free_port()
+    orthanc = Orthanc(tmp_path / "strict", ours, DicomCheckCalledAet=True, DicomAet="OTHER")
+    orthanc.config, orthanc.ours = tmp_path / "edge.toml", ours
+    write_config(orthanc, tmp_path)
+    orthanc.start()
+    try:
+        assert main(["dicom", "send", SWEEP, "--config", str(orthanc.config), "--what", "clip"]) == 1
+        assert "refuses us by our title" in capsys.readouterr().err
+    finally:
+        orthanc.stop()
+
+
+def test_over_tls_the_pacs_must_be_one_that_we_trust(library, tmp_path, capsys):
+    import datetime
+    import ssl
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from pynetdicom import AE, evt
+    from pynetdicom.sop_class import UltrasoundMultiFrameImageStorage
+
+    now = datetime.datetime.now(datetime.timezone.utc)
+    for name in ("pacs", "stranger"):
+        key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+        made = x509.CertificateBuilder(
+            subject, subject, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1)
+        )
+        made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        (tmp_path / f"{name}.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        (tmp_path / f"{name}.key").write_bytes(key.private_bytes(*plain))
+    held = []
+    entity = AE(ae_title="PACS")
+    entity.add_supported_context(UltrasoundMultiFrameImageStorage)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pacs.pem", tmp_path / "pacs.key")
+    stored = [(evt.EVT_C_STORE, lambda event: held.append(event.request.AffectedSOPInstanceUID) or 0)]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=stored, ssl_context=context)
+    try:
+        for trusted, state in (("stranger", "waiting"), ("pacs", "stored")):
+            (tmp_path / "edge.toml").write_text(
+                f'[record]\nfolder = "{tmp_path / "sweeps"}"\n[dicom]\nfolder = "{tmp_path / "queue"}"\npacs_host = "localhost"\n'
+                f'pacs_port = {server.server_address[1]}\ncommitment = false\ntimeout_s = 5\ntls_ca = "{tmp_path / trusted}.pem"\n'
+            )
+            main(["dicom", "send", SWEEP, "--config", str(tmp_path / "edge.toml"), "--json", "--what", "clip"])
+            assert [row["state"] for row in json.loads(capsys.readouterr().out)] == [state]
+        assert len(held) == 1
+    finally:
+        entity.shutdown()
+
+
+def test_a_sender_killed_again_and_again_loses_nothing_and_sends_no_object_under_two_names(library, pacs, tmp_path, capsys):
+    import random
+    import sys
+
+    luck = random.Random(11)
+    words = [sys.executable, "-m", "edge", "dicom", "send", SWEEP, "--config", str(pacs.config)]
+    begun = time.monotonic()
+    subprocess.run([*words, "--only-queue", "--what", "clip"], check=True, capture_output=True)
+    start_s = time.monotonic() - begun
+    for _ in range(8):
+        one = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(start_s * luck.uniform(0.5, 1.6))
+        one.kill()
+        one.wait()
+    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["state"] for row in rows] == ["committed"] * 5
+    assert pacs.objects().keys() == {row["uid"] for row in rows} and json.loads(pacs.get("/statistics"))["CountInstances"] == 5
+    left = [path.name for path in (tmp_path / "queue").rglob("*") if path.is_file() and not path.name.startswith(".")]
+    assert all(name.endswith(".json") for name in left), left

@@ -342,4 +342,4 @@ def test_writing_a_sweep_again_queues_nothing_new(library, tmp_path, config):
     for folder in ("a", "b"):
         for path in write_sweep(of_library(library, SWEEP), tmp_path / folder, config).files:
             queue.add(path)
-    assert len(queue.entries()) == 4
+    assert len(queue.entries()) == 5

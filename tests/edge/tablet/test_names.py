@@ -122,7 +122,7 @@ def test_what_names_a_patient_is_left_out_and_the_rest_kept():
     }
     assert without_patient(exam) == {"sex": "F", "body_part": "leg", "notes": ""}
     assert len(exam) == 7, "the original was changed"
-    assert PATIENT_FIELDS == {"patient_name", "patient_id", "birth_date", "accession"}
+    assert PATIENT_FIELDS == {"patient_name", "patient_id", "birth_date", "accession", "study_uid"}
 
 
 def test_every_refusal_has_a_status_of_the_contract_and_a_sentence_with_a_cure():
