@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.files import open_sweep, write_sweep
+from edge.files.archive import write_archive
 from edge.files.volumes import Volume, read_volume, write_volume
 from edge.picture import draw
 from edge.placed_images import as_images
@@ -63,14 +64,21 @@ def _picture(library: Library, record: Record, path: Path) -> None:
     draw(path, read_volumes(library, record.id), list(poses_of(record).values()), record.image_size, title)
 
 
-WRITERS = {"mha": _volumes, "nii.gz": _volumes, "igs.mha": _sweep, "png": _picture}
+def _archive(library: Library, record: Record, path: Path) -> None:
+    """All files of the sweep as they lie there, of patients nothing: what is known of the exam stays in its own file."""
+    files = [one for one in library.files(record.id) if one.suffix not in (".json", ".zip")]
+    told = {"sweep": record.id, "motion": record.motion, "direction": record.direction, "direction_source": record.direction_source}
+    write_archive(path, files, told)
+
+
+WRITERS = {"mha": _volumes, "nii.gz": _volumes, "igs.mha": _sweep, "png": _picture, "zip": _archive}
 
 
 def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Progress) -> list[str]:
     """Write the files beside the volume, each whole or not at all; answers their names. ``nrrd`` is there already."""
     record, written = library.record(sweep), []
     stem = library.volume_files(sweep)[0].name.removesuffix(".nrrd")
-    for done, kind in enumerate(formats):
+    for done, kind in enumerate(sorted(formats, key="zip".__eq__)):  # last: it takes what the others made
         progress(done, len(formats))
         path = library.volumes / f"{stem}.{kind}"
         if kind in WRITERS:

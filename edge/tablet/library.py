@@ -20,7 +20,9 @@ from edge.files.atomic import make_folder, replacing, sync_folder
 TRASH = "trash"
 SIDECAR_BYTES = 16 << 20
 ID = re.compile(r"sweep_[0-9a-f]{16}_\d{4,10}")
-FILE = re.compile(rf"(?P<id>{ID.pattern})(?P<part>_\d+)?(?P<what>-[a-z0-9-]+)?\.(?P<kind>mcap|nrrd|mha|nii\.gz|igs\.mha|png|mp4|webm|json)")
+FILE = re.compile(
+    rf"(?P<id>{ID.pattern})(?P<part>_\d+)?(?P<what>-[a-z0-9-]+)?\.(?P<kind>mcap|nrrd|mha|nii\.gz|igs\.mha|png|mp4|webm|json|zip)"
+)
 State = Literal["unsaved", "saved", "discarded"]
 
 
