@@ -30,6 +30,9 @@ DOORS = {
     "torch": "export/",
     "mcap": "edge/files/",
     "nibabel": "edge/files/",
+    "av": "edge/files/video.py",
+    "pydicom": "edge/files/dicom_clip.py",
+    "h5py": "edge/files/hdf5.py",
 }
 LONGEST_FILE = 300
 

@@ -19,7 +19,9 @@ PACKED = (".mcap", ".nrrd", ".mha", ".gz", ".png", ".h5", ".zip", ".mp4", ".webm
 LARGEST_MANIFEST = 1 << 20
 MOST_FILES = 10_000
 LARGEST_BYTES = 64 << 30
+LARGEST_DIRECTORY = MOST_FILES * 400
 _PIECE = 1 << 20
+_TAIL = (1 << 16) + 100
 _THEN = (1980, 1, 1, 0, 0, 0)  # the earliest that ZIP can say: the same files give the same archive
 
 
@@ -41,6 +43,7 @@ def write_archive(path: Path, files: Iterable[Path], told: Mapping[str, Any]) ->
 def check_archive(path: Path) -> dict[str, Any]:
     """The manifest of an archive whose files are all there and unchanged. ``MalformedFile``; nothing is unpacked to the disk."""
     try:
+        _check_directory(path)
         with zipfile.ZipFile(path) as archive:
             infos = {info.filename: info for info in archive.infolist()[: MOST_FILES + 2]}
             manifest = _manifest(path, archive, infos)
@@ -52,6 +55,19 @@ def check_archive(path: Path) -> dict[str, Any]:
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, TypeError, ValueError, NotImplementedError, RuntimeError) as wrong:
         raise MalformedFile(f"{path}: is no export of sonosweep that can be read: {str(wrong)[:200]}") from wrong
     return manifest
+
+
+def _check_directory(path: Path) -> None:
+    """The list of files is read whole when a ZIP is opened: not one that is larger than ours can be."""
+    with path.open("rb") as file:
+        file.seek(max(file.seek(0, 2) - _TAIL, 0))
+        tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    size = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+    if end >= 76 and tail[end - 20 : end - 16] == b"PK\x06\x07":  # ZIP64: its own end lies before the locator
+        size = int.from_bytes(tail[end - 36 : end - 28], "little")
+    if size > LARGEST_DIRECTORY:
+        raise MalformedFile(f"{path}: lists files in {size} bytes; an export of sonosweep has at most {MOST_FILES}")
 
 
 def _manifest(path: Path, archive: zipfile.ZipFile, infos: Mapping[str, zipfile.ZipInfo]) -> dict[str, Any]:

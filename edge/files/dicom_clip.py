@@ -82,6 +82,7 @@ def _named_errors(path: Path) -> Iterator[Any]:
     except pydicom.errors.InvalidDicomError as wrong:
         raise MalformedFile(f"{path}: is no DICOM file") from wrong
     except (
+        pydicom.errors.BytesLengthException,
         struct.error,
         ValueError,
         TypeError,

@@ -23,6 +23,7 @@ from edge.transform import BadTransform, Transform
 
 FRAMES_PER_S = 20.0
 TABLE = "calib_matrix.csv"
+LARGEST_TABLE = 1 << 16  # characters
 COUNTED_FROM_1 = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64)
 HEADINGS = (
     "scaling_from_pixel_to_mm",
@@ -104,11 +105,12 @@ def image_poses(path: Path, tforms: Matrices, calibration: tuple[Matrices, Matri
 def read_calibration(path: Path) -> tuple[Matrices, Matrices]:
     """Pixels to millimetres, and image millimetres to the tracking tool: two 4x4 of ``calib_matrix.csv``."""
     try:
-        lines = [line.split(",") for line in path.read_text().splitlines()[:100]]
+        with path.open() as file:
+            lines = [line.split(",") for line in file.read(LARGEST_TABLE).splitlines()]
     except (OSError, UnicodeDecodeError) as wrong:
         raise BadTusRec(f"{path}: cannot be read ({wrong}); name the calib_matrix.csv of the data set") from wrong
-    rows = [[float(cell) for cell in cells] for cells in lines if len(cells) >= 4 and all(map(_number, cells[:4]))]
-    table = np.array([row[:4] for row in rows])
+    rows = [[float(cell) for cell in cells[:4]] for cells in lines if len(cells) >= 4 and all(map(_number, cells[:4]))]
+    table = np.array(rows)
     if table.shape != (8, 4) or not np.isfinite(table).all() or not np.array_equal(table[3::4], [[0, 0, 0, 1]] * 2):
         raise BadTusRec(f"{path}: holds no two 4x4 matrices (scale, then image to tool); name the calib_matrix.csv of the data set")
     return table[:4], table[4:]

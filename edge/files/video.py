@@ -54,8 +54,8 @@ class VideoSweep(ScreenSweep):
             raise LibraryMissing(f"{self.path}: video needs PyAV: pip install 'sonosweep[video]'") from missing
         try:
             with av.open(str(self.path), options={"protocol_whitelist": "file", "max_pixels": str(LARGEST_PIXELS)}) as container:
-                if not container.streams.video:
-                    raise MalformedFile(f"{self.path}: holds no video")
+                if not container.streams.video or container.streams.video[0].codec_context is None:
+                    raise MalformedFile(f"{self.path}: holds no video that FFmpeg knows how to decode")
                 stream = container.streams.video[0]
                 stream.thread_type = "SLICE"  # frame threads would hold a picture each
                 yield container, stream

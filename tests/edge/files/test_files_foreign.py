@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import warnings
 import zipfile
 
-import av
 import h5py
 import numpy as np
 import pacfish
 import pydicom
 import pytest
 import SimpleITK
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from foreign_files import AREA, clip, screens, tracked, write_video
+from PIL import Image
 
 from edge.app import main
 from edge.files import MalformedFile, NoPhysicalSpacing, UnknownFile, UnsupportedFile, open_sweep, write_sweep
@@ -26,39 +25,6 @@ from edge.files.image_area import image_area
 from edge.files.ipasc import write_ipasc
 from edge.files.tus_rec import BadTusRec, write_tus_rec
 from edge.messages import Extras, Frame, Geometry
-from edge.transform import Transform
-
-AREA = Crop(80, 40, 160, 128)
-
-
-def screens(count=24, seed=1):
-    """A scanner's screen: a frozen border with text, a clock that ticks, a drawn scale, and an image that moves."""
-    dice = np.random.default_rng(seed)
-    still = np.full((240, 320), 20, np.uint8)
-    still[10:20, 30:200] = dice.integers(0, 255, (10, 170))
-    speckle = dice.integers(0, 200, (AREA.height + count, AREA.width), dtype=np.uint8)
-    for number in range(count):
-        screen = still.copy()
-        screen[4:12, 280:300] = 255 * (number % 2)  # the clock
-        image = speckle[number : number + AREA.height]
-        image[0, 0] = 0
-        screen[AREA.top : AREA.top + AREA.height, AREA.left : AREA.left + AREA.width] = image
-        screen[AREA.top + 60 : AREA.top + 64, AREA.left : AREA.left + AREA.width] = 90  # a ruler across the image
-        yield screen
-
-
-def write_video(path, images, codec, rate=25, pixel_format="yuv420p"):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate)
-        stream.height, stream.width = images[0].shape
-        stream.pix_fmt = pixel_format
-        if codec == "mpeg4":
-            stream.bit_rate = 8_000_000
-        for image in images:
-            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="gray")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
 
 
 @pytest.mark.parametrize(("ending", "codec", "pixels", "off"), [("mp4", "mpeg4", "yuv420p", 25), ("avi", "ffv1", "gray", 0)])
@@ -95,33 +61,6 @@ def test_a_crop_reads_as_it_is_written_and_a_still_picture_has_no_area():
     assert image_area(screens(), "x") == AREA
 
 
-def clip(path, images, *, region=True, syntax=ExplicitVRLittleEndian, **changes):
-    """A US multi-frame clip as scanners store it."""
-    one, meta = Dataset(), FileMetaDataset()
-    meta.MediaStorageSOPClassUID = one.SOPClassUID = "1.2.840.10008.5.1.4.1.1.3.1"
-    meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = syntax
-    one.file_meta, one.Modality, one.PatientName = meta, "US", "Doe^Jane"
-    one.NumberOfFrames, (one.Rows, one.Columns) = len(images), images[0].shape
-    one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
-    one.BitsAllocated = one.BitsStored = 8
-    one.HighBit, one.PixelRepresentation, one.FrameTime = 7, 0, "50"
-    if region:
-        tissue = Dataset()
-        tissue.RegionDataType, tissue.RegionSpatialFormat, tissue.RegionFlags = 1, 1, 0
-        tissue.RegionLocationMinX0, tissue.RegionLocationMinY0 = AREA.left, AREA.top
-        tissue.RegionLocationMaxX1, tissue.RegionLocationMaxY1 = AREA.left + AREA.width - 1, AREA.top + AREA.height - 1
-        tissue.PhysicalUnitsXDirection = tissue.PhysicalUnitsYDirection = 3
-        tissue.PhysicalDeltaX, tissue.PhysicalDeltaY = 0.02, 0.01
-        one.SequenceOfUltrasoundRegions = [tissue]
-    one.PixelData = np.stack(images).tobytes()
-    for name, value in changes.items():
-        setattr(one, name, value)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pydicom.dcmwrite(path, one, enforce_file_format=True)
-
-
 def test_a_dicom_clip_brings_its_area_its_pixel_size_and_its_times(tmp_path):
     images = list(screens(8))
     clip(tmp_path / "clip.dcm", images)
@@ -132,6 +71,27 @@ def test_a_dicom_clip_brings_its_area_its_pixel_size_and_its_times(tmp_path):
     for frame, image in zip(frames, images, strict=True):
         np.testing.assert_array_equal(frame.pixels, image[40:168, 80:240])
     assert "Doe" not in json.dumps(sweep.description)
+
+
+def test_a_clip_in_jpeg_and_colours_reads_as_grey(tmp_path):
+    images, pieces = [image[40:168, 80:240] // 8 * 8 for image in screens(4)], []
+    for image in images:
+        out = io.BytesIO()
+        Image.fromarray(image).convert("RGB").save(out, "JPEG", quality=95)
+        pieces.append(out.getvalue())
+    colours = {
+        "SamplesPerPixel": 3,
+        "PhotometricInterpretation": "YBR_FULL_422",
+        "PlanarConfiguration": 0,
+        "FrameTime": None,
+        "CineRate": 10,
+    }
+    data = pydicom.encaps.encapsulate(pieces)
+    clip(tmp_path / "a.dcm", images, region=False, syntax=pydicom.uid.JPEGBaseline8Bit, PixelData=data, **colours)
+    frames = list(open_sweep(tmp_path / "a.dcm", spacing_mm=(0.2, 0.2)).frames())
+    assert [frame.timestamp_ns for frame in frames] == [100_000_000 * number for number in range(4)]
+    for frame, image in zip(frames, images, strict=True):
+        assert np.abs(frame.pixels.astype(int) - image).mean() < 8
 
 
 def test_a_clip_that_is_no_ultrasound_or_is_deflated_is_refused(tmp_path):
@@ -146,19 +106,6 @@ def test_a_clip_that_is_no_ultrasound_or_is_deflated_is_refused(tmp_path):
     clip(tmp_path / "c.dcm", images, NumberOfFrames=4)
     with pytest.raises(MalformedFile):
         list(open_sweep(tmp_path / "c.dcm", spacing_mm=(0.2, 0.2)).frames())
-
-
-def tracked(count=5, size=(20, 30)):
-    dice = np.random.default_rng(3)
-    images = dice.integers(0, 256, (count, *size), dtype=np.uint8)
-    poses = []
-    for number in range(count):
-        turn = 0.05 * number
-        rotation = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
-        matrix = np.eye(4)
-        matrix[:3, :3], matrix[:3, 3] = rotation @ np.diag([0.2, 0.1, 1.0]), (number, -3.0, 0.5 * number)
-        poses.append(Transform("Image", "Reference", matrix))
-    return images, poses
 
 
 def test_a_scan_of_tus_rec_comes_back_with_its_poses(tmp_path):
@@ -298,6 +245,11 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
             archive.writestr("manifest.json", json.dumps(manifest))
         with pytest.raises(MalformedFile, match="were exported"):
             check_archive(tmp_path / "x.zip")
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(70_000):  # ZIP64
+            archive.writestr(f"{number:050d}", b"")
+    with pytest.raises(MalformedFile, match="at most 10000"):
+        check_archive(tmp_path / "many.zip")
     with zipfile.ZipFile(tmp_path / "y.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", bytes(64 << 20))
     with pytest.raises(MalformedFile, match=r"no manifest\.json"):
