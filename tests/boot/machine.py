@@ -68,7 +68,6 @@ class Machine:
         """The last of what the services said."""
         return self.run("journalctl", "-b", "-u", "sonosweep*", "--no-pager", "-n", "80", check=False)
 
-
     def in_its_network(self, work: Callable[[], Any]) -> Any:
         """``work()`` in a thread whose sockets are the machine's: as a tablet beside it."""
         with ThreadPoolExecutor(1) as threads:
