@@ -22,8 +22,10 @@ check: .venv/dev  ## lint and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-fuzz: .venv/dev  ## 100,000 random and mutated wire messages
+fuzz: .venv/dev  ## 100,000 random and mutated wire messages, as many of OpenIGTLink, 1,000 mutants of each foreign file format
 	$(BIN)/python tests/firmware_bridge/fuzz_wire.py --count 100000
+	$(BIN)/python tests/edge/openigtlink/fuzz_igtl.py --count 100000
+	$(BIN)/python tests/edge/files/fuzz_foreign.py --count 1000
 
 bench: .venv/dev  ## what this machine does per second, and how accurately
 	$(BIN)/sonosweep bench

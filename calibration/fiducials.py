@@ -21,6 +21,7 @@ ANGLES_DIFFER = np.sin(np.radians(12))
 OFF_PLANE_MM = 1.0  # root mean square of what is left where the dots are laid on a plane through the wires
 SPACING_DIFFERS = 0.25  # of the axes of that plane to the spacing that was told
 MOST_TRIPLES = 40  # of a pattern in an image; the brightest
+MOST_STACKS = 1500  # so that an image full of false dots costs a second and not a day
 
 
 class Orientation(NamedTuple):
@@ -122,7 +123,9 @@ def _stacks(triples: Sequence[NDArray[np.intp]], at_mm: Floats) -> list[tuple[ND
     """Choices of one triple for each pattern, from the top of the image down, that run alike and share no dot."""
     found: list[tuple[NDArray[np.intp], ...]] = [()]
     for of_pattern in triples:
-        found = [(*upper, triple) for upper in found for triple in of_pattern if not upper or _below(triple, upper[-1], at_mm)]
+        found = [(*upper, triple) for upper in found for triple in of_pattern if not upper or _below(triple, upper[-1], at_mm)][
+            :MOST_STACKS
+        ]
     return found
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from calibration.line import line_depth
 from calibration.temporal import LagUnclear, Signal, principal
-from edge.files import SequenceFile, open_sweep
+from edge.files import ProbeFile, SequenceFile, SweepFile, open_sweep
+from edge.messages import Frame
+from edge.motion.decorrelation import FAR, MOTIONS, SpeckleView
+from edge.motion.recorded import check_tracked
+from edge.placed_images import placed_images
+from edge.transform import Transform, image_to_center, motion_parameters
 
 FEWEST_LINES = 0.7  # of the images, in which a line must be seen
 LEAST_MOTION_MM = 3.0
@@ -24,8 +29,9 @@ def line_signal(path: Path, rows: tuple[int, int] | None, watched: Callable[[Ite
     depths: list[float] = []
     if isinstance(sweep, SequenceFile):
         for number, pixels in zip(watched(range(sweep.image_count), sweep.image_count), sweep.images(), strict=True):
-            times.append(sweep.timestamp_ns(number))
-            depths.append(line_depth(pixels, rows))
+            if sweep.image_is_valid(number):
+                times.append(sweep.timestamp_ns(number))
+                depths.append(line_depth(pixels, rows))
     else:
         for frame in sweep.frames():
             if frame.modality == "bmode":
@@ -63,6 +69,45 @@ def tracker_signal(path: Path) -> Signal:
     if np.ptp(along) < LEAST_MOTION_MM:
         raise LagUnclear(f"{path}: the tracker moves by {np.ptp(along):.1f} mm only; move the probe up and down by 10 mm or more")
     return Signal("the tracker's motion", np.array(times) / 1e9, along)
+
+
+def speckle_signals(path: Path, probe: ProbeFile | None, watched: Callable[[Iterable[int], int], Iterable[int]]) -> tuple[Signal, Signal]:
+    """The lateral speed (mm/s) over :data:`FAR` frames, from the speckle of the images and from the poses; no bright line is needed.
+
+    Over several frames, because a scanner's averaging holds speckle back from one image to the next.
+    """
+    view, times, poses, shifts = SpeckleView(), list[int](), list[Transform](), list[float]()
+    sweep = open_sweep(path, probe=probe)
+    for (frame, image), _ in zip(
+        placed_images(_tracked(sweep)), watched(range(sweep.frame_count or 0), sweep.frame_count or 0), strict=False
+    ):
+        assert frame.pose is not None
+        if not times:
+            geometry = frame.geometry
+            view.start(image, geometry.spacing_mm)
+        else:
+            shifts.append(float(view.see(image).plane[len(MOTIONS) // 2]))
+        times.append(frame.timestamp_ns)
+        poses.append(frame.pose)
+    if len(times) <= 2 * FAR:
+        raise LagUnclear(
+            f"{path}: {len(times)} images with a pose of a tracker are too few; give a tracked sweep of 6 s and more, or --probe"
+        )
+    to_center = image_to_center(geometry.width, geometry.height, geometry.spacing_mm).inverse()
+    at = [pose @ to_center for pose in poses]  # CenterToReference
+    moved = [motion_parameters(before.inverse() @ after)[0] for before, after in zip(at, at[FAR:], strict=False)]
+    seconds = (np.array(times[FAR:]) - times[:-FAR]) / 1e9
+    middle = (np.array(times[FAR:]) + times[:-FAR]) / 2e9
+    image_speed = np.array(shifts[FAR - 1 :]) * FAR / seconds
+    return Signal("the speckle's lateral speed", middle, image_speed, 1), Signal("the tracker's", middle, np.array(moved) / seconds, 1)
+
+
+def _tracked(sweep: SweepFile) -> Iterator[Frame]:
+    """B-mode frames with a tracker's pose."""
+    for frame in sweep.frames():
+        check_tracked(sweep.path, frame)
+        if frame.modality == "bmode" and frame.pose is not None:
+            yield frame
 
 
 def imu_signal(path: Path) -> Signal:

@@ -16,6 +16,8 @@ from edge.transform import Transform
 
 Floats = NDArray[np.float64]
 PARALLEL_SINE = 1e-3  # wires that meet at a smaller angle than this (sine) do not make an N
+LARGEST_MM = 1000.0
+PIXELS_MM = (0.001, 10.0)
 FEWEST_PATTERNS = 2  # one N gives one point of the image plane
 
 
@@ -103,14 +105,16 @@ def read_phantom(path: Path) -> Phantom:
         raise BadPhantom(
             f"{path}: describes {len(patterns)} N-wire patterns; at least {FEWEST_PATTERNS} are needed to place an image plane"
         )
+    spacing_mm = _number(root.find("Segmentation"), "ApproximateSpacingMmPerPixel", path)
+    if spacing_mm is not None and not PIXELS_MM[0] <= spacing_mm <= PIXELS_MM[1]:
+        raise BadPhantom(f"{path}: ApproximateSpacingMmPerPixel is {spacing_mm:g}; a pixel has {PIXELS_MM[0]} to {PIXELS_MM[1]:g} mm")
     description = definition.find("Description")
-    segmentation = root.find("Segmentation")
     registered = next((t for t in root.iter("Transform") if (t.get("From"), t.get("To")) == ("Phantom", "Reference")), None)
     return Phantom(
         name="" if description is None else f"{description.get('Name', '')} {description.get('Version', '')}".strip(),
         patterns=patterns,
         to_reference=None if registered is None else plus.transform("PhantomToReference", registered.get("Matrix", ""), str(path)),
-        approximate_spacing_mm=_number(segmentation, "ApproximateSpacingMmPerPixel", path),
+        approximate_spacing_mm=spacing_mm,
         registration_error_mm=_number(registered, "Error", path),
     )
 
@@ -124,6 +128,8 @@ def _pattern(element: ElementTree.Element, path: Path) -> NWire:
     if any(len(point) != 3 for wire in ends for point in wire):
         raise MalformedFile(f"{path}: an end of the wires {', '.join(names)} has not 3 numbers")
     pattern = NWire(names, np.array(ends, np.float64))
+    if not (np.abs(pattern.ends_mm) <= LARGEST_MM).all():
+        raise BadPhantom(f"{path}: an end of the wires {', '.join(names)} lies further than {LARGEST_MM:g} mm away, or nowhere")
     if (np.linalg.norm(pattern.ends_mm[:, 1] - pattern.ends_mm[:, 0], axis=1) == 0).any():
         raise BadPhantom(f"{path}: a wire of {', '.join(names)} has no length")
     for outer in (0, 2):

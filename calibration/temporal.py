@@ -15,6 +15,7 @@ LARGEST_LAG_S = 0.5
 SHORTEST_S = 5.0
 FEWEST_SAMPLES = 40
 LEAST_CORRELATION = 0.8
+LEAST_OF_SPECKLE = 0.6  # of a velocity read from speckle, which is noisy: real sweeps reach 0.7 to 0.9
 OTHER_PEAK = 0.97  # of the peak's height: another one as high is another answer
 OTHER_PEAK_S = 0.1
 HALVES_AGREE_MS = 25.0
@@ -27,7 +28,7 @@ class LagUnclear(SonosweepError):
 
 @dataclass(frozen=True)
 class Signal:
-    """``values`` [n] (any unit) at ``times_s`` [n], rising. ``order``: 0 a position, 2 an acceleration."""
+    """``values`` [n] (any unit) at ``times_s`` [n], rising. ``order``: 0 a position, 1 a velocity, 2 an acceleration."""
 
     name: str
     times_s: Floats
@@ -47,7 +48,7 @@ class Lag:
     correlations: Floats
 
 
-def measured_lag(image: Signal, tracker: Signal, largest_lag_s: float = LARGEST_LAG_S) -> Lag:
+def measured_lag(image: Signal, tracker: Signal, largest_lag_s: float = LARGEST_LAG_S, least: float = LEAST_CORRELATION) -> Lag:
     """The lag at which ``tracker`` is most like ``image``, whatever its sign and scale; in between the steps by a parabola.
 
     ``LagUnclear`` where the sweep is too short, the motions differ, or several lags fit about as well.
@@ -64,9 +65,9 @@ def measured_lag(image: Signal, tracker: Signal, largest_lag_s: float = LARGEST_
     lags: Floats = np.arange(-round(largest_lag_s / STEP_S), round(largest_lag_s / STEP_S) + 1, dtype=np.float64) * STEP_S
     correlations = _correlations(image, tracker, grid, lags)
     lag, height = _peak(lags, correlations)
-    if abs(height) < LEAST_CORRELATION:
+    if abs(height) < least:
         raise LagUnclear(
-            f"{image.name} and {tracker.name} are alike by {abs(height):.2f} at best (needs {LEAST_CORRELATION}); move the probe "
+            f"{image.name} and {tracker.name} are alike by {abs(height):.2f} at best (needs {least}); move the probe "
             "up and down over one bright line, along one direction"
         )
     if abs(lag) > largest_lag_s - 2 * STEP_S:
@@ -89,7 +90,7 @@ def principal(positions_mm: Floats) -> Floats:
 
 def _comparable(image: Signal, tracker: Signal) -> tuple[Signal, Signal]:
     """Both on an even grid; where the tracker tells acceleration, both smoothed alike, the image differentiated, drift taken out."""
-    if not tracker.order:
+    if tracker.order == image.order:
         return image, tracker
     found = []
     for signal in (image, tracker):

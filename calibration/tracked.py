@@ -44,15 +44,15 @@ class TrackedSweep:
         return steps * CANONICAL_SIGN if steps[:, 2].mean() < 0 else steps
 
 
-def read_tracked(path: Path, plus_config: Path | None = None) -> TrackedSweep:
+def read_tracked(path: Path, plus_config: Path | None = None, probe: Path | None = None) -> TrackedSweep:
     """The B-mode poses of a sweep file; ``NotTracked`` where no two frames with a tracked pose follow each other.
 
-    ``plus_config``: the PLUS configuration with ImageToProbe, for sweeps with tracker transforms only.
+    ``plus_config`` or ``probe``: what holds ImageToProbe, for sweeps with tracker transforms only.
     """
     poses: list[Transform] = []
     geometries: list[Geometry] = []
     order: list[tuple[int, int]] = []  # sequence, timestamp_ns
-    for frame in open_sweep(path, plus_config=plus_config).frames():
+    for frame in open_sweep(path, plus_config=plus_config, probe=probe).frames():
         check_tracked(path, frame)
         if frame.modality == "bmode" and (pose := frame.pose) is not None:
             poses.append(pose)

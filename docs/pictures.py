@@ -21,7 +21,7 @@ DOCS = Path(__file__).resolve().parent
 COLOURS = {1: (80, 170, 90), 2: (70, 140, 235), 3: (235, 170, 60)}  # measured, interpolated, filled
 BARS = {"Red": (243, 74, 51), "Yellow": (237, 213, 76), "Green": (110, 176, 75)}
 PAPER, INK = (24, 26, 30), (220, 224, 228)
-SCALE, GAP = 4, 14
+SCALE, GAP = 3, 14
 
 
 def views(volume: edge.Volume, at: tuple[int, int, int], labels: bool) -> Image.Image:
@@ -53,8 +53,8 @@ def views(volume: edge.Volume, at: tuple[int, int, int], labels: bool) -> Image.
 
 
 def small(image: Image.Image, name: str) -> None:
-    """Into docs/, with a palette: a third of the bytes."""
-    image.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(DOCS / name, optimize=True)
+    """Into docs/, without an alpha channel."""
+    image.convert("RGB").save(DOCS / name, optimize=True)
 
 
 def slicer(data: Path) -> None:

@@ -76,8 +76,8 @@ True
 >>> try:
 ...     edge.open_sweep(Path("nothing.igs.mha"))
 ... except edge.SonosweepError as wrong:
-...     print(wrong)
-nothing.igs.mha: No such file or directory; name a sweep file
+...     str(wrong)
+'nothing.igs.mha: No such file or directory; name a sweep file'
 """
 
 from importlib import import_module

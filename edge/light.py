@@ -5,14 +5,23 @@ Channels are numbered in the order in which the wavelengths appear, and named af
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 
 from edge.compounding import CHANNEL_COUNT
+from edge.errors import SonosweepError
 from edge.messages import Frame
 
 ULTRASOUND, PHOTOACOUSTIC = "ultrasound", "photoacoustic"
 PHOTOACOUSTIC_NAME = re.compile(rf"{PHOTOACOUSTIC}(?:-(\d+)nm)?")
+
+
+PLAUSIBLE = 100.0  # times more or less than the energy that all are brought to: beyond it a told energy is a mistake
+
+
+class BadPulseEnergy(SonosweepError):
+    """The pulse energy that samples are to be scaled to is none."""
 
 
 def channel_name(frame: Frame) -> str:
@@ -31,10 +40,12 @@ class Light:
     """What is known of the channels of one sweep. ``pulse_energy_mj`` 0 leaves samples as they are.
 
     Otherwise a frame that tells its laser's energy is scaled to this one: a sample of half the energy counts twice. A frame that
-    does not tell is left as it is, and counted.
+    does not tell, or tells less than a hundredth or more than a hundred times of it, is left as it is, and counted.
     """
 
     def __init__(self, pulse_energy_mj: float = 0.0) -> None:
+        if not (math.isfinite(pulse_energy_mj) and pulse_energy_mj >= 0):
+            raise BadPulseEnergy(f"a pulse of {pulse_energy_mj:g} mJ is none; give the laser's usual energy, or 0 for samples as they are")
         self.pulse_energy_mj = pulse_energy_mj
         self.names: list[str] = [ULTRASOUND]  # of the channels, by number
         self._refused: set[str] = set()
@@ -61,10 +72,11 @@ class Light:
         black, white = frame.sample_range
         if frame.modality == "bmode" or not self.pulse_energy_mj:
             return black, white
-        energy_mj, name = frame.extras.laser_energy_mj, channel_name(frame)
-        counts = self._scaled if energy_mj else self._untold
+        share, name = (frame.extras.laser_energy_mj or 0.0) / self.pulse_energy_mj, channel_name(frame)
+        told = 1 / PLAUSIBLE <= share <= PLAUSIBLE
+        counts = self._scaled if told else self._untold
         counts[name] = counts.get(name, 0) + 1
-        return (black, black + (white - black) * energy_mj / self.pulse_energy_mj) if energy_mj else (black, white)
+        return (black, black + (white - black) * share) if told else (black, white)
 
     def metadata(self) -> Mapping[str, Mapping[str, str]]:
         """What each channel's volume says of its light, by channel name."""

@@ -159,7 +159,8 @@ def _mu_eff(of: Mapping[float, float], wavelength_nm: float) -> float:
 
 
 def _metadata(volumes: Sequence[Volume], wavelengths_nm: Sequence[float], settings: Settings, voxels: int) -> dict[str, str]:
-    common = {key: value for key, value in volumes[0].metadata.items() if all(v.metadata.get(key) == value for v in volumes)}
+    first = {key: value for key, value in volumes[0].metadata.items() if not key.startswith("voxels_")}
+    common = {key: value for key, value in first.items() if all(volume.metadata.get(key) == value for volume in volumes)}
     fluence = "not corrected"
     if settings.mu_eff_per_mm:
         told = ", ".join(f"{nm:g} nm {settings.mu_eff_per_mm[nm]:g}/mm" for nm in wavelengths_nm)

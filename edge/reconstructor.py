@@ -57,7 +57,7 @@ class Reconstructor:
         self._say_bricks = say_bricks
         self._sweep: SweepState | None = None
         self._epoch = epoch
-        self._pulse_energy_mj = pulse_energy_mj
+        self._pulse_energy_mj = Light(pulse_energy_mj).pulse_energy_mj
 
     @property
     def counts(self) -> Counts:

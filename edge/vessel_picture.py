@@ -15,7 +15,7 @@ from edge.light import photoacoustic
 from edge.oxygenation import shared_box
 from edge.picture import BACKGROUND, INK, MARGIN, PANEL, Grey, coloured, corner, extent_mm, on_grid_of, panel
 
-BAR = (14, 150)  # pixels of a legend
+BAR = (150, 12)  # pixels of a legend
 FAINT = 30  # grey values: below them light has no depth to speak of
 LOWEST_PERCENT = 40  # of saturation, the blue end of its colours
 TOP, SIDE = (1, (2, 0)), (0, (2, 1))  # the axis that is looked along (x, y, z), and the ones across and down
@@ -38,14 +38,15 @@ def draw_vessels(
         label = "depth in colours" if axis == 1 else "lateral place in colours"
         _put(canvas, pen, 3 * number + 1, label, _by_place(light, axis, low, high), light, shown)
         ends = [f"{light.origin_mm[axis] + light.spacing_mm * at:.0f} mm" for at in (low, high)]
-        _legend(canvas, pen, 3 * number + 1, _rainbow, (ends[0], ends[1]))
+        _legend(canvas, pen, 3 * number + 1, _rainbow, (ends[0], ends[1]), light, shown)
     if ultrasound is not None:
         label, image = _over(ultrasound, light)
         _put(canvas, pen, 5, label, image, ultrasound, SIDE[1])
     if saturation is not None:
         _put(canvas, pen, 2, "oxygen saturation", _oxygen(light, saturation), light, TOP[1])
-        _legend(canvas, pen, 2, _blue_to_red, (f"{LOWEST_PERCENT} %", "100 %"))
-    canvas.save(path, optimize=True)
+        _legend(canvas, pen, 2, _blue_to_red, (f"{LOWEST_PERCENT} %", "100 %"), light, TOP[1])
+    heights = [_shown_height(volume, SIDE[1]) for volume in (light, ultrasound) if volume is not None]
+    canvas.crop((0, 0, canvas.width, corner(3)[1] + max(heights) + MARGIN)).save(path, optimize=True)
 
 
 def mean_light(volumes: list[Volume]) -> Volume:
@@ -116,13 +117,25 @@ def _put(
     panel(canvas, pen, number, label, image, (AXES[across], AXES[down]), extent_mm(volume, across, down))
 
 
-def _legend(canvas: Image.Image, pen: ImageDraw.ImageDraw, number: int, colours: Colours, ends: tuple[str, str]) -> None:
-    """A bar in the panel's lower right corner, the first end below."""
+def _shown_height(volume: Volume, shown: tuple[int, int]) -> int:
+    """Of a volume's view in its panel, pixels."""
+    across, down = extent_mm(volume, *shown)
+    return round(down * PANEL / max(across, down))
+
+
+def _legend(
+    canvas: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    number: int,
+    colours: Colours,
+    ends: tuple[str, str],
+    volume: Volume,
+    shown: tuple[int, int],
+) -> None:
+    """A bar under the picture of ``volume``, from the first end to the second."""
     left, top = corner(number)
-    x, y = left + PANEL - BAR[0] - 6, top + PANEL - BAR[1] - 26
-    ramp = colours(np.linspace(1, 0, BAR[1])[:, None] * np.ones((1, BAR[0])))
-    pen.rectangle((x - 40, y - 20, left + PANEL, y + BAR[1] + 22), BACKGROUND)
-    canvas.paste(_image(ramp), (x, y))
-    small = ImageFont.load_default(13)
-    for text, at in ((ends[1], y - 17), (ends[0], y + BAR[1] + 3)):
-        pen.text((left + PANEL - 4 - pen.textlength(text, small), at), text, INK, small)
+    y, small = top + _shown_height(volume, shown) + 5, ImageFont.load_default(13)
+    x = left + round(pen.textlength(ends[0], small)) + 8
+    pen.text((left, y - 2), ends[0], INK, small)
+    canvas.paste(_image(colours(np.ones((BAR[1], 1)) * np.linspace(0, 1, BAR[0]))), (x, y))
+    pen.text((x + BAR[0] + 8, y - 2), ends[1], INK, small)

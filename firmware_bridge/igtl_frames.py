@@ -30,6 +30,7 @@ SAME_NS = 1_000_000
 NEAREST_NS = 50_000_000  # a pose this far from the image's time is that of another place
 SPAN_NS = 200_000_000  # between two poses further apart nothing is interpolated
 POSES = 64
+LONGEST_SOURCE = 100  # characters of what estimated a pose
 LUMINANCE = np.array([77, 150, 29], np.uint32)  # of 256: ITU-R BT.601
 
 
@@ -115,7 +116,7 @@ class IgtlFrames:
         ok = envelope.metadata.get("TransformStatus", "OK") == "OK"
         if not envelope.device.endswith(IN_REFERENCE) or not ok:
             return told, None, ""
-        source = envelope.metadata.get("PoseSource", "")
+        source = "".join(filter(str.isprintable, envelope.metadata.get("PoseSource", "")))[:LONGEST_SOURCE]
         return told, Transform("Image", "Reference", _upright(image.image_to_lps)), "" if source == "recorded" else source
 
     def _hear_pose(self, envelope: Envelope, at_ns: int, ras: Floats) -> list[Frame]:

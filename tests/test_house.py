@@ -30,8 +30,10 @@ DOORS = {
     "torch": "export/",
     "mcap": "edge/files/",
     "nibabel": "edge/files/",
-    "pydicom": "edge/dicom/",
+    "pydicom": ("edge/dicom/", "edge/files/dicom_clip.py"),
     "pynetdicom": "edge/dicom/",
+    "av": "edge/files/video.py",
+    "h5py": "edge/files/hdf5.py",
 }
 LONGEST_FILE = 300
 

@@ -16,6 +16,7 @@ import pytest
 from edge.app import main
 from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, VolumeConfig
 from edge.files import open_sweep
+from edge.files.volumes import read_volume
 from edge.local_device import LocalDevice
 from edge.messages import Bricks, FaultRaised, Status, SweepEnded
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
@@ -213,6 +214,29 @@ def test_without_options_the_demo_places_by_the_images_alone_and_says_how_far_of
     assert rows["network: small"] < rows["no motion"] and rows["constant 10 mm/s"] < rows["no motion"]
     exported = next(iter(open_sweep(tmp_path / "simulated-recorded.igs.mha").frames()))
     assert exported.pose_origin == ("network: small", "+", "preset"), "an estimated pose must not pass as a tracked one"
+
+
+def test_a_played_sweep_is_given_no_light(sweep, tmp_path, capsys):
+    assert main(["demo", "--sweep", str(sweep), "--out", str(tmp_path), "--wavelengths", "750,850"]) != 0
+    assert "leave out --photoacoustic" in capsys.readouterr().err
+    assert main(["demo", "--out", str(tmp_path), "--wavelengths", "850,855"]) != 0
+    assert "look alike" in capsys.readouterr().err and not (tmp_path / "simulated.igs.mha").exists()
+
+
+def test_the_demo_with_wavelengths_ends_with_vessels_that_hold_against_the_phantom(tmp_path):
+    demo = run_demo(["--out", tmp_path, "--photoacoustic", "--wavelengths", "750,850", "--rate", "max", "--json"])
+    report = json.loads(demo.communicate(timeout=240)[0])
+    assert demo.returncode == 0 and report["frames"]["placed"] == report["frames"]["sent"]
+    names = {Path(path).name for path in report["files"]}
+    light = {f"simulated-photoacoustic-{nm}nm.nrrd" for nm in (750, 850)}
+    assert light | {"simulated-oxygen-saturation.nrrd", "simulated-vessels.png"} <= names
+    rows = {row["motion"]: row for row in report["vessels"]}
+    assert list(rows) == ["true poses", "network: small", "constant 10 mm/s"] and len(rows["true poses"]["dice_pieces"]) == 3
+    assert rows["network: small"]["dice_of_true_poses"] >= 0.8 > rows["constant 10 mm/s"]["dice_of_true_poses"]
+    assert all(row["saturation_error_points"] <= 3 for row in rows.values())
+    assert rows["true poses"]["centre_line_mm"] < 0.2 < rows["network: small"]["centre_line_mm"]
+    found = read_volume(tmp_path / "simulated-photoacoustic-850nm.nrrd").metadata
+    assert (found["wavelength_nm"], found["pulse_energy_normalisation"], found["motion"]) == ("850", "to 20 mJ", "network: small")
 
 
 def test_the_demo_touches_nothing_that_it_did_not_make(sweep, tmp_path):

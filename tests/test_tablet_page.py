@@ -26,7 +26,7 @@ def place():
 
 def test_a_sweep_grows_on_the_page_and_ends_as_on_the_device(place):
     grown = place.swept()
-    assert len(set(grown)) > 4 and grown == sorted(grown), "the volume was seen to grow"
+    assert len(set(grown)) > 2 and grown == sorted(grown), "the volume was seen to grow"
     assert place.js("return sonosweep.checked.same") is True
     assert place.js("return sonosweep.screen") == "review"
     assert "NOT CONFIRMED" in place.find(".turn").text

@@ -1,6 +1,5 @@
 """The review screen in a real browser: every tool, pictures, films, files, the trash; with a photoacoustic sweep."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -123,13 +122,10 @@ def test_a_note_asks_for_its_words_and_is_kept(place):
 
 
 def test_figures_follow_the_view_and_fade_off_their_slice(place):
-    def line():
-        return place.js("return [...document.querySelectorAll('.overlay .measure-line')].map((l) => l.getAttribute('points')).join('|')")
-
-    before = line()
+    line = "[...document.querySelectorAll('.overlay .measure-line')].map((l) => l.getAttribute('points')).join('|')"
+    before = place.js(f"return {line}")
     place.js("sonosweep.scene.view3d.drag(80, 30)")
-    time.sleep(0.8)
-    assert line() != before
+    place.until(f"{line} !== '{before}'")
     place.js("const s = sonosweep.scene; s.cross_mm = s.cross_mm.map((mm, axis) => axis === 2 ? mm - 9 : mm)")
     place.until("document.querySelector('.overlay .away')")
 

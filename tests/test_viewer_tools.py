@@ -226,7 +226,7 @@ def test_a_film_of_one_turn_can_be_played(page):
     before = page.js("return viewer.scene.view3d.camera.rotation")
     told = page.js("""
         const shares = [], seen = [];
-        const film = await viewer.scene.view3d.turntable({ seconds: 1.2, onprogress: (share) => shares.push(share) });
+        const film = await viewer.scene.view3d.turntable({ seconds: 2.5, onprogress: (share) => shares.push(share) });
         const video = Object.assign(document.createElement("video"), { src: URL.createObjectURL(film.blob), muted: true });
         const context = Object.assign(document.createElement("canvas"), { width: 96, height: 96 }).getContext("2d");
         const look = () => {
@@ -236,8 +236,12 @@ def test_a_film_of_one_turn_can_be_played(page):
         const next = () => new Promise((resolve) => video.requestVideoFrameCallback(resolve));
         await Promise.all([next(), video.play()]);
         look();
-        await Promise.race([next().then(next).then(next), viewer.pause(4000)]); // it may have ended already
-        look();
+        const differs = () => seen.at(-1).some((value, at) => Math.abs(value - seen[0][at]) > 40);
+        for (let n = 0; n < 100 && !video.ended && !differs(); n++) { // on a busy machine it has few pictures
+          await Promise.race([next(), viewer.pause(100)]);
+          look();
+          if (seen.length > 2) seen.splice(1, 1);
+        }
         const size = [video.videoWidth, video.videoHeight];
         return { type: film.type, kind: film.blob.type, data: await viewer.base64(film.blob), shares, seen, size };
     """)

@@ -10,7 +10,7 @@ import numpy as np
 
 from calibration.constant import mean_motion
 from calibration.tracked import read_tracked
-from edge.commands.options import add_json
+from edge.commands.options import add_calibration, add_json
 from edge.console import progress, result, table
 from edge.files.atomic import replacing
 
@@ -24,14 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sweeps in, preset out."""
     parser.add_argument("sweeps", nargs="+", type=Path, metavar="SWEEP", help="sweep file of a tracked probe")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="PRESET.json", help="where the preset is written")
-    parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
+    add_calibration(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Read, average, write, tell."""
     paths = progress(options.sweeps, total=len(options.sweeps), label="reading sweeps")
-    sweeps = [read_tracked(path, options.plus_config) for path in paths]
+    sweeps = [read_tracked(path, options.plus_config, options.probe) for path in paths]
     preset = mean_motion(sweeps)
     with replacing(options.output) as out:
         out.write(msgspec.json.format(msgspec.json.encode(preset), indent=2) + b"\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.commands.options import add_json, check_outputs
+from edge.commands.options import add_calibration, add_json, check_outputs
 from edge.console import progress, result, table
 from edge.evaluation.baselines import fitted_curve, listen
 from edge.files.atomic import replacing
@@ -21,7 +21,7 @@ EXAMPLES = """  sonosweep calibrate decorrelation tracked/*.igs.mha -o curve.jso
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sweeps in, curve out."""
     parser.add_argument("sweeps", nargs="+", type=Path, metavar="SWEEP", help="sweep file of a tracked probe")
-    parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
+    add_calibration(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="CURVE.json", help="where the curve is written")
     add_json(parser)
 
@@ -30,7 +30,10 @@ def run(options: argparse.Namespace) -> int:
     """Look, fit, write, tell."""
     check_outputs([options.output], options.sweeps)
     curve = fitted_curve(
-        [listen(path, options.plus_config) for path in progress(options.sweeps, total=len(options.sweeps), label="reading sweeps")]
+        [
+            listen(path, options.plus_config, options.probe)
+            for path in progress(options.sweeps, total=len(options.sweeps), label="reading sweeps")
+        ]
     )
     with replacing(options.output) as out:
         out.write(msgspec.json.format(msgspec.json.encode(curve), indent=2) + b"\n")

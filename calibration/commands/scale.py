@@ -11,21 +11,22 @@ from calibration.commands.spatial import now, watching
 from calibration.phantom import read_phantom
 from calibration.scale import ASSUMED_M_S, AXES, TOLERANCE_PERCENT, cure, measured_spacing, off_percent
 from calibration.spatial import CannotCalibrate
-from calibration.wire_sweep import read_wire_sweep
+from calibration.wire_sweep import read_wire_sweep, stated_spacing
 from edge.commands.options import add_json
 from edge.console import result, table
-from edge.files import SequenceFile, open_sweep, read_probe, write_probe
+from edge.files import open_sweep, read_probe, write_probe
 from edge.files.probe import Scale
 
 SUMMARY = "the pixel spacing that a probe declares against the one measured on a phantom; exit status 1 where they differ"
 EXAMPLES = """  sonosweep calibrate scale wires.igs.mha --phantom PlusDeviceSet.xml
   sonosweep calibrate scale wires.igs.mha --phantom PlusDeviceSet.xml --declared-mm 0.08 0.08 --medium-m-s 1482
+  sonosweep calibrate scale wires.mcap --phantom PlusDeviceSet.xml          # a recording of the device
   sonosweep calibrate scale wires.igs.mha --phantom PlusDeviceSet.xml --probe probe.json    # and keep the verdict in it"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sequence and phantom in, verdict out."""
-    parser.add_argument("sequence", type=Path, metavar="SEQ", help="PLUS sequence over the phantom; no tracker is needed")
+    parser.add_argument("sequence", type=Path, metavar="SEQ", help="PLUS sequence or recording over the phantom; no tracker is needed")
     parser.add_argument("--phantom", type=Path, required=True, metavar="XML", help="PLUS configuration with the PhantomDefinition")
     parser.add_argument(
         "--declared-mm", type=float, nargs=2, metavar=("LATERAL", "AXIAL"), help="pixel spacing, where the sequence has none"
@@ -42,12 +43,13 @@ def run(options: argparse.Namespace) -> int:
     """Measure, compare, keep, tell; 0 where the spacing is right."""
     phantom = read_phantom(options.phantom)
     probe = read_probe(options.probe) if options.probe else None
-    declared = tuple(options.declared_mm) if options.declared_mm else _stated(options.sequence)
+    stated = stated_spacing(open_sweep(options.sequence))
+    declared = tuple(options.declared_mm) if options.declared_mm else stated
     if declared is None:
         raise CannotCalibrate(f"{options.sequence}: declares no pixel spacing; give what the front end declares with --declared-mm")
     if not (min(declared) > 0 and 500 <= options.medium_m_s <= 5000 and options.tolerance_percent > 0):
         raise CannotCalibrate("--declared-mm and --tolerance-percent are above 0, --medium-m-s lies between 500 and 5000")
-    sweep = read_wire_sweep(options.sequence, phantom, None if _stated(options.sequence) else declared[0], watched=watching("wires"))
+    sweep = read_wire_sweep(options.sequence, phantom, None if stated else declared[0], watched=watching("wires"))
     measured = measured_spacing(sweep, phantom)
     off = off_percent(measured, declared, options.medium_m_s)
     passed = bool((abs(off) <= options.tolerance_percent).all())
@@ -78,8 +80,3 @@ def run(options: argparse.Namespace) -> int:
     text = "\n".join([table(rows, list(rows[0])), "", verdict, *([told] if told else [])])
     result({**msgspec.to_builtins(scale), "off_percent": off.tolist(), "cure": told}, as_json=options.json, text=text)
     return 0 if passed else 1
-
-
-def _stated(path: Path) -> tuple[float, float] | None:
-    sweep = open_sweep(path)
-    return sweep.stated_spacing_mm if isinstance(sweep, SequenceFile) else None

@@ -18,8 +18,8 @@ from calibration.spatial_errors import errors, errors_on
 from calibration.spatial_picture import draw_spatial
 from calibration.wire_sweep import WireSweep, read_wire_sweep
 from edge.commands.options import add_json, check_outputs
-from edge.console import progress, result, table
-from edge.files import ProbeFile, open_sweep, write_probe
+from edge.console import progress, result, say, table
+from edge.files import BadProbeFile, ProbeFile, open_sweep, read_probe, write_probe
 from edge.files.probe import Spatial, SpatialErrors
 from edge.files.sequence import SequenceFile
 from edge.messages import Geometry
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     if options.validation:
         second = read_wire_sweep(options.validation, phantom, options.spacing_mm, sweep.orientation, watched=watching("validation"))
         others = _observations(second, phantom, phantom.to_reference)
-    probe = _probe(options, phantom, sweep, seen, fit, others)
+    probe = _kept(options.output, _probe(options, phantom, sweep, seen, fit, others))
     write_probe(options.output, probe)
     if options.picture:
         number = int(seen.images[len(seen) // 2])
@@ -117,6 +117,18 @@ def _probe(
         image_to_probe=tuple(fit.image_to_probe.matrix.ravel().tolist()),
         spatial=spatial,
     )
+
+
+def _kept(path: Path, made: ProbeFile) -> ProbeFile:
+    """``made``, with the lag and the scale check of the probe file that it replaces, where that is for images of the same size."""
+    try:
+        before = read_probe(path)
+    except BadProbeFile:
+        return made
+    if (before.geometry.width, before.geometry.height) != (made.geometry.width, made.geometry.height):
+        return made
+    say(f"{path}: lag ({before.lag_ms:.1f} ms) and scale check of {before.probe}, {before.date}, are kept")
+    return msgspec.structs.replace(made, lag_ms=before.lag_ms, imu_lag_ms=before.imu_lag_ms, temporal=before.temporal, scale=before.scale)
 
 
 def _answer(options: argparse.Namespace, probe: ProbeFile, sweep: WireSweep, seen: Observations, fit: SpatialFit) -> dict[str, object]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from calibration.commands.spatial import now, watching
-from calibration.moving import imu_signal, line_signal, tracker_signal
-from calibration.temporal import LARGEST_LAG_S, LagUnclear, measured_lag
+from calibration.moving import imu_signal, line_signal, speckle_signals, tracker_signal
+from calibration.temporal import LARGEST_LAG_S, LEAST_CORRELATION, LEAST_OF_SPECKLE, LagUnclear, measured_lag
 from edge.commands.options import add_json
 from edge.console import result
 from edge.files import read_probe, write_probe
@@ -19,6 +19,7 @@ SUMMARY = "the lag between images and tracker: move the probe up and down over a
 EXAMPLES = """  sonosweep calibrate temporal bottom.igs.mha
   sonosweep calibrate temporal bottom.igs.mha --probe probe.json            # and keep it: sweeps are then read with it
   sonosweep calibrate temporal video.igs.mha --tracker tracker.igs.mha
+  sonosweep calibrate temporal sweep.igs.mha --speckle --probe probe.json   # any sweep over tissue, moved to and fro sideways
   sonosweep calibrate temporal bottom.mcap --imu"""
 
 
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     other.add_argument(
         "--tracker", type=Path, metavar="SEQ", help="sequence with the tracker's motion on the same clock (default: the same file)"
     )
+    other.add_argument("--speckle", action="store_true", help="any tracked sweep: the lateral speed of its speckle, no line is needed")
     other.add_argument("--imu", action="store_true", help="compare with the acceleration of the probe's inertial unit")
     parser.add_argument(
         "--rows", type=int, nargs=2, metavar=("FIRST", "LAST"), help="rows of the image in which the line moves (default: all)"
@@ -43,9 +45,14 @@ def run(options: argparse.Namespace) -> int:
     if not 0 < options.max_lag_ms <= LARGEST_LAG_MS:
         raise LagUnclear(f"--max-lag-ms {options.max_lag_ms:g} is none; give up to {LARGEST_LAG_MS:g}")
     probe = read_probe(options.probe) if options.probe else None
-    image = line_signal(options.sweep, tuple(options.rows) if options.rows else None, watching("lines"))
-    moving = imu_signal(options.sweep) if options.imu else tracker_signal(options.tracker or options.sweep)
-    lag = measured_lag(image, moving, options.max_lag_ms / 1e3)
+    if options.speckle:
+        image, moving = speckle_signals(
+            options.sweep, None if probe is None else msgspec.structs.replace(probe, lag_ms=0.0), watching("speckle")
+        )
+    else:
+        image = line_signal(options.sweep, tuple(options.rows) if options.rows else None, watching("lines"))
+        moving = imu_signal(options.sweep) if options.imu else tracker_signal(options.tracker or options.sweep)
+    lag = measured_lag(image, moving, options.max_lag_ms / 1e3, LEAST_OF_SPECKLE if options.speckle else LEAST_CORRELATION)
     temporal = Temporal(
         sequence=options.sweep.name,
         signals=f"{image.name} and {moving.name}",

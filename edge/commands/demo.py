@@ -23,7 +23,7 @@ from tqdm import tqdm
 from edge.commands.accuracy import Rows, Truth, accuracy
 from edge.commands.demo_light import add_light, light_settings, pulse_energy_mj, simulated, vessels
 from edge.commands.demo_text import demo_text
-from edge.commands.options import MODEL_HELP, PRESET_HELP, add_json
+from edge.commands.options import MODEL_HELP, PRESET_HELP, add_calibration, add_json
 from edge.config import BridgeConfig, Config, Direction, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
 from edge.console import result, say
 from edge.daemon import sole
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to play, how, and where to leave the files."""
     parser.add_argument("--sweep", type=Path, metavar="FILE", help="recorded sweep to play (default: simulate one)")
     add_light(parser)
-    parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
+    add_calibration(parser)
     parser.add_argument("--out", type=Path, default=Path("demo-out"), metavar="DIR", help="folder for the files (%(default)s)")
     parser.add_argument("--rate", default="1", help="1 = the sweep's own rate, 2 = twice as fast ..., max (%(default)s)")
     parser.add_argument("--motion", choices=tuple(SOURCES), default=MotionConfig().source, help="where poses come from (%(default)s)")
@@ -106,9 +106,9 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, out: Path) -> int:
     motion = _motion(options)
     open_motion(motion)  # what is missing is said before the work
-    settings = None if options.sweep else light_settings(options)
+    settings = light_settings(options)
     sweep = simulated(out, settings) if settings else options.sweep
-    total = open_sweep(sweep, plus_config=options.plus_config).frame_count
+    total = open_sweep(sweep, plus_config=options.plus_config, probe=options.probe).frame_count
     run_dir = Path(tempfile.mkdtemp(prefix="sonosweep-"))
     try:
         config = _config(options, motion, run_dir, out)
@@ -177,6 +177,7 @@ def _config(options: argparse.Namespace, motion: MotionConfig, run_dir: Path, ou
 def _probe(options: argparse.Namespace, sweep: Path, config: Config, trace: Path) -> list[str]:
     words = [sys.executable, "-m", "edge", "probe", str(sweep), "--endpoint", config.bridge.endpoint, "--rate", options.rate]
     words += ["--trace", str(trace), "--quiet", "--held"]
+    words += ["--probe", str(options.probe)] if options.probe else []
     return words + (["--plus-config", str(options.plus_config)] if options.plus_config else [])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from edge.commands.accuracy import Truth, even
 from edge.commands.options import numbers
 from edge.console import progress, say, table
+from edge.errors import SonosweepError
 from edge.evaluation.vessels import Poses, compare_vessels, find
 from edge.files import open_sweep
 from edge.files.volumes import read_volume, write_volume
@@ -31,6 +32,10 @@ COLUMNS = {
 }
 
 
+class NotSimulated(SonosweepError):
+    """Options of the simulated probe were given for a sweep that is played."""
+
+
 def add_light(parser: argparse.ArgumentParser) -> None:
     """Options of the simulated photoacoustic probe."""
     parser.add_argument("--photoacoustic", action="store_true", help="let every second simulated frame be photoacoustic")
@@ -48,8 +53,12 @@ def add_light(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def light_settings(options: argparse.Namespace) -> SimulationSettings:
-    """What to simulate."""
+def light_settings(options: argparse.Namespace) -> SimulationSettings | None:
+    """What to simulate; None where a recorded sweep is played. Raises NotSimulated, BadWavelengths."""
+    if options.sweep:
+        if options.photoacoustic or options.wavelengths or options.mu_eff_per_mm:
+            raise NotSimulated(f"{options.sweep} has the light that it has; leave out --photoacoustic, --wavelengths and --mu-eff-per-mm")
+        return None
     common = {"photoacoustic": options.photoacoustic, "persistence": SCANNER_PERSISTENCE, "seed": options.seed}
     if not options.wavelengths:
         return SimulationSettings(**common)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import msgspec
 import numpy as np
 
-from edge.commands.options import MODEL_HELP, add_json, check_outputs
+from edge.commands.options import MODEL_HELP, add_calibration, add_json, check_outputs
 from edge.config import Direction, MotionConfig
 from edge.console import progress, result, table
 from edge.errors import SonosweepError
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--adaptation", nargs="+", type=Path, default=[], metavar="SWEEP", help="or: tracked sweeps that both are made from"
     )
-    parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
+    add_calibration(parser)
     parser.add_argument("--direction", choices=get_args(Direction)[:2], default="", help="of every sweep; default: as its poses go")
     parser.add_argument("--spacing-mm", type=float, default=SPACING_MM, help="voxels of the compared volumes (%(default)s)")
     parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="also write evaluation.json and a picture per sweep")
@@ -79,11 +79,15 @@ def run(options: argparse.Namespace) -> int:
     _check_apart(options.sweeps, options.adaptation)
     preset = read_preset(options.preset) if options.preset else None
     adaptation = [
-        listen(path, options.plus_config) for path in progress(options.adaptation, total=len(options.adaptation), label="adapting")
+        listen(path, options.plus_config, options.probe)
+        for path in progress(options.adaptation, total=len(options.adaptation), label="adapting")
     ]
     curve, curve_from = decorrelation_curve(read_curve(options.curve) if options.curve else None, adaptation)
     sources["decorrelation"] = DecorrelationMotion(curve)
-    watched = [watch(path, sources, options.plus_config) for path in progress(options.sweeps, total=len(options.sweeps), label="watching")]
+    watched = [
+        watch(path, sources, options.plus_config, options.probe)
+        for path in progress(options.sweeps, total=len(options.sweeps), label="watching")
+    ]
     steps, constant_from = constant_steps(watched, preset, [sweep for sweep, _ in adaptation])
     if options.output:
         make_folder(options.output)

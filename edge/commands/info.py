@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge.commands.options import add_calibration, add_json
 from edge.console import progress, result
 from edge.files import FORMATS, NoFrames, NoPhysicalSpacing, SweepFile, UnknownFile, UnsupportedFile, open_sweep
+from edge.files.archive import check_archive
 from edge.files.volumes import StoredVolume, check_volume_path, read_stored
 from edge.messages import Frame, Geometry
 from edge.motion.recorded import TRACKED
@@ -22,7 +23,8 @@ SUMMARY = "describe a sweep, a recording or a volume"
 EXAMPLES = """  sonosweep info sweep.igs.mha
   sonosweep info spine.igs.mha --plus-config PlusDeviceSet.xml
   sonosweep info sweep.mcap --json
-  sonosweep info volume.nii.gz"""
+  sonosweep info volume.nii.gz
+  sonosweep info leg.zip                             # whether all files of an export are there and unchanged"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
 def describe(path: Path, plus_config: Path | None = None, probe: Path | None = None) -> dict[str, Any]:
     """What the file holds, as values that JSON knows. Named errors as :func:`open_sweep` and :func:`read_stored` raise them."""
+    if path.suffix.lower() == ".zip":
+        return {"file": str(path), "format": "export of sonosweep, all files unchanged", **check_archive(path)}
     try:
         sweep = open_sweep(path, plus_config=plus_config, probe=probe)
     except UnknownFile as wrong:

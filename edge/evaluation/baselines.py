@@ -45,10 +45,10 @@ def constant_steps(sweeps: Sequence[Watched], preset: Preset | None, adaptation:
     return [None], f"{USUAL_MM_S:g} mm/s"
 
 
-def listen(path: Path, plus_config: Path | None = None) -> tuple[Watched, list[Seen]]:
+def listen(path: Path, plus_config: Path | None = None, probe: Path | None = None) -> tuple[Watched, list[Seen]]:
     """A tracked sweep with what its speckle shows in each frame after the first: what a curve is fitted to."""
     listener = SpeckleListener()
-    return watch(path, {"listener": listener}, plus_config), listener.seen
+    return watch(path, {"listener": listener}, plus_config, probe), listener.seen
 
 
 def decorrelation_curve(curve: Curve | None, adaptation: Sequence[tuple[Watched, list[Seen]]]) -> tuple[Curve, str]:

@@ -50,15 +50,17 @@ def poses_along(watched: Watched, chain: Matrices) -> dict[int, Transform]:
 
 def volume_along(watched: Watched, chain: Matrices, spacing_mm: float = SPACING_MM) -> Volume:
     """The sweep's B-mode volume with its frames placed along ``chain``."""
-    return place(watched.path, poses_along(watched, chain), spacing_mm, watched.plus_config)
+    return place(watched.path, poses_along(watched, chain), spacing_mm, watched.plus_config, watched.probe)
 
 
-def place(path: Path, poses: dict[int, Transform], spacing_mm: float = SPACING_MM, plus_config: Path | None = None) -> Volume:
+def place(
+    path: Path, poses: dict[int, Transform], spacing_mm: float = SPACING_MM, plus_config: Path | None = None, probe: Path | None = None
+) -> Volume:
     """The B-mode volume of a sweep file with its frames at ``poses`` (ImageToReference by sequence number)."""
     with open_compounder("host", VolumeSettings(spacing_mm=spacing_mm), 0) as compounder:
         reconstructor = Reconstructor(GivenPoses(poses), compounder, say_bricks=False)
         last = max(poses)
-        for frame in open_sweep(path, plus_config=plus_config).frames():
+        for frame in open_sweep(path, plus_config=plus_config, probe=probe).frames():
             reconstructor.feed(frame)
             if frame.sequence >= last:
                 break

@@ -66,6 +66,7 @@ class Watched:
     size: tuple[int, int]
     ended: str = ""
     plus_config: Path | None = None
+    probe: Path | None = None
 
     @property
     def direction(self) -> str:
@@ -78,16 +79,16 @@ class Watched:
         return Estimate(steps_of(self.true), np.zeros(())).turned(self.direction).steps
 
 
-def watch(path: Path, sources: Mapping[str, MotionSource], plus_config: Path | None = None) -> Watched:
+def watch(path: Path, sources: Mapping[str, MotionSource], plus_config: Path | None = None, probe: Path | None = None) -> Watched:
     """Show every B-mode frame of the file's first sweep to every source. ``NothingToCompare`` names what it lacks.
 
-    ``plus_config``: the PLUS configuration with ImageToProbe, for sweeps with tracker transforms only.
+    ``plus_config`` or ``probe``: what holds ImageToProbe, for sweeps with tracker transforms only.
     """
     seen: list[Frame] = []  # without their pixels
     said: dict[str, list[Step]] = {name: [] for name in sources}
     ended = ""
     missing: dict[tuple[int, int, int], int] = {}
-    for frame, image in placed_images(_bmode(open_sweep(path, plus_config=plus_config).frames(), missing)):
+    for frame, image in placed_images(_bmode(open_sweep(path, plus_config=plus_config, probe=probe).frames(), missing)):
         check_tracked(path, frame)
         elapsed = 1 + missing[frame.boot_id, frame.sweep, frame.sequence]
         if seen and frame.sweep_key != seen[0].sweep_key:
@@ -99,7 +100,7 @@ def watch(path: Path, sources: Mapping[str, MotionSource], plus_config: Path | N
         for name, source in sources.items():
             said[name].append(source.step(frame, image, elapsed) if seen else source.start(frame, image))
         seen.append(msgspec.structs.replace(frame, pixels=np.zeros((0, 0), np.uint8)))
-    return replace(_compared(path, seen, said, ended), plus_config=plus_config)
+    return replace(_compared(path, seen, said, ended), plus_config=plus_config, probe=probe)
 
 
 def _bmode(frames: Iterable[Frame], missing: dict[tuple[int, int, int], int]) -> Iterator[Frame]:

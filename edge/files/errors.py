@@ -31,3 +31,11 @@ class NoCalibration(SonosweepError):
 
 class CannotWrite(SonosweepError):
     """What was asked for cannot be written in this format."""
+
+
+class LibraryMissing(SonosweepError):
+    """A format needs a library that is not installed here."""
+
+
+class NoImageArea(SonosweepError):
+    """Nothing tells the image from the border around it."""

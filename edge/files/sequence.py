@@ -50,7 +50,7 @@ class SequenceFile(SweepFile):
         self._orientation = next((header.fields[o] for o in ORIENTATION_FIELDS if o in header.fields), "MF").upper()
         if self._orientation[:2] not in _FLIPS or self._orientation[2:] not in ("", "A", "N", "D"):
             raise UnsupportedFile(f"{path}: image orientation {self._orientation} is not read here; save the sweep as MF, MN, UF or UN")
-        self._valid = [i for i in range(self._count) if self._image_is_valid(i)]
+        self._valid = [i for i in range(self._count) if self.image_is_valid(i)]
         self.frame_count = len(self._valid)
         self._times = self._timestamps()
         self._track: PoseTrack | None = None
@@ -205,7 +205,8 @@ class SequenceFile(SweepFile):
         lateral, axial = np.linalg.norm(image.matrix[:3, :2], axis=0)
         return float(lateral), float(axial)
 
-    def _image_is_valid(self, index: int) -> bool:
+    def image_is_valid(self, index: int) -> bool:
+        """Whether the file says that image ``index`` is one."""
         fields = self._header.frames.get(index, {})
         return fields.get("ImageStatus", fields.get("Status", "OK")).upper() == "OK"
 

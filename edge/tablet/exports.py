@@ -11,6 +11,7 @@ import numpy as np
 
 from edge.config import DicomConfig
 from edge.files import CannotWrite, open_sweep, write_sweep
+from edge.files.archive import write_archive
 from edge.files.volumes import Volume, read_volume, write_volume
 from edge.light import ULTRASOUND
 from edge.picture import draw
@@ -87,7 +88,14 @@ def _dicom(library: Library, record: Record, stem: str, config: DicomConfig) -> 
     return [path.name for path in written.files]
 
 
-WRITERS = {"mha": _volumes, "nii.gz": _volumes, "igs.mha": _sweep, "png": _picture}
+def _archive(library: Library, record: Record, path: Path) -> None:
+    """All files of the sweep as they lie there, of patients nothing: the exam stays in its own file, and DICOM objects are left out."""
+    files = [one for one in library.files(record.id) if one.suffix not in (".json", ".zip", ".dcm")]
+    told = {"sweep": record.id, "motion": record.motion, "direction": record.direction, "direction_source": record.direction_source}
+    write_archive(path, files, told)
+
+
+WRITERS = {"mha": _volumes, "nii.gz": _volumes, "igs.mha": _sweep, "png": _picture, "zip": _archive}
 
 
 def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Progress, dicom: DicomConfig | None = None) -> list[str]:
@@ -95,7 +103,7 @@ def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Pro
     record, written = library.record(sweep), []
     channels = [path.name.removesuffix(".nrrd") for path in library.volume_files(sweep)]
     stem = min(channels, key=len)
-    for done, kind in enumerate(formats):
+    for done, kind in enumerate(sorted(formats, key="zip".__eq__)):  # last: it takes what the others made
         progress(done, len(formats))
         path = library.volumes / f"{stem}.{kind}"
         if kind == "dcm":

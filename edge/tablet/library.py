@@ -21,7 +21,7 @@ TRASH = "trash"
 SIDECAR_BYTES = 16 << 20
 ID = re.compile(r"sweep_[0-9a-f]{16}_\d{4,10}")
 FILE = re.compile(
-    rf"(?P<id>{ID.pattern})(?P<part>_\d+)?(?P<what>-[a-z0-9-]+)?\.(?P<kind>mcap|nrrd|mha|nii\.gz|igs\.mha|png|mp4|webm|dcm|json)"
+    rf"(?P<id>{ID.pattern})(?P<part>_\d+)?(?P<what>-[a-z0-9-]+)?\.(?P<kind>mcap|nrrd|mha|nii\.gz|igs\.mha|png|mp4|webm|dcm|json|zip)"
 )
 State = Literal["unsaved", "saved", "discarded"]
 

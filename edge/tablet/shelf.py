@@ -12,7 +12,7 @@ from edge.errors import SonosweepError
 from edge.tablet.doors import HEADERS, Doors
 from edge.tablet.library import Library
 
-WHOLE = (".mcap", ".nrrd", ".mha", ".nii.gz")  # whoever has fetched one of these has the sweep: a picture is not enough
+WHOLE = (".mcap", ".nrrd", ".mha", ".nii.gz", ".zip")  # whoever has fetched one of these has the sweep: a picture is not enough
 
 
 class Shelf:

@@ -92,7 +92,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
     preset: int = 0
     on: bool = False
     mode: Literal["auto", "full", "half", "frames"] = "auto"
-    formats: tuple[Literal["nrrd", "mha", "nii.gz", "igs.mha", "png", "dcm"], ...] = ()
+    formats: tuple[Literal["nrrd", "mha", "nii.gz", "igs.mha", "png", "dcm", "zip"], ...] = ()
     measures: list[dict[str, Any]] = []
     tablet: str = ""
     epoch: int = 0

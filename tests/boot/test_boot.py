@@ -71,7 +71,8 @@ def test_the_target_is_ready_soon_after_it_was_stopped(machine):
 
 
 def test_the_shipped_units_verify_without_a_line(machine):
-    said = machine.run("systemd-analyze", "verify", *SHIPPED, check=False)
+    # With the whole boot, because systemd breaks a circle of units by leaving one out, another one at each boot: the tablets' port was.
+    said = machine.run("systemd-analyze", "verify", *SHIPPED, "multi-user.target", check=False)
     assert not [line for line in said.splitlines() if "sonosweep" in line], said
 
 

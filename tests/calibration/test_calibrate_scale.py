@@ -11,8 +11,9 @@ from wire_phantom import HEIGHT, SPACING_MM, WIDTH, write_phantom, write_wire_se
 
 from calibration.scale import cure
 from edge.app import main
-from edge.files import ProbeFile, read_probe, write_probe
-from edge.messages import Geometry
+from edge.files import ProbeFile, open_sweep, read_probe, write_probe
+from edge.files.recording import write_recording
+from edge.messages import Frame, Geometry
 
 PLUS = Path(__file__).parents[3] / "shared" / "data" / "plus"
 REAL = PLUS / "fCal_Test_Calibration_3NWires_fCal2.0.igs.mha"
@@ -77,3 +78,17 @@ def test_what_nobody_declared_cannot_be_checked(files, capsys):
 def test_pixels_of_the_plus_sequence_are_as_large_as_plus_found(capsys):
     said = run(capsys, 0, REAL, "--phantom", REAL_PHANTOM, "--declared-mm", 0.0796446, 0.0744856)
     assert np.abs(said["off_percent"]).max() < 1.5 and said["images"] > 170
+
+
+def test_a_recording_of_the_device_is_checked_by_the_spacing_that_its_front_end_declared(files, tmp_path, capsys):
+    sequence = open_sweep(files[0])
+    for name, spacing_mm, code in (("right", SPACING_MM, 0), ("wrong", (0.15, 0.147), 1)):
+        geometry = Geometry(width=WIDTH, height=HEIGHT, spacing_mm=spacing_mm)
+        frames = [
+            Frame(boot_id=1, sweep=1, sequence=i, timestamp_ns=i * 50_000_000, geometry=geometry, pixels=pixels)
+            for i, pixels in enumerate(sequence.images())
+        ]
+        write_recording(tmp_path / f"{name}.mcap", frames, {})
+        said = run(capsys, code, tmp_path / f"{name}.mcap", "--phantom", files[1])
+        assert said["declared_mm"] == list(spacing_mm)
+        assert said["measured_mm"] == pytest.approx(SPACING_MM, rel=0.006)

@@ -7,6 +7,7 @@ from heart_frames import GEOMETRY, TEXTURE, a_frame, feed, names, poses
 
 from edge.compounding import CHANNEL_COUNT, VolumeSettings, open_compounder
 from edge.config import MotionConfig
+from edge.light import BadPulseEnergy
 from edge.messages import Bricks, Extras
 from edge.motion import Step, open_motion
 from edge.reconstructor import Reconstructor
@@ -169,5 +170,12 @@ def test_half_the_pulse_energy_is_the_same_volume_where_that_is_asked_for_and_on
     assert at_half[name].metadata["pulse_energy_normalisation"] == "to 20 mJ"
     assert at_half[name].metadata["frames_of_told_energy"] == "1"
     assert volume(weak, 10.0)[name].intensity.max() == 60
-    untold = volume(weak, None, pulse_energy_mj=20.0)[name]
-    assert untold.intensity.max() == 60 and untold.metadata["frames_of_untold_energy"] == "1"
+    for nonsense_mj in (None, 0.0, -5.0, 0.1, 1e5):
+        untold = volume(weak, nonsense_mj, pulse_energy_mj=20.0)[name]
+        assert untold.intensity.max() == 60 and untold.metadata["frames_of_untold_energy"] == "1"
+
+
+@pytest.mark.parametrize("energy_mj", [-1.0, float("nan"), float("inf")])
+def test_an_impossible_pulse_energy_is_refused_before_the_work(make, energy_mj):
+    with pytest.raises(BadPulseEnergy, match="usual energy"):
+        make(pulse_energy_mj=energy_mj)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from volume_cases import everything, pose, sweep
 
-from edge.compounding import COMPOUNDINGS, VolumeSettings, host
+from edge.compounding import CHANNEL_COUNT, COMPOUNDINGS, VolumeSettings, host
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(max_examples=15, deadline=None)
@@ -87,16 +87,17 @@ def test_place_answers_with_the_bricks_that_changed(opened):
         assert np.array_equal(volume.slots(), np.arange(volume.brick_count()))
 
 
-def test_channels_do_not_disturb_each_other(opened):
+@pytest.mark.parametrize("light", [1, CHANNEL_COUNT - 1])
+def test_channels_do_not_disturb_each_other(opened, light):
     one, two = sweep(9, step_mm=1.6), sweep(10, step_mm=1.6, towards=1)
     with opened(VolumeSettings(max_gap_mm=3)) as volume:
         for (pixels, matrix), (other, elsewhere) in zip(one, two, strict=True):
             volume.place(pixels, matrix, bridge=True)
-            volume.place(other, elsewhere, channel=1, bridge=True)
+            volume.place(other, elsewhere, channel=light, bridge=True)
         assert everything(volume, 0) == built(one, bridge=True)[0]
-        assert everything(volume, 1) == built(two, bridge=True)[0]
-        filled = volume.fill_holes(channel=1)
-        assert volume.voxel_counts(0).filled == 0 < filled == volume.voxel_counts(1).filled
+        assert everything(volume, light) == built(two, bridge=True)[0]
+        filled = volume.fill_holes(channel=light)
+        assert volume.voxel_counts(0).filled == 0 < filled == volume.voxel_counts(light).filled
 
 
 def test_a_probe_that_rests_for_half_an_hour_does_not_overflow(opened):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -30,6 +31,27 @@ def test_simpleitk_finds_each_voxel_where_it_was_built(tmp_path, ending):
         for at in [(0, 0, 0), (6, 0, 0), (0, 5, 0), (0, 0, 4), (6, 5, 4)]:
             expected = np.array(made.origin_mm) + made.spacing_mm * np.array(at)
             np.testing.assert_allclose(image.TransformIndexToPhysicalPoint(at), expected, atol=1e-5)
+
+
+def test_nibabel_and_simpleitk_agree_where_an_asymmetric_volume_lies_in_ras(tmp_path):
+    """An L in each of two planes: no turn of it is its mirror image."""
+    voxels = np.zeros((4, 5, 6), np.uint8)
+    voxels[0, :, 0] = voxels[0, 0, :3] = 200
+    voxels[2, 1, 4] = 90
+    made = Volume(voxels, (-3.0, 7.0, 11.0), 0.5)
+    for ending in ENDINGS:
+        write_volume(tmp_path / f"l{ending}", made)
+    nifti = nibabel.load(tmp_path / "l.nii.gz")
+    assert nibabel.aff2axcodes(nifti.affine) == ("L", "P", "S")
+    np.testing.assert_allclose(nifti.affine @ [4, 1, 2, 1], [-(-3.0 + 2.0), -(7.0 + 0.5), 11.0 + 1.0, 1])
+    np.testing.assert_array_equal(nifti.get_sform(), nifti.get_qform())
+    assert np.asarray(nifti.dataobj)[4, 1, 2] == 90 and np.linalg.det(nifti.affine[:3, :3]) > 0
+    seen = [SimpleITK.ReadImage(str(tmp_path / f"l{ending}")) for ending in ENDINGS]
+    lps = np.diag([-1, -1, 1]) @ (nifti.affine @ [4, 1, 2, 1])[:3]
+    for image in seen:
+        assert image.GetPixel(image.TransformPhysicalPointToIndex(lps.tolist())) == 90
+    (tmp_path / "nrrd.txt").write_bytes((tmp_path / "l.nrrd").read_bytes().split(b"\n\n")[0])
+    assert "space: left-posterior-superior" in (tmp_path / "nrrd.txt").read_text()
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

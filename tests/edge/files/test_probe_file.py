@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -9,9 +11,13 @@ from synthetic_frames import frame
 from wire_phantom import placed, turned, write_sequence
 
 from edge.app import main
+from edge.evaluation.watch import watch
 from edge.files import BadProbeFile, ProbeDoesNotFit, ProbeFile, open_sweep, read_probe, write_probe, write_sweep
+from edge.files.plus import image_to_probe
 from edge.messages import Geometry
 
+SPINE = Path(__file__).parents[4] / "shared" / "data" / "plus" / "SpinePhantomFreehand.igs.mha"
+SPINE_CONFIG = SPINE.with_name("PlusDeviceSet_SpinePhantomFreehandReconstructionOnly.xml")
 GEOMETRY = Geometry(width=40, height=30, spacing_mm=(0.5, 0.4), depth_mm=12)
 IMAGE_TO_PROBE = placed(turned(0.1, 0.2, 0.3), (5, 6, 7)) @ np.diag([0.5, 0.4, 0.45, 1])
 SPEED_MM_S = 10.0
@@ -137,3 +143,23 @@ def test_reconstruct_takes_the_probe_file(tracked, tmp_path, capsys):
 def test_info_says_that_a_probe_file_would_help(tracked, capsys):
     assert main(["info", str(tracked)]) == 0
     assert "--probe" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not SPINE.exists(), reason="the spine phantom's sweep is not beside the repository (../shared/data/plus)")
+def test_a_probe_file_says_the_same_as_the_plus_configuration_it_was_made_from(tmp_path):
+    matrix = image_to_probe(SPINE_CONFIG).matrix
+    lateral, axial = np.linalg.norm(matrix[:3, :2], axis=0).tolist()
+    geometry = Geometry(width=820, height=616, spacing_mm=(lateral, axial))
+    write_probe(tmp_path / "probe.json", made(geometry=geometry, image_to_probe=tuple(matrix.ravel().tolist())))
+    by_configuration, by_probe = watch(SPINE, {}, SPINE_CONFIG), watch(SPINE, {}, probe=tmp_path / "probe.json")
+    assert np.array_equal(by_configuration.true, by_probe.true) and len(by_probe.true) == 21
+    preset = [tmp_path / "a.json", tmp_path / "b.json"]
+    assert main(["calibrate", "constant", str(SPINE), "--plus-config", str(SPINE_CONFIG), "-o", str(preset[0])]) == 0
+    assert main(["calibrate", "constant", str(SPINE), "--probe", str(tmp_path / "probe.json"), "-o", str(preset[1])]) == 0
+    assert preset[0].read_bytes() == preset[1].read_bytes()
+
+
+def test_a_configuration_and_a_probe_file_at_once_are_refused(tracked, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["info", str(tracked), "--plus-config", "a.xml", "--probe", "b.json"])
+    assert "not allowed with" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import { label, MeasureTools } from '../measure_tools.js';
 
 const PLANES = ['lateral-axial', 'elevational-axial', 'lateral-elevational'];
 const MODES = ['alpha', 'mip', 'iso'];
-const FORMATS = ['nrrd', 'mha', 'nii.gz', 'igs.mha', 'png', 'dcm'];
+const FORMATS = ['nrrd', 'mha', 'nii.gz', 'igs.mha', 'png', 'dcm', 'zip'];
 const UNSURE = ['unverified', 'unknown'];
 const TURN_S = 6;
 
