@@ -9,6 +9,7 @@ import pytest
 from boot.tablet import play, sweep_and_save
 from boot.test_boot import UNITS, nothing_failed, until_back
 
+from edge.console import say
 from edge.files import open_sweep
 from edge.files.volumes import read_volume
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
