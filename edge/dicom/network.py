@@ -12,7 +12,7 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import ModalityWorklistInformationFind, StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
@@ -76,6 +76,7 @@ class Dimse:
         if not config.pacs_host:
             raise NotConfigured("no PACS is configured; set dicom.pacs_host (and pacs_port, pacs_aet), or dicom.stow_url")
         self._config, self._hear = config, hear
+        _config.STORE_SEND_CHUNKED_DATASET = True  # else a clip of 250 MiB takes 830 MiB of memory
 
     def store(self, objects: list[tuple[Entry, Path]]) -> Iterator[tuple[Entry, Outcome]]:
         """See :class:`Transport`. A PACS that does not take a compression gets the object uncompressed."""
@@ -109,9 +110,10 @@ class Dimse:
     def _send(self, pacs: Association, entry: Entry, path: Path, taken: set[tuple[str, str]]) -> Outcome:
         if not any(sop_class == entry.sop_class for sop_class, _ in taken):
             return Outcome("refused", "the PACS does not take objects of this class; ask for it, or send the clip only")
-        ds = dcmread(path)
+        ds: Dataset | Path = path  # sent piece by piece as it lies there
         if (entry.sop_class, entry.syntax) not in taken:
             try:
+                ds = dcmread(path)
                 ds.decompress(generate_instance_uid=False)
             except (*MALFORMED, RuntimeError) as wrong:
                 return Outcome("refused", f"the PACS takes it only uncompressed, and it cannot be decompressed here: {wrong}")

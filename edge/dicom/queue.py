@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,6 +75,18 @@ class Queue:
             entry = Entry(**header._asdict(), sha256=data_sha256, bytes=path.stat().st_size, name=name or path.stem)
             self._write(entry)
             return entry
+
+    @contextlib.contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """An empty folder on the queue's disk to write objects in before they are added; one process at a time, and nothing stays there."""
+        folder = self.folder / "writing"
+        with _lock(self.folder / ".writing.lock"):
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+            make_folder(folder)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def entries(self) -> list[Entry]:
         """All, in the order of their UIDs."""
@@ -175,12 +188,19 @@ class Queue:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with _lock(self.folder / ".lock"):
             yield
-        finally:
-            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Waits for its turn; the kernel gives the lock back even after kill -9."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sha256(path: Path) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +18,6 @@ from edge.dicom.network import Dimse, listening
 from edge.dicom.queue import Queue
 from edge.dicom.sender import Sender
 from edge.dicom.stow import StowRs
-from edge.files.atomic import make_folder
 
 SUMMARY = "queue sweeps or DICOM files on the disk, and send what waits to the PACS"
 EXAMPLES = """  sonosweep dicom send sweep_00000000deadbeef_0001
@@ -28,7 +25,6 @@ EXAMPLES = """  sonosweep dicom send sweep_00000000deadbeef_0001
   sonosweep dicom send --watch                # until it is stopped: whenever the PACS can be reached
   sonosweep dicom send leg.nrrd --only-queue  # the network may be gone"""
 STEP_S = 1.0
-STALE_S = 3600.0  # so old is what a power cut left half written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,12 +61,8 @@ def _enqueue(options: argparse.Namespace, config: Config, queue: Queue) -> list[
     for path in files:
         queue.add(path)
     options.sweeps = [name for name in options.sweeps if not name.lower().endswith(".dcm")]
-    make_folder(queue.folder / "writing")
-    for left in (queue.folder / "writing").iterdir():
-        if left.stat().st_mtime < time.time() - STALE_S:
-            shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(dir=queue.folder / "writing") as folder:
-        made, refused = written(options, config, Path(folder))
+    with queue.workplace() as folder:
+        made, refused = written(options, config, folder)
         for path in made:
             queue.add(path)
     return refused
