@@ -29,7 +29,7 @@ EXAMPLES = """  sonosweep info sweep.igs.mha
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file, and how to answer."""
-    parser.add_argument("file", type=Path, help="sweep (.igs.mha, .igs.nrrd, .mcap) or volume (.nrrd, .mha, .nii.gz)")
+    parser.add_argument("file", type=Path, help="sweep (docs/files.md), volume (.nrrd, .mha, .nii.gz) or export (.zip)")
     parser.add_argument("--plus-config", type=Path, metavar="XML", help="PLUS configuration with the ImageToProbe calibration")
     add_json(parser)
 
