@@ -49,8 +49,7 @@ class Peers:
                     self.said.append(message)
         silent = {name for name, heard in self._heard.items() if now - heard > GONE_AFTER_S} - self._gone
         self._gone |= silent
-        missed = sorted(name for name in silent if ALL[name].gone)
-        return [FaultRaised(service=self._me, name=ALL[name].gone, detail=f"silent for {GONE_AFTER_S} s") for name in missed]
+        return [FaultRaised(service=self._me, name=SERVICES[name].gone, detail=f"silent for {GONE_AFTER_S} s") for name in sorted(silent)]
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:

@@ -17,7 +17,7 @@ from edge.latency import Latencies
 from edge.messages import Buffer, Command, FaultRaised, Frame, Status
 from edge.orders import Orders
 from edge.peers import Peers
-from edge.services import ALL, STATUS_PERIOD_S
+from edge.services import ALL, SERVICES, STATUS_PERIOD_S
 from firmware_bridge.arrivals import ClockOffset, Losses
 from firmware_bridge.consumers import Tally, open_consumers
 from firmware_bridge.errors import MalformedPacket
@@ -51,7 +51,7 @@ class Bridge:
         self._intake = Intake(context, config.bridge, allow_plaintext=allow_plaintext)
         self._publisher = Publisher(context, ipc(run_dir, "bridge"))
         self._consumers = open_consumers(context, run_dir)
-        self._peers = Peers(context, run_dir, "bridge", [consumer.name for consumer in self._consumers])
+        self._peers = Peers(context, run_dir, "bridge", [one.name for one in self._consumers if one.name in SERVICES])
         self._orders = Orders("bridge", self._publisher, self._obey)
         self._sweeps: Sweeps = SWEEPS[config.bridge.sweeps]()
         self._silent: set[str] = set()

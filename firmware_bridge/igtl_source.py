@@ -138,17 +138,22 @@ def _exactly(plain: socket.socket, size: int) -> memoryview:
     data = memoryview(bytearray(size))
     filled = 0
     while filled < size:
-        got = plain.recv_into(data[filled:])
-        if not got:
-            raise ConnectionError("it hung up")
-        filled += got
+        filled += _some(plain, data[filled:])
     return data
 
 
+def _some(plain: socket.socket, into: memoryview) -> int:
+    """At least a byte; ``ConnectionError`` where none comes any more: within a message silence is no end of a sweep."""
+    try:
+        got = plain.recv_into(into)
+    except TimeoutError:
+        raise ConnectionError(f"a message broke off for {MESSAGE_S:.0f} s") from None
+    if not got:
+        raise ConnectionError("it hung up")
+    return got
+
+
 def _pass_over(plain: socket.socket, head: Head) -> None:
-    left, scratch = head.body_bytes, bytearray(1 << 16)
+    left, scratch = head.body_bytes, memoryview(bytearray(1 << 16))
     while left:
-        got = plain.recv_into(scratch, min(left, len(scratch)))
-        if not got:
-            raise ConnectionError("it hung up")
-        left -= got
+        left -= _some(plain, scratch[: min(left, len(scratch))])

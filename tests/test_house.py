@@ -14,7 +14,7 @@ import zmq
 from edge.faults import FAULTS
 from edge.messages import TYPES
 from edge.peers import Peers
-from edge.services import CLIENTS_HEAR, SERVICES
+from edge.services import ALL, CLIENTS_HEAR, GUESTS, SERVICES
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("edge", "firmware_bridge", "export", "calibration")
@@ -112,7 +112,7 @@ def test_frames_have_one_speaker():
 
 def test_peers_hear_what_the_table_says():
     context, run_dir = zmq.Context(), Path(tempfile.mkdtemp(prefix="sono-"))
-    for me, service in SERVICES.items():
+    for me, service in ALL.items():
         peers = Peers(context, run_dir, me)
         assert set(peers.hears) == set(service.hears) - {TYPES["frame"]}
         peers.close()
@@ -129,6 +129,12 @@ def test_every_service_is_a_command_has_a_unit_and_a_fault_for_its_absence():
         assert f"ExecStart=/usr/bin/{service.command}\n" in unit
         target = (ROOT / "systemd" / "sonosweep.target").read_text()
         assert all(f"sonosweep-{name}.service" in line for line in target.splitlines() if line.startswith(("Wants=", "After=")))
+
+
+def test_a_guest_is_a_command_that_only_shows_and_that_nobody_misses():
+    commands = {point.name for point in entry_points(group="sonosweep.commands")}
+    for name, guest in GUESTS.items():
+        assert guest.command.split()[1] in commands and guest.shows and not guest.gone and name not in SERVICES
 
 
 def test_every_fault_is_raised_somewhere_and_no_other():

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent / "edge" / "tablet"))
 from link_client import LinkClient
 
 from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
+from edge.files.archive import check_archive
 from edge.files.volumes import read_volume
 from edge.local_device import LocalDevice
 from edge.services import SERVICES
@@ -162,9 +163,12 @@ def test_a_sweep_is_shown_kept_turned_and_opened_again(device, config):
             volume = next(folder.glob(f"{sweep}_?.nrrd"))
             assert read_volume(volume).metadata["direction_source"] == "operator"
             assert (await tablet.do("measures", sweep=sweep, measures=[{"kind": "distance", "value": 9.5}]))["ok"]
-            assert (await tablet.do("export", sweep=sweep, formats=["mha", "png", "igs.mha"]))["ok"]
+            assert (await tablet.do("export", sweep=sweep, formats=["zip", "mha", "png", "igs.mha"]))["ok"]
             job = await tablet.until(lambda: next((m for m in tablet.heard if m["type"] == "job" and m["files"]), None), "export")
-            assert {name.split(".", 1)[1] for name in job["files"]} == {"mha", "png", "igs.mha"}
+            assert {name.split(".", 1)[1] for name in job["files"]} == {"zip", "mha", "png", "igs.mha"}
+            archived = {entry["name"] for entry in check_archive(volume.with_suffix(".zip"))["files"]}
+            assert archived == {path.name for path in folder.glob(f"{sweep}*") if path.suffix not in (".zip", ".json")}
+            assert set(job["files"]) - archived == {volume.with_suffix(".zip").name}
             for ending, fetched in ((".png", False), (".mha", True)):
                 name = next(name for name in job["files"] if name.endswith(ending))
                 async with tablet.session.get(f"{tablet.base}/api/sweeps/{sweep}/files/{name}") as answer:

@@ -29,7 +29,7 @@ EXAMPLES = """  sonosweep info sweep.igs.mha
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The file, and how to answer."""
-    parser.add_argument("file", type=Path, help="sweep (.igs.mha, .igs.nrrd, .mcap) or volume (.nrrd, .mha, .nii.gz)")
+    parser.add_argument("file", type=Path, help="sweep (docs/files.md), volume (.nrrd, .mha, .nii.gz) or export (.zip)")
     add_calibration(parser)
     add_json(parser)
 
