@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from edge.caches import BUILDING
 from edge.compounding import CHANNELS
 from edge.config import Config
 from edge.daemon import memory_mib
@@ -59,7 +60,7 @@ class TabletService:
         self._saved_epochs = itertools.count(1)
         self._jobs: set[asyncio.Task[None]] = set()
         self._brand = read_branding(config.device)
-        self._watch = health.Watch(self.library.recordings)
+        self._watch = health.Watch(self.library.recordings, building=Path(config.run_dir) / BUILDING)
         self._health_at = self._state_at = -1e9
         doors.serve("/link", self._serve_link)
         self._shelf = Shelf(self.library, doors, self.tell_library, config.record.quota_mib)
