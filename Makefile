@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 KERNELS := $(wildcard edge/compounding/*.cu edge/compounding/*.cuh edge/compounding/*.cpp edge/compounding/*.h)
 
-.PHONY: help demo test check fuzz bench gpu-check fake-gpu-check deb boot-test clean
+.PHONY: help demo test check fuzz bench gpu-check fake-gpu-check deb boot-test image qemu-test clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -40,7 +40,13 @@ deb: .venv/dev  ## Debian packages in dist/: arm64 for JetPack 6 and 7, amd64 fo
 	$(BIN)/python packaging/deb.py $(FLAVOURS)
 
 boot-test: .venv/dev  ## as root: the amd64 package installed, booted under systemd in a container, killed (KILLS=20: so often each) and hung; figures are printed
-	$(BIN)/pytest -m boot -s tests/power_cut tests/boot $(if $(KILLS),--kills $(KILLS))
+	$(BIN)/pytest -m boot -s tests/power_cut tests/boot --ignore tests/boot/qemu $(if $(KILLS),--kills $(KILLS))
+
+image: .venv/dev  ## TREE=... (packaging/rootfs.py was there): dist/image with a disk, a kernel and an initrd for QEMU
+	$(BIN)/python packaging/image.py $(TREE) dist/image
+
+qemu-test: .venv/dev  ## as root: the image of the package booted in full emulation, and a sweep from a tablet to a saved volume
+	$(BIN)/pytest -m boot -s tests/boot/qemu
 
 clean:  ## remove what make made
 	rm -rf .venv build dist demo-out *.egg-info edge/compounding/*.so

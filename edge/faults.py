@@ -30,7 +30,13 @@ FAULTS = {
     "PROBE_RESTARTED": Fault(Effect.BREAK, "The probe started again. The sweep ended; start a new one."),
     "PROBE_SILENT": Fault(Effect.BREAK, "The probe sends no images. The sweep ended; check the probe and its cable."),
     "SWEEP_JOINED_LATE": Fault(Effect.NOTE, "The first images of this sweep are missing from the volume. They are in the recording."),
+<<<<<<< HEAD
     "POSE_MISSING": Fault(Effect.NOTE, "Some images have no position (no tracker, or it is lost). They are recorded, not placed."),
+=======
+    "POSE_MISSING": Fault(
+        Effect.NOTE, "Some images have no position (no tracker, or it lost the probe). They are recorded and not placed."
+    ),
+>>>>>>> field
     "POSE_REFUSED": Fault(Effect.NOTE, "The position of an image was impossible. The image was not placed."),
     "POSE_HELD": Fault(Effect.NOTE, "Some photoacoustic images lie at the nearest ultrasound position: none was on both sides of them."),
     "WAVELENGTHS_TOO_MANY": Fault(Effect.NOTE, "The laser sends more than four wavelengths. Images of the others are only recorded."),
@@ -55,5 +61,6 @@ FAULTS = {
     "BATTERY_EMPTY": Fault(Effect.STOP_RECORDING, "The battery is empty. The recording was closed and is safe; connect the charger."),
     "CLOCK_WRONG": Fault(Effect.NOTE, "The date of the device is wrong. Set its clock; until then sweeps are kept under a wrong date."),
     "CLOCK_JUMPED": Fault(Effect.NOTE, "The clock of the device was changed. Earlier sweeps may be kept under a wrong date."),
+    "ENGINE_BUILDING": Fault(Effect.NOTE, "The device prepares itself for its first use. This takes minutes; wait with the first sweep."),
     "RECORDER_GONE": Fault(Effect.NOTE, "The recording stopped and is being restarted. Images are not being kept."),
 }

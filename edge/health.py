@@ -85,8 +85,15 @@ def now_utc() -> str:
 class Watch:
     """Looks at the device every few seconds: ``told`` for tablets, ``standing`` the faults that hold, ``figures`` for the status."""
 
-    def __init__(self, folder: Path, power: Path = Path("/sys/class/power_supply"), thermal: Path = Path("/sys/class/thermal")) -> None:
-        self._folder, self._power, self._thermal = folder, power, thermal
+    def __init__(
+        self,
+        folder: Path,
+        power: Path = Path("/sys/class/power_supply"),
+        thermal: Path = Path("/sys/class/thermal"),
+        building: Path | None = None,
+    ) -> None:
+        """``building``: the file that says how far the build of an engine is, while one is built."""
+        self._folder, self._power, self._thermal, self._building = folder, power, thermal, building
         self._ahead_s: float | None = None  # of the wall clock before the one that is never set
         self.told: dict[str, Any] = {}
         self.standing: dict[str, str] = {}
@@ -114,6 +121,8 @@ class Watch:
             standing["DEVICE_THROTTLED"] = ", ".join(slowed)
         if charge and charge["percent"] < LOW_PERCENT and not charge["charging"]:
             standing["BATTERY_EMPTY" if charge["percent"] < EMPTY_PERCENT else "BATTERY_LOW"] = f"{charge['percent']} %"
+        if self._building and (how_far := _text(self._building)):
+            standing["ENGINE_BUILDING"] = how_far
         if wall_s < EARLIEST_S:
             standing["CLOCK_WRONG"] = time.strftime("it shows %Y-%m-%d", time.gmtime(wall_s))
         began = {name: detail for name, detail in standing.items() if name not in self.standing}

@@ -24,7 +24,7 @@ SUMMARY = "install another version from a signed file; what does not work is tak
 EXAMPLES = """  sonosweep update /media/usb/sonosweep_0.2.0+cp310_arm64.deb            # its .sig file lies beside it
   sonosweep update FILE.deb --check                 # only look whether it would be installed
   sonosweep update FILE.deb --downgrade             # an older one, down to what the packages so far allow"""
-UP_S, WITHIN_S = 10, 180
+UP_S, WITHIN_S = 10, 180.0
 BUSY = ("sweeping", "rebuilding", "saving", "recording")
 
 
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="verify and compare, install nothing")
     parser.add_argument("--downgrade", action="store_true", help="allow an older version than the installed one")
     parser.add_argument("--keys", type=Path, default=TRUSTED, metavar="DIR", help="public keys (*.pem) to trust (%(default)s)")
+    parser.add_argument("--within", type=float, default=WITHIN_S, metavar="S", help="to be well in; else it is taken back (%(default)s)")
     parser.add_argument("--state", type=Path, default=FOLDER, metavar="DIR", help=argparse.SUPPRESS)
     add_config(parser)
     add_json(parser)
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     run_dir = Path(read_config(options).run_dir)
     dpkg = Dpkg()
     with sole(options.state, "update"):
-        updating = Updating(dpkg, Journal(options.state), lambda: _busy(run_dir), _well)
+        updating = Updating(dpkg, Journal(options.state), lambda: _busy(run_dir), lambda: _well(options.within))
         if options.check:
             new, key = updating.check(options.package, options.keys, downgrade=options.downgrade)
             told = Updated(dpkg.installed(), new.version, key)
@@ -73,9 +74,9 @@ def _busy(run_dir: Path) -> bool:
             overview.close()
 
 
-def _well() -> bool:
+def _well(within_s: float) -> bool:
     """The new version's own verdict, by the new version's own code. Where systemd does not run, that it starts at all."""
     if not Path("/run/systemd/system").exists():
         return subprocess.run(["/usr/bin/sonosweep", "--version"], stdout=subprocess.DEVNULL, check=False).returncode == 0
-    verdict = ["/usr/bin/sonosweep", "verdict", "--seconds", str(UP_S), "--within", str(WITHIN_S)]
+    verdict = ["/usr/bin/sonosweep", "verdict", "--seconds", str(UP_S), "--within", str(within_s)]
     return subprocess.run(verdict, stdout=sys.stderr, check=False).returncode == 0

@@ -12,7 +12,12 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+<<<<<<< HEAD
 from edge import health
+=======
+from edge.caches import BUILDING
+from edge.compounding import CHANNELS
+>>>>>>> field
 from edge.config import Config
 from edge.daemon import memory_mib
 from edge.errors import SonosweepError
@@ -58,7 +63,7 @@ class TabletService:
         self._saved_epochs = itertools.count(1)
         self._jobs: set[asyncio.Task[None]] = set()
         self._brand = read_branding(config.device)
-        self._watch = health.Watch(self.library.recordings)
+        self._watch = health.Watch(self.library.recordings, building=Path(config.run_dir) / BUILDING)
         self._health_at = self._state_at = -1e9
         doors.serve("/link", self._serve_link)
         self._shelf = Shelf(self.library, doors, self.tell_library, config.record.quota_mib)

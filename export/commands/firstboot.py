@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import edge.motion.trt as trt
-from edge.caches import cache_folders
+from edge.caches import BUILDING, cache_folders
 from edge.commands.options import add_config, read_config
 from edge.config import MotionConfig
 from edge.console import progress, say
@@ -19,6 +22,7 @@ from export.engine.make import Wishes, cache_folder, make_best, make_engine
 SUMMARY = "build the configured network's engine where TensorRT is and none fits yet"
 EXAMPLES = """  sonosweep export firstboot                        # as configured in /etc/sonosweep/edge.toml"""
 AUTO = "auto"
+TELL_EVERY_S = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,16 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build, prove and keep; 0 as well where there is nothing to build."""
-    motion = read_config(options).motion
+    config = read_config(options)
+    motion = config.motion
     if reason := needless(motion) or trt.missing():
         return _done(f"no engine to build: {reason}")
     bundle, machine = open_bundle(find_bundle(motion.model)), trt.machine()
     variants = [name for name in (trt.VARIANTS if motion.variant == AUTO else (motion.variant,)) if name in bundle.card.graphs]
     if kept := _kept(bundle, variants, machine):
         return _done(f"the engine of {bundle.card.name} {kept} fits: nothing to build")
-    notify(f"STATUS=building the engine of {bundle.card.name}")
-    wishes = Wishes(cache_folder(), _bar)
-    card = make_best(bundle, machine, wishes) if motion.variant == AUTO else make_engine(bundle, motion.variant, machine, wishes)
+    telling = Telling(Path(config.run_dir) / BUILDING, bundle.card.name)
+    wishes = Wishes(cache_folder(), telling.shown)
+    try:
+        card = make_best(bundle, machine, wishes) if motion.variant == AUTO else make_engine(bundle, motion.variant, machine, wishes)
+    finally:
+        telling.path.unlink(missing_ok=True)
     return _done(f"the engine of {bundle.card.name} {card.depends.variant} was built in {card.build_seconds} s and proved")
 
 
@@ -60,5 +68,26 @@ def _done(text: str) -> int:
     return 0
 
 
-def _bar(variant: str) -> Shown:
-    return partial(progress, total=None, label=f"building {variant}", unit="step")
+class Telling:
+    """Says how far a build is: to systemd, and in a file that the tablet page shows."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self._name, self._told = path, name, 0.0
+        self._tell("")
+
+    def shown(self, variant: str) -> Shown:
+        """Stands between the builder's lines and us; each is a step."""
+
+        def steps(lines: Iterable[str]) -> Iterator[str]:
+            for step, line in enumerate(progress(lines, total=None, label=f"building {variant}", unit="step"), 1):
+                if time.monotonic() - self._told > TELL_EVERY_S:
+                    self._tell(f" {variant}, step {step}")
+                yield line
+
+        return steps
+
+    def _tell(self, how_far: str) -> None:
+        self._told = time.monotonic()
+        notify(f"STATUS=building the engine of {self._name}{how_far}")
+        with suppress(OSError):  # on a desk no service may have made the folder
+            self.path.write_text(f"{self._name}{how_far}\n")

@@ -11,6 +11,7 @@ import aiohttp
 from test_tablet import Page
 
 PATIENCE_S = 150
+ITSELF = "127.0.0.1:8443"
 
 
 @asynccontextmanager
@@ -18,8 +19,8 @@ async def tablet_page(machine, address="https://127.0.0.1:8443"):
     """Operating. ``address``: where the machine's port is found, whatever it calls itself."""
     trust = json.loads(machine.run("sonosweep", "tablet", "trust", "--json"))
     told = json.loads(machine.run("sonosweep", "tablet", "pair", "--json"))
-    base, _, secret = told["url"].partition("/#pair=")
-    headers = {"Origin": base, "Host": base.partition("//")[2]}
+    secret = told["url"].partition("/#pair=")[2]
+    headers = {"Origin": f"https://{ITSELF}", "Host": ITSELF}
     async with aiohttp.ClientSession() as stranger, stranger.get(f"{address}/ca.crt", headers=headers, ssl=False) as answer:
         authority = await answer.read()
     assert hashlib.sha256(authority).hexdigest() == trust["fingerprint"].replace(":", "").lower()

@@ -114,3 +114,13 @@ def test_where_the_kernel_may_not_be_asked_the_time_services_file_answers(tmp_pa
     assert not clock_trusted(tmp_path / "synchronized")
     (tmp_path / "synchronized").touch()
     assert clock_trusted(tmp_path / "synchronized")
+
+
+def test_an_engine_that_is_being_built_is_told_as_long_as_it_is(tmp_path):
+    watch = Watch(tmp_path, tmp_path / "power", tmp_path / "thermal", tmp_path / "engine-build")
+    assert "ENGINE_BUILDING" not in watch.look(0.0, NOW_S, 1.0)
+    (tmp_path / "engine-build").write_text("small fp16, step 7\n")
+    assert watch.look(0.0, NOW_S, 2.0)["ENGINE_BUILDING"] == "small fp16, step 7"
+    (tmp_path / "engine-build").unlink()
+    watch.look(0.0, NOW_S, 3.0)
+    assert "ENGINE_BUILDING" not in watch.standing

@@ -27,3 +27,14 @@ def test_where_tensorrt_is_not_it_says_so_and_ends_well(monkeypatch, capsys, tmp
     (tmp_path / "edge.toml").write_text("")
     assert firstboot.run(argparse.Namespace(config=tmp_path / "edge.toml", run_dir=None)) == 0
     assert "no engine to build: no driver" in capsys.readouterr().err
+
+
+def test_how_far_the_build_is_stands_in_systemds_status_and_in_the_file_for_the_page(monkeypatch, tmp_path):
+    said, path = [], tmp_path / "engine-build"
+    monkeypatch.setattr(firstboot, "notify", said.append)
+    monkeypatch.setattr(firstboot, "TELL_EVERY_S", -1.0)
+    telling = firstboot.Telling(path, "small")
+    assert path.read_text() == "small\n"
+    for step, line in enumerate(telling.shown("fp16")(["a", "b"]), 1):
+        assert line == "ab"[step - 1] and path.read_text() == f"small fp16, step {step}\n"
+    assert said == [f"STATUS=building the engine of small{how}" for how in ("", " fp16, step 1", " fp16, step 2")]

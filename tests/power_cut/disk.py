@@ -101,7 +101,7 @@ class LoggedDisk:
         replay, trial, done = self.folder / "replay.img", self.folder / "trial.img", 0
         shutil.copyfile(self.base, replay)
         all_of_them = range(after + 1, len(self.entries) + 1)
-        chosen = sorted(rng.sample(all_of_them, min(points, len(all_of_them))))
+        chosen = sorted({*rng.sample(all_of_them, min(points, len(all_of_them))), len(self.entries)})  # and once after everything
         with self._log.open("rb") as log, replay.open("r+b") as disk:
             for point in chosen:
                 flushed = max((n for n in range(point) if self.entries[n].flags & (FLUSH | FUA)), default=-1) + 1

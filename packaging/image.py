@@ -1,0 +1,100 @@
+"""``python packaging/image.py TREE OUT``: a root file system with the package in it (packaging/rootfs.py) as a disk that QEMU boots.
+
+Makes OUT/disk.img (ext4, no partition table), OUT/vmlinuz and OUT/initrd.gz, and says the command that boots them. amd64; the kernel is
+Debian's for virtual machines, fetched with apt. Nothing of it goes to a Jetson: there NVIDIA's tools flash the same tree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from edge.console import say
+
+KERNEL = "linux-image-cloud-amd64"
+# In the order in which they are loaded; virtio is modular in that kernel, ext4 is not.
+MODULES = "virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk failover net_failover virtio_net virtio-rng"
+INIT = """#!/bin/busybox sh
+busybox mount -t proc proc /proc; busybox mount -t sysfs sys /sys; busybox mount -t devtmpfs dev /dev
+for module in {modules}; do busybox insmod /modules/$module.ko; done
+until busybox mount -t ext4 -o rw /dev/vda /root; do busybox sleep 0.1; done
+busybox mount --move /dev /root/dev
+busybox umount /sys; busybox umount /proc
+exec busybox switch_root /root /sbin/init
+"""
+BOOT = "console=ttyS0 panic=-1 quiet"
+SIZE_MIB = 1800
+CABLE = "[Match]\nType=ether\n[Network]\nDHCP=yes\n"
+
+
+def fetch_kernel(out: Path) -> Path:
+    """Kernel and modules of Debian's newest, unpacked under ``out``; answers the folder."""
+    said = subprocess.run(["apt-cache", "depends", KERNEL], capture_output=True, text=True, check=True).stdout
+    name = next(line.split()[-1] for line in said.splitlines() if "Depends: linux-image" in line)
+    subprocess.run(["apt-get", "--quiet", "--quiet", "download", name], cwd=out, check=True)
+    (package,) = out.glob("linux-image-*.deb")
+    subprocess.run(["dpkg-deb", "--extract", str(package), str(out / "kernel")], check=True)
+    package.unlink()
+    return out / "kernel"
+
+
+def make_initrd(kernel: Path, out: Path) -> None:
+    """Busybox, the modules of a virtual machine's disk and network, and ten lines that mount the disk."""
+    with tempfile.TemporaryDirectory() as made:
+        root = Path(made)
+        for folder in ("bin", "dev", "proc", "sys", "root", "modules"):
+            (root / folder).mkdir()
+        shutil.copy(shutil.which("busybox") or "busybox", root / "bin/busybox")
+        for module in MODULES.split():
+            shutil.copy(next(kernel.rglob(f"{module}.ko")), root / "modules")
+        (root / "init").write_text(INIT.format(modules=MODULES))
+        (root / "init").chmod(0o755)
+        names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
+        archive = subprocess.run(["cpio", "--quiet", "-o", "-H", "newc"], cwd=root, input=names.encode(), capture_output=True, check=True)
+        out.write_bytes(gzip.compress(archive.stdout, mtime=0))
+
+
+def make_disk(tree: Path, out: Path) -> None:
+    """Without a loop device; sparse."""
+    out.unlink(missing_ok=True)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", str(tree), "-L", "root", str(out), f"{SIZE_MIB}M"], check=True)
+
+
+def command(out: Path, port: int) -> list[str]:
+    """What boots it in emulation, with the tablets' port on this machine's ``port``."""
+    network = f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:8443"
+    words = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1536"]
+    words += ["-nodefaults", "-no-reboot", "-display", "none", "-serial", f"file:{out}/console.log"]
+    words += ["-kernel", f"{out}/vmlinuz", "-initrd", f"{out}/initrd.gz", "-append", BOOT]
+    words += ["-drive", f"file={out}/disk.img,if=virtio,format=raw,cache=unsafe"]
+    return [*words, "-netdev", network, "-device", "virtio-net-pci,netdev=n0", "-device", "virtio-rng-pci"]
+
+
+def make(tree: Path, out: Path) -> None:
+    """All three files. The tree gets an address by its cable."""
+    out.mkdir(parents=True, exist_ok=True)
+    (tree / "etc/systemd/network/20-cable.network").write_text(CABLE)
+    subprocess.run(["systemctl", f"--root={tree}", "enable", "--quiet", "systemd-networkd.service"], check=True)
+    with tempfile.TemporaryDirectory() as made:
+        kernel = fetch_kernel(Path(made))
+        shutil.copy(next(kernel.glob("boot/vmlinuz-*")), out / "vmlinuz")
+        make_initrd(kernel, out / "initrd.gz")
+    make_disk(tree, out / "disk.img")
+
+
+def main() -> None:
+    """Make, and say what boots it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tree", type=Path, metavar="TREE", help="with the package in it: packaging/rootfs.py")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for disk.img, vmlinuz, initrd.gz")
+    options = parser.parse_args()
+    make(options.tree, options.out)
+    say(f"{options.out}: boot it with\n{' '.join(command(options.out, 8443))}")
+
+
+if __name__ == "__main__":
+    main()
