@@ -30,13 +30,7 @@ FAULTS = {
     "PROBE_RESTARTED": Fault(Effect.BREAK, "The probe started again. The sweep ended; start a new one."),
     "PROBE_SILENT": Fault(Effect.BREAK, "The probe sends no images. The sweep ended; check the probe and its cable."),
     "SWEEP_JOINED_LATE": Fault(Effect.NOTE, "The first images of this sweep are missing from the volume. They are in the recording."),
-<<<<<<< HEAD
     "POSE_MISSING": Fault(Effect.NOTE, "Some images have no position (no tracker, or it is lost). They are recorded, not placed."),
-=======
-    "POSE_MISSING": Fault(
-        Effect.NOTE, "Some images have no position (no tracker, or it lost the probe). They are recorded and not placed."
-    ),
->>>>>>> field
     "POSE_REFUSED": Fault(Effect.NOTE, "The position of an image was impossible. The image was not placed."),
     "POSE_HELD": Fault(Effect.NOTE, "Some photoacoustic images lie at the nearest ultrasound position: none was on both sides of them."),
     "WAVELENGTHS_TOO_MANY": Fault(Effect.NOTE, "The laser sends more than four wavelengths. Images of the others are only recorded."),

@@ -12,12 +12,8 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-<<<<<<< HEAD
 from edge import health
-=======
 from edge.caches import BUILDING
-from edge.compounding import CHANNELS
->>>>>>> field
 from edge.config import Config
 from edge.daemon import memory_mib
 from edge.errors import SonosweepError
