@@ -17,7 +17,7 @@ from edge.console import say
 
 KERNEL = "linux-image-cloud-amd64"
 # In the order in which they are loaded; virtio is modular in that kernel, ext4 is not.
-MODULES = "virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk failover net_failover virtio_net virtio-rng"
+MODULES = "virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk failover net_failover virtio_net virtio-rng"
 INIT = """#!/bin/busybox sh
 busybox mount -t proc proc /proc; busybox mount -t sysfs sys /sys; busybox mount -t devtmpfs dev /dev
 for module in {modules}; do busybox insmod /modules/$module.ko; done
@@ -83,6 +83,9 @@ def make(tree: Path, out: Path) -> None:
         kernel = fetch_kernel(Path(made))
         shutil.copy(next(kernel.glob("boot/vmlinuz-*")), out / "vmlinuz")
         make_initrd(kernel, out / "initrd.gz")
+        (modules,) = (kernel / "lib/modules").iterdir()
+        shutil.copytree(modules, tree / "usr/lib/modules" / modules.name, dirs_exist_ok=True, symlinks=True)
+        subprocess.run(["depmod", "-b", str(tree), modules.name], check=True)
     make_disk(tree, out / "disk.img")
 
 

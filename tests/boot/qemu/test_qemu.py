@@ -18,8 +18,8 @@ PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static"
 BOOT_S = 30.0
 # A shell on the second serial line, for the test alone: a line is a command, its answer ends with its exit status.
 SHELL = """#!/bin/sh
+stty -F /dev/ttyS1 raw -echo clocal
 exec </dev/ttyS1 >/dev/ttyS1 2>&1
-stty raw -echo
 echo hello
 while read -r line; do sh -c "$line" </dev/null; echo "<<$?>>"; done
 """
