@@ -40,7 +40,8 @@ class Authority:
         make_folder(folder)
         if folder.stat().st_mode & 0o7777 != 0o700:  # on a disk that has become read-only the page still comes up, and says so
             folder.chmod(0o700)
-        self._folder, self._name = folder, name
+        self._folder, self._name, self._leaf = folder, name, folder / "leaf.pem"
+        self._contexts: list[ssl.SSLContext] = []
         if not (folder / "ca.pem").exists():
             self._make()
         self.certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
@@ -56,14 +57,21 @@ class Authority:
         return self.certificate.fingerprint(hashes.SHA256()).hex(":", 2).upper()
 
     def context(self) -> ssl.SSLContext:
-        """For the server; the leaf is made or renewed where it must be."""
-        leaf = self._folder / "leaf.pem"
-        if not leaf.exists() or self._stale(x509.load_pem_x509_certificate(leaf.read_bytes())):
-            self._make_leaf(leaf)
+        """For the server; the leaf is made or renewed where it must be, and again by :meth:`renew`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(leaf)
+        self._contexts.append(context)
+        self.renew()
+        context.load_cert_chain(self._leaf)
         return context
+
+    def renew(self) -> None:
+        """A new leaf where the device has other addresses by now, or the old one is near its end; handshakes from now on show it."""
+        if self._leaf.exists() and not self._stale(x509.load_pem_x509_certificate(self._leaf.read_bytes())):
+            return
+        self._make_leaf(self._leaf)
+        for context in self._contexts:
+            context.load_cert_chain(self._leaf)
 
     def _stale(self, leaf: x509.Certificate) -> bool:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -148,3 +156,13 @@ def _write(path: Path, data: bytes) -> None:
     with replacing(path) as out:
         os.fchmod(out.fileno(), 0o600)
         out.write(data)
+
+
+def hosts(name: str) -> set[str]:
+    """What may stand in a request's Host: the device's names and addresses of now."""
+    return {one.lower() for one in host_names(name)} | {bracketed(address) for address in addresses()}
+
+
+def bracketed(address: Address) -> str:
+    """As it stands in a URL."""
+    return f"[{address}]" if address.version == 6 else str(address)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -19,7 +18,7 @@ from edge.errors import SonosweepError
 from edge.files.atomic import replacing
 from edge.tablet.allowance import Allowance
 from edge.tablet.audit import Audit
-from edge.tablet.certificates import Authority, addresses, host_names
+from edge.tablet.certificates import Authority, addresses, bracketed, hosts
 from edge.tablet.library import NoSuchSweep
 from edge.tablet.names import safe_file
 from edge.tablet.pairing import OPEN_S, Tablet, Tablets, Window
@@ -85,7 +84,7 @@ class Doors:
         self.authority = Authority(folder, config.name) if config.secure else None
         self.cookie = "__Host-sonosweep" if config.secure else "sonosweep"
         self.scheme = "https" if config.secure else "http"
-        self._hosts = {name.lower() for name in host_names(config.name)} | {_bracketed(address) for address in addresses()}
+        self._hosts = hosts(config.name)
         self._pairs = Allowance(PAIRS_A_MINUTE, 60.0)
         self.app = web.Application(middlewares=[self._guard], client_max_size=PICTURE)
         for path, handler in (
@@ -113,6 +112,12 @@ class Doors:
         assert tablet is not None
         return tablet
 
+    def look_around(self) -> None:
+        """Addresses come and go: a radio network is up after us."""
+        self._hosts = hosts(self.config.name)
+        if self.authority:
+            self.authority.renew()
+
     def audit(self, event: str, who: str, detail: str) -> None:
         """Into the log: it has happened."""
         self.log.note_done(event, who, detail)
@@ -129,7 +134,7 @@ class Doors:
         """Where tablets find the device: its address in the network, else on this machine."""
         outside = [one for one in addresses() if not (one.is_loopback or one.is_link_local)]
         everywhere = self.config.address in ("0.0.0.0", "::")
-        host = self.config.address if not everywhere else _bracketed(outside[0]) if outside else "127.0.0.1"
+        host = self.config.address if not everywhere else bracketed(outside[0]) if outside else "127.0.0.1"
         return f"{self.scheme}://{host}:{self.port}"
 
     def open_pairing(self) -> dict[str, Any]:
@@ -187,8 +192,7 @@ class Doors:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        resource = request.match_info.route.resource
-        route = ROUTES.get(getattr(resource, "_sonosweep", ""))
+        route = ROUTES.get(getattr(request.match_info.route.resource, "_sonosweep", ""))
         if refused := self._wrong_with(request, route):
             return self.refuse(request, refused, f"Host {request.host[:60]} Origin {request.headers.get('Origin', '-')[:60]}")
         assert route is not None
@@ -294,7 +298,3 @@ class Doors:
         answer = web.json_response({})
         answer.del_cookie(self.cookie, path="/", secure=self.config.secure, httponly=True, samesite="Strict")
         return answer
-
-
-def _bracketed(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    return f"[{address}]" if address.version == 6 else str(address)

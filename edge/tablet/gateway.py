@@ -243,6 +243,7 @@ class TabletService:
     def _tell_state(self, now: float) -> None:
         if now - self._health_at > HEALTH_PERIOD_S:
             self._health_at = now
+            self._doors.look_around()
             for name, detail in self._watch.look(self.session.recorded_bytes_per_s).items():
                 self.fault(FaultRaised(service="tablet", name=name, detail=detail))
             self.session.standing = self._watch.standing

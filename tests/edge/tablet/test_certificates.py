@@ -84,6 +84,15 @@ def test_a_new_name_or_address_gets_a_new_leaf(authority, tmp_path, monkeypatch)
     assert (tmp_path / "leaf.pem").read_bytes() != before
 
 
+def test_a_server_that_runs_answers_for_an_address_that_came_later(authority, monkeypatch):
+    server, here = authority.context(), addresses()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake(server, authority.der, "192.168.77.1")
+    monkeypatch.setattr("edge.tablet.certificates.addresses", lambda: [*here, type(here[0])("192.168.77.1")])
+    authority.renew()
+    assert shake(server, authority.der, "192.168.77.1") in ("TLSv1.2", "TLSv1.3")
+
+
 def test_only_private_addresses_are_told():
     found = addresses()
     assert found and all(address.is_private for address in found)

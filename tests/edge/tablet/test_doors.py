@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import ipaddress
 import json
 
 import pytest
@@ -107,6 +108,17 @@ def test_another_host_name_another_page_and_no_page_are_refused(tmp_path):
         assert (await here.ask("GET", "/link"))[0] == 200
         log = here.doors.log.path
         assert verify(log) >= 5 and "WRONG_ORIGIN" in log.read_text()
+
+    visit(tmp_path, story)
+
+
+def test_an_address_that_came_later_is_ours_after_a_look_around(tmp_path, monkeypatch):
+    async def story(here):
+        host = {"Host": f"192.168.77.1:{here.doors.port}"}
+        assert (await here.ask("GET", "/api/me", headers=host))[:2] == (403, "WRONG_HOST")
+        monkeypatch.setattr("edge.tablet.certificates.addresses", lambda: [ipaddress.ip_address("192.168.77.1")])
+        here.doors.look_around()
+        assert (await here.ask("GET", "/api/me", headers=host))[0] == 200
 
     visit(tmp_path, story)
 
