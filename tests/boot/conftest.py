@@ -34,6 +34,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.boot)
+            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))  # of a machine that was killed
             item.add_marker(pytest.mark.timeout(600))
 
 

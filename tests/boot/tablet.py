@@ -49,4 +49,11 @@ async def sweep_and_save(machine, move, address="https://127.0.0.1:8443"):
 
 def play(story):
     """Run it to its end, in bounded time."""
-    return asyncio.run(asyncio.wait_for(story, PATIENCE_S))
+
+    async def whole():
+        try:
+            return await asyncio.wait_for(story, PATIENCE_S)
+        finally:
+            await asyncio.sleep(0.3)  # aiohttp's TLS connections end a moment after their session
+
+    return asyncio.run(whole())
