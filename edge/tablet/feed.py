@@ -15,7 +15,7 @@ from edge.tablet import wire
 from edge.tablet.jpeg import jpeg
 from edge.tablet.store import VOXELS, BrickStore, doubled
 
-IMAGES_OPEN, BRICKS_OPEN = 2, 3  # sent and not yet acknowledged
+IMAGES_OPEN, BRICKS_OPEN = 3, 3  # sent and not yet acknowledged
 BRICKS, HALF = 128, 4  # in one message at most; so many times as many of half detail
 FEWEST_BRICKS = 16  # so small do messages become where they take long, so that an image need not wait behind them
 LONG_S, SHORT_S = 0.03, 0.015  # from sending bricks to their acknowledgement

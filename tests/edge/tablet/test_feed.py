@@ -87,17 +87,17 @@ def test_the_newest_bricks_go_first():
 def test_no_more_than_the_credit_is_ever_under_way():
     store, feed, client = pair()
     store.take(bricks([(x, y, 0) for x in range(30) for y in range(30)], np.random.default_rng(1)))
+    seen = []
+    for n in range(IMAGES_OPEN):
+        feed.offer(picture())
+        seen += sent_to(feed, client, float(n), ack=False)
     feed.offer(picture())
-    seen = sent_to(feed, client, 0.0, ack=False)
-    feed.offer(picture())
-    seen += sent_to(feed, client, 1.0, ack=False)
-    feed.offer(picture())
-    assert sent_to(feed, client, 2.0, ack=False) == []
+    assert sent_to(feed, client, 5.0, ack=False) == []
     assert [kind for kind, _ in seen].count("I") == IMAGES_OPEN and len(seen) - IMAGES_OPEN == BRICKS_OPEN
-    feed.ack(*seen[0], 2.0)
-    feed.ack(*seen[0], 2.0)
-    feed.ack("V", 12345, 2.0)
-    assert len(sent_to(feed, client, 2.0, ack=False)) == 1
+    feed.ack(*seen[0], 5.0)
+    feed.ack(*seen[0], 5.0)
+    feed.ack("V", 12345, 5.0)
+    assert len(sent_to(feed, client, 5.0, ack=False)) == 1
 
 
 def test_a_newer_image_takes_the_place_of_one_that_waits():
