@@ -12,7 +12,7 @@ from calibration.fiducials import Fiducials
 from calibration.gauss_newton import minimised
 from calibration.phantom import Phantom
 from edge.errors import SonosweepError
-from edge.transform import Transform
+from edge.transform import Transform, rotation_about
 
 Floats = NDArray[np.float64]
 Axes = Literal["free", "orthogonal", "isotropic"]
@@ -189,17 +189,8 @@ def _matrix(parameters: Floats, start: Transform, axes: Axes) -> Transform:
         shear = parameters[8]
         first, second = first + shear * second, second + shear * first
         first, second = first / np.linalg.norm(first), second / np.linalg.norm(second)
-    turn = _turned(parameters[:3])
+    turn = rotation_about(parameters[:3])
     return _with_normal(turn @ first * sizes[0], turn @ second * sizes[1], start.matrix[:3, 3] + parameters[3:6])
-
-
-def _turned(vector: Floats) -> Floats:
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-15:
-        return np.eye(3)
-    x, y, z = vector / angle
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.asarray(np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k))
 
 
 def _across(direction: Floats) -> Floats:

@@ -152,7 +152,7 @@ def interpolated(before: Transform, after: Transform, fraction: float) -> Transf
         raise CoordinateMismatch(f"{before.name} and {after.name} cannot be interpolated")
     a, b = _orthonormal(before.matrix[:3, :3]), _orthonormal(after.matrix[:3, :3])
     matrix = before.matrix.copy()
-    matrix[:3, :3] = _rotation_about(_rotation_vector(b @ a.T) * fraction) @ before.matrix[:3, :3]
+    matrix[:3, :3] = rotation_about(_rotation_vector(b @ a.T) * fraction) @ before.matrix[:3, :3]
     matrix[:3, 3] += fraction * (after.matrix[:3, 3] - before.matrix[:3, 3])
     return Transform(before.source, before.target, matrix)
 
@@ -169,7 +169,8 @@ def _rotation_vector(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.zeros(3) if length < 1e-12 else axis / length * angle
 
 
-def _rotation_about(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+def rotation_about(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rotation [3, 3] by the length (rad) of ``vector`` about its direction (Rodrigues' formula)."""
     angle = float(np.linalg.norm(vector))
     if angle < 1e-12:
         return np.eye(3)

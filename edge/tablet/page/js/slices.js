@@ -1,4 +1,5 @@
 // Three orthogonal cuts with one crosshair, true to millimetres: lateral to the right, depth down, and never mirrored.
+import { PHOTO_WINDOW } from "./presets.js";
 import { AXES } from "./decor.js";
 import { flat } from "./gl/lines.js";
 import { View } from "./view.js";
@@ -9,7 +10,7 @@ export const PLANES = [
   { plane: "elevational-axial", across: 2, down: 1, normal: 0 },
   { plane: "lateral-elevational", across: 0, down: 2, normal: 1 },
 ];
-const SETTINGS = { window: [0, 255], photoacoustic: true, photo_window: [30, 220], linear: true };
+const SETTINGS = { window: [0, 255], photoacoustic: true, photo_window: PHOTO_WINDOW, linear: true };
 const MARGIN_PX = 26;
 const MAX_ZOOM = 30;
 const BARS_MM = [1, 2, 5, 10, 20, 50, 100];
