@@ -44,6 +44,7 @@ SIDE = 32  # bricks
 SPACE, HERE, THERE = "sonobench", "10.77.0.1", "10.77.0.2"
 BATCH = SIDE**3 // 120  # bricks of an update: the volume is full after 12 s of 10 updates/s
 FADE_AT_S, FADE_S, LATE_MS = 4.0, 4.0, 120.0
+LAST_S = 0.5  # for the last image to be shown, or to be lost
 
 
 class Link(NamedTuple):
@@ -175,16 +176,16 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         )
         stack.callback(gateway.terminate)
         time.sleep(2)
-        browsers = [stack.enter_context(chromium()) for _ in range(options.tablets)]
+        browsers = [stack.enter_context(chromium(options.window)) for _ in range(options.tablets)]
         for browser in browsers:
             told = ask(run_dir, "pair")
             browser.get(told["url"])
-        for browser in browsers:
             while not browser.execute_script("return Boolean(globalThis.sonosweep && sonosweep.screens)"):
                 time.sleep(0.2)
         services.status()
         time.sleep(2)
         asyncio.run(play(services, 3.0))  # warm
+        time.sleep(LAST_S)
         for browser in browsers:
             browser.execute_script("sonosweep.ages = []")
         sent, jpeg_kb = services.sent, round(len(jpeg(services.images[0], LADDER["full"].jpeg)) / 1000, 1)
@@ -194,6 +195,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             at[int(30 * FADE_AT_S)] = lambda: link.rate(options.fade)
             at[int(30 * (FADE_AT_S + FADE_S))] = lambda: (link.rate(options.mbit), restored.append(1e3 * time.monotonic()))[0]
         asyncio.run(play(services, options.seconds, at))
+        time.sleep(LAST_S)
         ages = [browser.execute_script("return sonosweep.ages") for browser in browsers]
         shown_of = services.sent - sent
         for _ in range(20):
@@ -203,7 +205,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             if all(browser.execute_script("return sonosweep.checked !== null && sonosweep.checked !== undefined") for browser in browsers):
                 break
         same = [browser.execute_script("return sonosweep.checked && sonosweep.checked.same") for browser in browsers]
-    told = {"sonosweep": version("sonosweep"), "mbit": options.mbit or None, "fade_mbit": options.fade or None}
+    told = {"sonosweep": version("sonosweep"), "window": "{}x{}".format(*options.window), "mbit": options.mbit or None, "fade_mbit": options.fade or None}
     return told | {"jpeg_kb": jpeg_kb, "tablets": [row(one, shown_of, restored) for one in ages], "same_checksum": same}
 
 
@@ -216,12 +218,19 @@ def row(ages: list[tuple[float, float]], sent: int, restored: list[float]) -> di
     return told | ({"recovered_after_ms": round(first) if (first := next(in_time, None)) is not None else None} if restored else {})
 
 
+def window(text: str) -> tuple[int, int]:
+    """640x480"""
+    width, height = map(int, text.split("x"))
+    return width, height
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mbit", type=float, default=0.0, help="rate of the link; 0: loopback")
     parser.add_argument("--fade", type=float, default=0.0, metavar="MBIT", help="the link's rate for four seconds in between")
     parser.add_argument("--tablets", type=int, default=1)
+    parser.add_argument("--window", type=window, default=(1180, 820), help="of each tablet, in pixels: the CPU draws for all of them (1180x820)")
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--json", type=Path, help="also add the result to this file")
     options = parser.parse_args()

@@ -6,6 +6,7 @@ Times are seconds of any rising clock and are passed in.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 
 from edge.tablet import wire
 from edge.tablet.jpeg import jpeg
-from edge.tablet.store import VOXELS, BrickStore, doubled
+from edge.tablet.store import RESERVED, VOXELS, BrickStore, doubled
 
 IMAGES_OPEN, BRICKS_OPEN = 3, 3  # sent and not yet acknowledged
 BRICKS, HALF = 128, 4  # in one message at most; so many times as many of half detail
 FEWEST_BRICKS = 16  # so small do messages become where they take long, so that an image need not wait behind them
 LONG_S, SHORT_S = 0.03, 0.015  # from sending bricks to their acknowledgement
 NEW_TO_IT = 512  # bricks that a tablet has never seen: above so many it gets half detail of them first
+WAITED_S = 0.1  # an image that has waited so long for room gives way to newer ones
 LATE_S = 0.06  # an image that took so long leaves room for one message of bricks at a time
 SILENT_S = 10.0
 SLOW_S, QUICK_S = 0.3, 0.1  # from sending an image to its acknowledgement
@@ -53,6 +55,14 @@ class Picture:
         return wire.image(seq, self.sequence, self.flags, self.time_ms, (width, height), self._encoded[quality])
 
 
+class Turn(NamedTuple):
+    """A picture that waits: when it came, and before when it may not go."""
+
+    picture: Picture
+    came_s: float
+    due_s: float
+
+
 class ClientFeed:
     """One tablet's. ``show`` gives it a store; then take what ``next_image`` and ``next_bricks`` answer until both are None."""
 
@@ -63,7 +73,7 @@ class ClientFeed:
         self._step = 0
         self._since: float | None = None  # the link has been slow (or quick) since then
         self._was_slow = False
-        self._picture: Picture | None = None
+        self._pictures: deque[Turn] = deque()
         self._image_due = -1e9
         self._seq = 0
         self._open: dict[int, tuple[str, float]] = {}  # sequence: type, when it was sent
@@ -72,33 +82,37 @@ class ClientFeed:
     def show(self, store: BrickStore, epoch: int, *, complete: bool) -> None:
         """From now on this volume; ``complete``: it will not change any more, so full detail follows however slow the link is."""
         self._store, self._epoch, self.complete = store, epoch, complete
-        self._held: NDArray[np.uint8] = np.zeros((1024, 2, VOXELS), np.uint8)
-        self._sent: NDArray[np.int64] = np.zeros(1024, np.int64)
-        self._half: NDArray[np.int64] = np.zeros(1024, np.int64)
+        self._held: NDArray[np.uint8] = np.zeros((RESERVED, 2, VOXELS), np.uint8)
+        self._sent: NDArray[np.int64] = np.zeros(RESERVED, np.int64)
+        self._half: NDArray[np.int64] = np.zeros(RESERVED, np.int64)
 
     @property
     def quality(self) -> str:
         """The step of ``LADDER`` that is in force."""
         return self.mode if self.mode != "auto" else STEPS[self._step]
 
-    def offer(self, picture: Picture) -> None:
-        """The newest image takes the place of one that has not been sent."""
-        self._picture = picture
+    def offer(self, picture: Picture, now: float) -> None:
+        """To be shown, at the rate that is allowed: it takes the place of one whose turn has not come; one that is a little early waits."""
+        if self._pictures and self._pictures[-1].due_s > now:
+            self._pictures[-1] = self._pictures[-1]._replace(picture=picture, came_s=now)
+            return
+        period = 1 / min(LADDER[self.quality].images_per_s, self.most_images_per_s)
+        self._pictures.append(Turn(picture, now, self._image_due))
+        self._image_due = max(self._image_due, now - period) + period
+        self._drop_late(now)
 
     def next_image(self, now: float) -> bytes | None:
-        """An ``I`` message, or None. One that comes a little early waits for its turn, and the next ones make up for it."""
-        picture, quality = self._picture, LADDER[self.quality]
-        if picture is None or self._waiting("I") >= IMAGES_OPEN or now < self._image_due:
+        """An ``I`` message, or None. While a tablet is out of breath for a moment images wait for it; old ones are not sent."""
+        self._drop_late(now)
+        if not self._pictures or self._waiting("I") >= IMAGES_OPEN or now < self._pictures[0].due_s:
             return None
-        period = 1 / min(quality.images_per_s, self.most_images_per_s)
-        self._picture, self._image_due = None, max(self._image_due, now - period) + period
-        return picture.message(self._number("I", now), quality.jpeg)
+        return self._pictures.popleft().picture.message(self._number("I", now), LADDER[self.quality].jpeg)
 
     def image_in(self, now: float) -> float | None:
         """Seconds until the image that waits may be sent, where only its turn is waited for."""
-        if self._picture is None or self._waiting("I") >= IMAGES_OPEN:
+        if not self._pictures or self._waiting("I") >= IMAGES_OPEN:
             return None
-        return max(self._image_due - now, 0.0)
+        return max(self._pictures[0].due_s - now, 0.0)
 
     def next_bricks(self, now: float) -> bytes | None:
         """A ``V`` or ``S`` message, or None."""
@@ -170,6 +184,10 @@ class ClientFeed:
     def _grow(self) -> None:
         while len(self._sent) < self._store.count:
             self._held, self._sent, self._half = doubled(self._held), doubled(self._sent), doubled(self._half)
+
+    def _drop_late(self, now: float) -> None:
+        while len(self._pictures) > 1 and self._pictures[1].due_s <= now and now - self._pictures[0].came_s > WAITED_S:
+            self._pictures.popleft()
 
     def _number(self, kind: str, now: float) -> int:
         self._seq = (self._seq + 1) & 0xFFFFFFFF

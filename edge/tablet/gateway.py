@@ -71,7 +71,7 @@ class TabletService:
             for said in self.session.hear(message, now):
                 self._tell_live(said)
             if isinstance(message, Frame):
-                self._show_image()
+                self._show_image(now)
             for ended in self.session.ended:
                 self._note_sweep(ended)
             self.session.ended.clear()
@@ -221,7 +221,7 @@ class TabletService:
             elif message["type"] == "pose" and client.shown is self.session.shown:
                 client.tell(message)
 
-    def _show_image(self) -> None:
+    def _show_image(self, now: float) -> None:
         image = self.session.image()
         if image is None:
             return
@@ -229,7 +229,7 @@ class TabletService:
         flags = IN_SWEEP * (frame.sweep >= 0) | PHOTOACOUSTIC * (frame.modality == "photoacoustic")
         picture = Picture(frame.sequence, flags, frame.received_ns / 1e6, grey)
         for client in self.clients:
-            client.feed.offer(picture)
+            client.feed.offer(picture, now)
 
     def _wake(self, now: float) -> None:
         """Tell what is due, and let every tablet be sent what is new."""

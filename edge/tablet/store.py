@@ -14,6 +14,7 @@ from edge.files.volumes import Volume
 from edge.messages import Bricks
 
 VOXELS = BRICK_EDGE**3
+RESERVED = 1 << 17  # bricks: address space, no memory before they come; copying while a volume grows would hold up the live image
 FARTHEST = 1 << 15  # bricks: coordinates travel in 16 bits
 _RECORD = np.dtype([("channel", "u1"), ("xyz", "<i4", 3), ("voxels", "u1", 2 * VOXELS)])
 
@@ -28,10 +29,10 @@ class BrickStore:
     def __init__(self) -> None:
         self.count = 0
         self.clock = 0  # rises with each change
-        self.coords: NDArray[np.int16] = np.zeros((1024, 3), np.int16)
-        self.channel: NDArray[np.uint8] = np.zeros(1024, np.uint8)
-        self.version: NDArray[np.int64] = np.zeros(1024, np.int64)
-        self.voxels: NDArray[np.uint8] = np.zeros((1024, 2, VOXELS), np.uint8)
+        self.coords: NDArray[np.int16] = np.zeros((RESERVED, 3), np.int16)
+        self.channel: NDArray[np.uint8] = np.zeros(RESERVED, np.uint8)
+        self.version: NDArray[np.int64] = np.zeros(RESERVED, np.int64)
+        self.voxels: NDArray[np.uint8] = np.zeros((RESERVED, 2, VOXELS), np.uint8)
         self._slots: dict[tuple[int, ...], int] = {}
 
     def take(self, message: Bricks) -> None:
@@ -90,7 +91,9 @@ class BrickStore:
 
 def doubled(array: NDArray[Any]) -> NDArray[Any]:
     """Twice as long, zeros behind."""
-    return np.concatenate([array, np.zeros_like(array)])
+    longer = np.zeros((2 * len(array), *array.shape[1:]), array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 def _in_bricks(voxels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -219,10 +219,11 @@ def test_a_restarted_bridge_finds_its_front_end_and_consumers_again(bench: Bridg
         if len(record.frames) > 15:
             break
     bench.step_until(lambda: bool(run.frames) and run.sequences[-1] == record.sequences[-1] == i)
-    assert run.sequences == record.sequences
     resumed = record.sequences[5:]
     assert resumed == list(range(resumed[0], i + 1))
-    assert not bench.faults
+    missed = [sequence for sequence in resumed if sequence not in run.sequences]  # a burst at once, and this thread takes for both
+    assert len(missed) == bench.counts["to_run_dropped"] and run.sequences == [n for n in record.sequences if n not in missed]
+    assert bench.counts["to_record_dropped"] == 0 and set(bench.fault_names) <= {"RECONSTRUCTOR_BEHIND"}
 
 
 def test_a_started_bridge_waits_for_its_consumers(bench: BridgeBench) -> None:

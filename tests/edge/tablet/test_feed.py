@@ -11,7 +11,7 @@ from link_client import LinkClient
 from edge.files.volumes import Volume
 from edge.messages import Bricks
 from edge.tablet import wire
-from edge.tablet.feed import BRICKS, BRICKS_OPEN, FEWEST_BRICKS, IMAGES_OPEN, LATE_S, NEW_TO_IT, SILENT_S, ClientFeed, Picture
+from edge.tablet.feed import BRICKS, BRICKS_OPEN, FEWEST_BRICKS, IMAGES_OPEN, LATE_S, NEW_TO_IT, SILENT_S, WAITED_S, ClientFeed, Picture
 from edge.tablet.store import BrickStore, BrickTooFar
 
 GREY = np.zeros((480, 640), np.uint8)
@@ -59,6 +59,12 @@ def test_the_tablet_ends_with_the_same_checksum_as_the_device():
     assert client.crc32() == store.crc32() and client.crc32()[1] > 100
 
 
+def test_a_volume_larger_than_what_was_reserved_for_it(monkeypatch):
+    for module in ("store", "feed"):
+        monkeypatch.setattr(f"edge.tablet.{module}.RESERVED", 4)
+    test_the_tablet_ends_with_the_same_checksum_as_the_device()
+
+
 def test_only_what_changed_travels():
     store, feed, client = pair()
     rng = np.random.default_rng(1)
@@ -89,9 +95,9 @@ def test_no_more_than_the_credit_is_ever_under_way():
     store.take(bricks([(x, y, 0) for x in range(30) for y in range(30)], np.random.default_rng(1)))
     seen = []
     for n in range(IMAGES_OPEN):
-        feed.offer(picture())
+        feed.offer(picture(), float(n))
         seen += sent_to(feed, client, float(n), ack=False)
-    feed.offer(picture())
+    feed.offer(picture(), 5.0)
     assert sent_to(feed, client, 5.0, ack=False) == []
     assert [kind for kind, _ in seen].count("I") == IMAGES_OPEN and len(seen) - IMAGES_OPEN == BRICKS_OPEN
     feed.ack(*seen[0], 5.0)
@@ -102,10 +108,35 @@ def test_no_more_than_the_credit_is_ever_under_way():
 
 def test_a_newer_image_takes_the_place_of_one_that_waits():
     _, feed, client = pair()
-    for sequence in range(9):
-        feed.offer(picture(sequence))
+    feed.offer(picture(0), 0.0)
     sent_to(feed, client)
-    assert [one[0] for one in client.images] == [8] and client.images[0][1:4] == (1, 640, 480)
+    for sequence in range(1, 9):  # far above the rate that is allowed
+        feed.offer(picture(sequence), 0.001)
+    sent_to(feed, client, 1 / 30)
+    assert [one[0] for one in client.images] == [0, 1, 8] and client.images[2][1:4] == (1, 640, 480)
+
+
+def test_a_tablet_out_of_breath_for_a_moment_gets_every_image_and_none_that_is_old():
+    _, feed, client = pair()
+
+    def images(numbers):
+        for n in numbers:
+            feed.offer(picture(n), n / 30)
+            sent.extend(sent_to(feed, client, n / 30, ack=False))
+
+    def answer(now):
+        for one in sent:
+            feed.ack(*one, now)
+        sent[:] = sent_to(feed, client, now, ack=False)
+
+    sent = []
+    images(range(IMAGES_OPEN + 2))
+    answer((IMAGES_OPEN + 2) / 30)
+    assert [one[0] for one in client.images] == list(range(IMAGES_OPEN + 2))
+    images(range(10, 30))
+    answer(1.0)
+    assert all(1.0 - one[0] / 30 <= WAITED_S for one in client.images[-2:]) and client.images[-1][0] == 29
+    assert len(client.images) < 20
 
 
 def test_messages_of_bricks_become_small_on_a_slow_link_and_large_again_on_a_quick_one():
@@ -128,10 +159,10 @@ def test_messages_of_bricks_become_small_on_a_slow_link_and_large_again_on_a_qui
 def test_bricks_hold_back_while_images_are_late():
     store, feed, client = pair()
     store.take(bricks([(x, y, 0) for x in range(30) for y in range(30)], np.random.default_rng(1)))
-    feed.offer(picture())
+    feed.offer(picture(), 0.0)
     feed.ack(*client.take(feed.next_image(0.0)), LATE_S + 0.01)
     assert len(sent_to(feed, client, 1.0, ack=False)) == 1
-    feed.offer(picture())
+    feed.offer(picture(), 2.0)
     feed.ack(*client.take(feed.next_image(2.0)), 2.01)
     assert len(sent_to(feed, client, 2.02, ack=False)) == BRICKS_OPEN - 1
 
@@ -142,12 +173,12 @@ def test_images_that_come_unevenly_all_go_at_the_rate_that_is_allowed():
     sent, comes = 0, 0.0
     for sequence in range(90):
         comes = sequence / 30 + rng.uniform(0, 0.012)
-        feed.offer(picture(sequence))
+        feed.offer(picture(sequence), comes)
         assert feed.image_in(comes) < 1 / 30
         sent += len(sent_to(feed, client, comes + feed.image_in(comes)))
     assert sent == 90
     for hurry in range(30):
-        feed.offer(picture(hurry))
+        feed.offer(picture(hurry), comes + hurry / 300)
         sent_to(feed, client, comes + hurry / 300)
     assert len(client.images) - sent <= 5
 
@@ -159,7 +190,7 @@ def test_an_image_is_encoded_once_for_all_tablets_of_a_quality(monkeypatch):
     for mode in ("full", "half", "full", "half"):
         feed = ClientFeed()
         feed.mode = mode
-        feed.offer(one)
+        feed.offer(one, 0.0)
         assert feed.next_image(0.0)
     assert made == [75, 60]
 
@@ -209,7 +240,7 @@ def test_a_slow_link_steps_down_and_a_quick_one_up_again():
         nonlocal now
         until = now + seconds
         while now < until:
-            feed.offer(picture())
+            feed.offer(picture(), now)
             if message := feed.next_image(now):
                 feed.ack(*client.take(message), now + took_s)
             now += max(took_s, 0.05)
