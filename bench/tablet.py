@@ -3,7 +3,7 @@
     python bench/tablet.py                       loopback, one tablet
     python bench/tablet.py --mbit 30             the gateway behind a link of 30 Mbit/s (network namespace and tc; root)
     python bench/tablet.py --mbit 40 --fade 4    ... that fades to 4 Mbit/s for four seconds
-    python bench/tablet.py --tablets 3 --json bench/results/tablet.json
+    python bench/tablet.py --tablets 3 --window 320x240 --json bench/results/tablet.json
 
 A volume of 256^3 voxels grows at 10 updates/s beside 30 images/s of 640x480. Prints p50, p95 and the largest age in ms, how many
 images were shown of those sent, how long after a fade they come in time again, and whether the checksums agree at the end.
@@ -205,7 +205,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             if all(browser.execute_script("return sonosweep.checked !== null && sonosweep.checked !== undefined") for browser in browsers):
                 break
         same = [browser.execute_script("return sonosweep.checked && sonosweep.checked.same") for browser in browsers]
-    told = {"sonosweep": version("sonosweep"), "window": "{}x{}".format(*options.window), "mbit": options.mbit or None, "fade_mbit": options.fade or None}
+    told = {"sonosweep": version("sonosweep"), "window": "{}x{}".format(*options.window)}
+    told |= {"mbit": options.mbit or None, "fade_mbit": options.fade or None}
     return told | {"jpeg_kb": jpeg_kb, "tablets": [row(one, shown_of, restored) for one in ages], "same_checksum": same}
 
 
@@ -230,7 +231,7 @@ def main() -> None:
     parser.add_argument("--mbit", type=float, default=0.0, help="rate of the link; 0: loopback")
     parser.add_argument("--fade", type=float, default=0.0, metavar="MBIT", help="the link's rate for four seconds in between")
     parser.add_argument("--tablets", type=int, default=1)
-    parser.add_argument("--window", type=window, default=(1180, 820), help="of each tablet, in pixels: the CPU draws for all of them (1180x820)")
+    parser.add_argument("--window", type=window, default=(1180, 820), help="pixels of each tablet, which the CPU draws (1180x820)")
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--json", type=Path, help="also add the result to this file")
     options = parser.parse_args()
