@@ -173,11 +173,18 @@ def run_demo(arguments, **options):
     return subprocess.Popen([sys.executable, "-m", "edge", "demo", *map(str, arguments)], stdout=subprocess.PIPE, **options)
 
 
-def left_behind(before):
-    """Folders of demos in the temporary directory, and processes that name one of them."""
-    folders = set(Path(tempfile.gettempdir()).glob("sonosweep-*")) - before
-    processes = [p for p in Path("/proc").glob("[0-9]*/cmdline") if b"sonosweep-" in read_bytes(p)]
-    return folders, processes
+@pytest.fixture
+def temporary(monkeypatch):
+    """A folder for temporary files of this test's processes alone: whatever else runs on the machine is not taken for theirs."""
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:  # short: the names of sockets have a limit
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
+def left_behind(temporary):
+    """Folders of demos in ``temporary``, and processes that name one of them."""
+    processes = [p for p in Path("/proc").glob("[0-9]*/cmdline") if f"{temporary}/".encode() in read_bytes(p)]
+    return set(temporary.glob("sonosweep-*")), processes
 
 
 def read_bytes(path):
@@ -187,8 +194,7 @@ def read_bytes(path):
         return b""
 
 
-def test_the_demo_ends_by_itself_with_its_files_and_leaves_nothing_behind(sweep, tmp_path):
-    before = set(Path(tempfile.gettempdir()).glob("sonosweep-*"))
+def test_the_demo_ends_by_itself_with_its_files_and_leaves_nothing_behind(sweep, tmp_path, temporary):
     demo = run_demo(["--sweep", sweep, "--out", tmp_path, "--motion", "recorded", "--json"])
     report = json.loads(demo.communicate(timeout=120)[0])
     assert demo.returncode == 0
@@ -201,7 +207,7 @@ def test_the_demo_ends_by_itself_with_its_files_and_leaves_nothing_behind(sweep,
     exported = list(open_sweep(tmp_path / "small-recorded.igs.mha").frames())
     for ours, theirs in zip(exported, open_sweep(sweep).frames(), strict=True):
         assert (ours.pixels == theirs.pixels).all() and ours.image_to_reference == theirs.image_to_reference
-    assert left_behind(before) == (set(), [])
+    assert left_behind(temporary) == (set(), [])
 
 
 def test_without_options_the_demo_places_by_the_images_alone_and_says_how_far_off_it_ends(tmp_path):
@@ -250,21 +256,21 @@ def test_the_demo_touches_nothing_that_it_did_not_make(sweep, tmp_path):
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT, signal.SIGINT], [signal.SIGKILL]], ids=str)
-def test_however_the_demo_is_ended_no_process_stays(sweep, tmp_path, signals):
-    before = set(Path(tempfile.gettempdir()).glob("sonosweep-*"))
+def test_however_the_demo_is_ended_no_process_stays(sweep, tmp_path, signals, temporary):
     demo = run_demo(["--sweep", sweep, "--out", tmp_path], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 20
-    while len(left_behind(before)[1]) < 4 and time.monotonic() < deadline:
+    while len(left_behind(temporary)[1]) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
+    assert len(left_behind(temporary)[1]) >= 4, "a test that cannot see its processes cannot miss them"
     for number in signals:
         demo.send_signal(number)
         time.sleep(0.2)
     demo.communicate(timeout=60)
     assert demo.returncode not in (0, None)
     deadline = time.monotonic() + 20
-    while left_behind(before)[1] and time.monotonic() < deadline:
+    while left_behind(temporary)[1] and time.monotonic() < deadline:
         time.sleep(0.05)
-    folders, processes = left_behind(before)
+    folders, processes = left_behind(temporary)
     assert not processes
     if signals == [signal.SIGKILL]:  # nobody is left to remove the folder
         for folder in folders:
@@ -273,14 +279,13 @@ def test_however_the_demo_is_ended_no_process_stays(sweep, tmp_path, signals):
         assert not folders
 
 
-def test_ctrl_c_stops_the_demo_and_leaves_nothing_behind(sweep, tmp_path):
-    before = set(Path(tempfile.gettempdir()).glob("sonosweep-*"))
+def test_ctrl_c_stops_the_demo_and_leaves_nothing_behind(sweep, tmp_path, temporary):
     demo = run_demo(["--sweep", sweep, "--out", tmp_path], stderr=subprocess.PIPE, start_new_session=True)
     time.sleep(3.0)  # anywhere in its life will do
     os.killpg(demo.pid, signal.SIGINT)
     demo.communicate(timeout=60)
     assert demo.returncode == 130
-    assert left_behind(before) == (set(), [])
+    assert left_behind(temporary) == (set(), [])
 
 
 @pytest.mark.skipif(not LEG.exists(), reason="the real sweeps (../shared/data) are not part of a clone")
