@@ -82,6 +82,47 @@ def test_saving_asks_for_the_direction_and_the_sweep_opens_again_after_a_reload(
     place.until("sonosweep.state.operator && sonosweep.state.operator.me")
 
 
+def test_what_is_reviewed_is_the_sweep_whose_name_stands_above(place):
+    """Also after a new link, a look at the live image, and a sweep that somebody began in between."""
+    reviewed = place.js("return sonosweep.screens.review.sweep.id")
+    source = "(sonosweep.source === 'live' ? sonosweep.state.sweep && sonosweep.state.sweep.id : sonosweep.source)"
+    shows = f"sonosweep.screen === 'review' && {source} === '{reviewed}' && sonosweep.checked && sonosweep.checked.same"
+    place.until(shows)
+    place.js("sonosweep.link.socket.close()")
+    place.until("!sonosweep.link.open")
+    place.until(shows)
+    place.js("sonosweep.go('live')")
+    place.until("sonosweep.source === 'live'")
+    place.js("sonosweep.go('review')")
+    place.until(shows)
+    place.until("sonosweep.state.operator && sonosweep.state.operator.me")
+    before = place.js("return sonosweep.state.sweep ? sonosweep.state.sweep.id : ''")
+    place.js("sonosweep.run('start', sonosweep.screens.live.exam.values)")
+    place.until("sonosweep.state.services.bridge === 'receiving'")
+    place.probe.stdin.write(b"\n")
+    place.probe.stdin.flush()
+    place.until(f"sonosweep.state.sweep && sonosweep.state.sweep.id !== '{before}' && sonosweep.state.sweep.state === 'sweeping'")
+    place.until(shows)
+    assert place.js("return sonosweep.screens.review.sweep.id") == reviewed
+    place.until("sonosweep.state.sweep.state === 'unsaved'")
+    assert place.js("return sonosweep.screens.review.sweep.id") == reviewed and place.js(f"return {shows}")
+    place.js("sonosweep.run('discard', { sweep: sonosweep.state.sweep.id })")
+
+
+def test_a_frozen_image_keeps_its_scale_when_the_probe_changes_its_depth(place):
+    place.js("sonosweep.go('live')")
+    place.until("document.querySelector('.live-image').dataset.live === 'live'")
+    place.js("sonosweep.run('freeze', { on: true })")
+    place.until("document.querySelector('.live-image').dataset.live === 'frozen'")
+    time.sleep(0.5)  # for the last image under way
+    drawn, deeper = place.js(
+        "const image = sonosweep.screens.live.image; const now = () => (image.draw(), image.canvas.toDataURL()); const before = now();"
+        "image.update({ ...sonosweep.state.live, spacing_mm: [9, 9] }, true); return [before, now()]"
+    )
+    assert drawn == deeper
+    place.js("sonosweep.run('freeze', { on: false })")
+
+
 def test_a_lost_link_covers_the_image_and_comes_back(place):
     place.js("sonosweep.go('live')")
     place.until("document.querySelector('.live-image').dataset.live === 'live'")

@@ -41,10 +41,10 @@ STEPS = tuple(LADDER)
 
 
 class Picture:
-    """A live image ``grey`` [axial, lateral]; encoded when a tablet has room for it, once for all of a quality."""
+    """A live image ``grey`` [axial, lateral], ``spacing_mm`` (lateral, axial); encoded once for all of a quality, when a tablet has room."""
 
-    def __init__(self, sequence: int, flags: int, time_ms: float, grey: NDArray[np.uint8]) -> None:
-        self.sequence, self.flags, self.time_ms, self._grey = sequence, flags, time_ms, grey
+    def __init__(self, sequence: int, flags: int, time_ms: float, spacing_mm: tuple[float, float], grey: NDArray[np.uint8]) -> None:
+        self.sequence, self.flags, self.time_ms, self.spacing_mm, self._grey = sequence, flags, time_ms, spacing_mm, grey
         self._encoded: dict[int, bytes] = {}
 
     def message(self, seq: int, quality: int) -> bytes:
@@ -52,7 +52,7 @@ class Picture:
         if quality not in self._encoded:
             self._encoded[quality] = jpeg(self._grey, quality)
         height, width = self._grey.shape
-        return wire.image(seq, self.sequence, self.flags, self.time_ms, (width, height), self._encoded[quality])
+        return wire.image(seq, self.sequence, self.flags, self.time_ms, (width, height), self.spacing_mm, self._encoded[quality])
 
 
 class Turn(NamedTuple):

@@ -227,7 +227,7 @@ class TabletService:
             return
         frame, grey = image
         flags = IN_SWEEP * (frame.sweep >= 0) | PHOTOACOUSTIC * (frame.modality == "photoacoustic")
-        picture = Picture(frame.sequence, flags, frame.received_ns / 1e6, grey)
+        picture = Picture(frame.sequence, flags, frame.received_ns / 1e6, frame.geometry.spacing_mm, grey)
         for client in self.clients:
             client.feed.offer(picture, now)
 

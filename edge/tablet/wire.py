@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge.errors import SonosweepError
 
 HEADER = struct.Struct("<BBHIQdII")
+SPACING = struct.Struct("<2f")  # before an image's JPEG
 RAW, LZ4 = 0, 1
 IN_SWEEP, PHOTOACOUSTIC = 1, 2  # flags of an image
 LARGEST_TEXT = 64 << 10
@@ -40,9 +41,12 @@ class LinkMessage(NamedTuple):
     payload: bytes
 
 
-def image(seq: int, sequence: int, flags: int, time_ms: float, size: tuple[int, int], jpeg: bytes) -> bytes:
-    """``I``: a grey JPEG of ``size`` (columns, rows)."""
-    return HEADER.pack(ord("I"), RAW, flags, seq, max(sequence, 0), time_ms, size[0] | size[1] << 16, len(jpeg)) + jpeg
+def image(
+    seq: int, sequence: int, flags: int, time_ms: float, size: tuple[int, int], spacing_mm: tuple[float, float], jpeg: bytes
+) -> bytes:
+    """``I``: a grey JPEG of ``size`` (columns, rows) with its scale: no image is drawn at that of another one."""
+    payload = SPACING.pack(*spacing_mm) + jpeg
+    return HEADER.pack(ord("I"), RAW, flags, seq, max(sequence, 0), time_ms, size[0] | size[1] << 16, len(payload)) + payload
 
 
 def bricks(seq: int, epoch: int, channel: int, time_ms: float, coords: NDArray[np.int16], changed: NDArray[np.bool_], now: Bytes) -> bytes:

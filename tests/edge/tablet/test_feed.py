@@ -18,7 +18,7 @@ GREY = np.zeros((480, 640), np.uint8)
 
 
 def picture(sequence=5):
-    return Picture(sequence, 1, 100.0, GREY)
+    return Picture(sequence, 1, 100.0, (0.1, 0.2), GREY)
 
 
 def bricks(coords, rng, channel=0, share=0.5):

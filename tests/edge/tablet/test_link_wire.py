@@ -10,8 +10,8 @@ from edge.tablet.wire import Ack, MalformedCommand, MalformedLinkMessage, Reques
 
 
 def test_golden_bytes():
-    assert wire.image(7, 300, 1, 2.5, (640, 480), b"JPG").hex() == (
-        "49000100070000002c010000000000000000000000000440" + "8002e00103000000" + "4a5047"
+    assert wire.image(7, 300, 1, 2.5, (640, 480), (0.5, 0.25), b"JPG").hex() == (
+        "49000100070000002c010000000000000000000000000440" + "8002e0010b000000" + "0000003f0000803e" + "4a5047"
     )
     voxels = np.zeros((1, 2, 512), np.uint8)
     voxels[0, :, 9] = 200, 1

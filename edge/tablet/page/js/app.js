@@ -45,7 +45,7 @@ class App {
 
   // Built at the first hello; a later one (the device came back) only tells again.
   hello(hello) {
-    if (this.screens) return this.link.command('list');
+    if (this.screens) return this.ask();
     if (hello.product) document.title = hello.product;
     this.faults = new Faults();
     this.status = new StatusBar({ takeOperator: () => this.run('take_operator') });
@@ -69,6 +69,11 @@ class App {
     root.replaceChildren(this.status.element, this.faults.element, this.place, this.stage, h('nav', { 'aria-label': t('nav.title') }, Object.values(this.nav)), this.snack);
     new ResizeObserver(() => this.layout()).observe(this.place);
     this.go('live');
+    this.ask();
+  }
+
+  // What a new link does not know of us.
+  ask() {
     this.link.command('list');
     this.link.command('quality', { mode: settings.quality });
   }
@@ -82,8 +87,9 @@ class App {
     if (name === 'review' && !this.screens.review.sweep) {
       const sweep = this.state?.sweep;
       if (!sweep || sweep.state === 'sweeping') return this.go('library');
-      this.screens.review.open(sweep);
+      this.screens.review.open({ ...sweep }, this.screens.library.find(sweep.id)?.measures);
     }
+    if (name === 'review') this.match();
     if (name === 'library') this.link.command('list');
     this.screens.review.tools.choose('');
     this.layout();
@@ -139,8 +145,20 @@ class App {
 
   epoch(message) {
     this.source = message.source;
+    this.matched = false; // the next state says whose volume a live one is
     this.checked = null;
     this.volume.epoch(message);
+  }
+
+  // The volume under a sweep's name, its patient and its measurements is that sweep's: where somebody began another one, or after a new link, it is opened again.
+  async match() {
+    const { sweep } = this.screens.review;
+    this.matched = true;
+    if (!sweep || (this.source === 'live' ? this.state?.sweep?.id : this.source) === sweep.id) return;
+    this.screens.review.tools.choose('');
+    if ((await this.run('open', { sweep: sweep.id })) || !this.link.open) return;
+    this.screens.review.sweep = null;
+    this.go('library');
   }
 
   path({ poses }) {
@@ -165,6 +183,7 @@ class App {
   take(state) {
     this.state = state;
     this.awake.keep(state.live !== null);
+    if (this.screen === 'review' && !this.matched) this.match();
     if (this.screens && state.preset !== this.preset) {
       this.preset = state.preset;
       this.screens.review.showAs(this.presets[state.preset].view);
@@ -185,6 +204,7 @@ class App {
   }
 
   ended(sweep) {
+    if (this.screen !== 'live') return; // who reviews another sweep is not torn from it
     this.screens.review.open({ ...sweep });
     this.go('review');
   }

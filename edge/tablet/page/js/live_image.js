@@ -27,8 +27,8 @@ export class LiveImage {
     this.cover = h('div', { class: 'live-cover', hidden: true }, h('strong'), h('span'));
     this.element = h('div', { class: 'live-image' }, this.canvas, this.word, this.cover);
     this.bitmap = null; // whoever made it closes it
-    this.photo = null; // {canvas, shown}: the newest photoacoustic image, in its own colours
-    this.state = null;
+    this.spacing_mm = null; // of that image: [lateral, axial]
+    this.photo = null; // {canvas, spacing_mm, shown}: the newest photoacoustic image, in its own colours
     this.shown = -Infinity;
     this.shown_at = null;
     new ResizeObserver(() => this.draw()).observe(this.element);
@@ -36,18 +36,18 @@ export class LiveImage {
 
   take(image, now = performance.now()) {
     if (image.photoacoustic) {
-      this.photo = { canvas: tinted(image.bitmap, this.photo?.canvas), shown: now };
+      this.photo = { canvas: tinted(image.bitmap, this.photo?.canvas), spacing_mm: image.spacing_mm, shown: now };
     } else {
       this.shown = now;
       this.shown_at = new Date();
       this.bitmap = image.bitmap;
+      this.spacing_mm = image.spacing_mm;
     }
     this.draw();
   }
 
   // live: the `live` of state or null; linked: the link is open; called at every state and every 200 ms.
   update(live, linked, now = performance.now()) {
-    this.state = live ?? this.state;
     const frozen = Boolean(live?.frozen);
     const stale = now - this.shown > STALE_MS && !frozen;
     const why = !linked ? 'live.link_lost' : stale || !live ? 'live.no_images' : '';
@@ -73,15 +73,15 @@ export class LiveImage {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.fillStyle = '#000';
     pen.fillRect(0, 0, width, height);
-    if (!this.bitmap?.width || !this.state) return;
-    const [lateral, axial] = this.state.spacing_mm;
+    if (!this.bitmap?.width) return;
+    const [lateral, axial] = this.spacing_mm;
     const wide_mm = this.bitmap.width * lateral;
     const deep_mm = this.bitmap.height * axial;
     const scale = Math.min((width - 56) / wide_mm, (height - 24) / deep_mm);
     const left = (width - 40 - wide_mm * scale) / 2;
     const top = 14;
     pen.drawImage(this.bitmap, left, top, wide_mm * scale, deep_mm * scale);
-    if (this.photo && this.shown - this.photo.shown < STALE_MS && this.fits(this.photo.canvas)) {
+    if (this.photo && this.shown - this.photo.shown < STALE_MS && this.fits(this.photo)) {
       pen.drawImage(this.photo.canvas, left, top, wide_mm * scale, deep_mm * scale);
     }
     this.ruler(pen, left + wide_mm * scale + 6, top, deep_mm, scale);
@@ -92,8 +92,8 @@ export class LiveImage {
   }
 
   // Of other pixels, nobody here knows where it lies.
-  fits({ width, height }) {
-    return width === this.bitmap.width && height === this.bitmap.height;
+  fits({ canvas, spacing_mm }) {
+    return canvas.width === this.bitmap.width && canvas.height === this.bitmap.height && spacing_mm.every((mm, axis) => mm === this.spacing_mm[axis]);
   }
 
   ruler(pen, x, top, deep_mm, scale) {

@@ -37,10 +37,12 @@ function takeBricks(message) {
 
 async function takeImage({ seq, number, flags, time_ms, count, payload }) {
   const told = { sequence: number, time_ms, in_sweep: Boolean(flags & 1), photoacoustic: Boolean(flags & 2) };
-  const bitmap = await createImageBitmap(new Blob([payload], { type: "image/jpeg" })).catch(() => null);
+  const scale = new DataView(payload.buffer, payload.byteOffset, 8);
+  const spacing_mm = [scale.getFloat32(0, true), scale.getFloat32(4, true)];
+  const bitmap = await createImageBitmap(new Blob([payload.subarray(8)], { type: "image/jpeg" })).catch(() => null);
   // One that cannot be decoded is acknowledged all the same: the next one may be good, and the credit would be used up for ever.
   if (!bitmap) postMessage({ is: "refused", text: `image ${number} is not a JPEG`, ack: ["I", seq] });
-  else postMessage({ is: "image", seq, image: { bitmap, ...told, width: count & 65535, height: count >>> 16 } }, [bitmap]);
+  else postMessage({ is: "image", seq, image: { bitmap, spacing_mm, ...told, width: count & 65535, height: count >>> 16 } }, [bitmap]);
 }
 
 const MESSAGES = {

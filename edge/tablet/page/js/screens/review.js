@@ -158,23 +158,26 @@ export class ReviewScreen {
   progress(job) {
     show(this.job, job.done < job.total && !job.error);
     this.job.value = job.total ? job.done / job.total : 0;
-    for (const name of job.files) this.download(this.sweep.id, name);
+    for (const name of job.files) this.download(job.sweep, name);
   }
 
   async shoot() {
-    this.keepPicture(await this.scene.view3d.picture(), 'view.png');
+    const { id } = this.sweep;
+    await this.keepPicture(id, await this.scene.view3d.picture(), 'view.png');
   }
 
   async film() {
+    const { id } = this.sweep;
+    const filming = (this.filming = new AbortController());
     show(this.job, true);
-    const { blob, type } = await this.scene.view3d.turntable({ seconds: TURN_S, onprogress: (share) => (this.job.value = share) });
+    const { blob, type } = await this.scene.view3d.turntable({ seconds: TURN_S, signal: filming.signal, onprogress: (share) => (this.job.value = share) });
     show(this.job, false);
-    this.keepPicture(blob, type.includes('mp4') ? 'turntable.mp4' : 'turntable.webm');
+    await this.keepPicture(id, blob, type.includes('mp4') ? 'turntable.mp4' : 'turntable.webm');
   }
 
-  async keepPicture(blob, name) {
-    const { file } = await this.upload(this.sweep.id, blob, name);
-    this.download(this.sweep.id, file);
+  async keepPicture(id, blob, name) {
+    const { file } = await this.upload(id, blob, name);
+    this.download(id, file);
   }
 }
 
