@@ -1,4 +1,4 @@
-"""The volumes as they grow, one a channel, kept for whoever asks: bricks come in bunches, and are made one dense array when it is wanted."""
+"""The volumes as they grow, one a channel, kept for whoever asks: bricks come in bunches, and become one dense array when it is wanted."""
 
 from __future__ import annotations
 
