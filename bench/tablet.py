@@ -133,7 +133,8 @@ class FakeServices:
             now = time.monotonic_ns()
             self.publishers["run"].say(
                 Bricks(
-                    boot_id=1, sweep=0, sequence=update, epoch=77, channel=0, spacing_mm=0.3, timestamp_ns=now, received_ns=now,
+                    boot_id=1, sweep=0, sequence=update, epoch=77, channel=0, channel_name="ultrasound", spacing_mm=0.3,
+                    timestamp_ns=now, received_ns=now,
                     coords=places, intensity=np.roll(self.speckle, update + len(places), 0), state=np.ones_like(self.speckle),
                 )
             )  # fmt: skip

@@ -146,9 +146,7 @@ class Frame(Message, frozen=True, kw_only=True):
             raise MalformedMessage(f"frame {self.sequence}: {self.pixels.dtype} {self.pixels.shape} are not the pixels of {self.geometry}")
         black, white = self.sample_range
         if not 0 <= black < white <= np.iinfo(self.pixels.dtype).max:
-            raise MalformedMessage(
-                f"frame {self.sequence}: black and white must rise within the range of {self.pixels.dtype}, got {self.sample_range}"
-            )
+            raise MalformedMessage(f"frame {self.sequence}: black and white must rise within {self.pixels.dtype}, got {self.sample_range}")
         if self.image_to_reference is not None and len(self.image_to_reference) != 16:
             raise MalformedMessage(f"frame {self.sequence}: a pose has 16 numbers, got {len(self.image_to_reference)}")
 
@@ -179,7 +177,8 @@ class Bricks(Message, frozen=True, kw_only=True):
     """The bricks that one frame changed, as they are now. A new ``epoch`` means: throw away every brick held so far.
 
     ``coords`` int32 [n, 3] brick indices (x, y, z); voxel (i, j, k) of brick b has its centre at spacing_mm * (8 b + (i, j, k)) in
-    Reference. ``intensity`` and ``state`` uint8 [n, 8, 8, 8] as [k, j, i]; state 0 empty, 1 measured, 2 interpolated, 3 filled."""
+    Reference. ``intensity`` and ``state`` uint8 [n, 8, 8, 8] as [k, j, i]; state 0 empty, 1 measured, 2 interpolated, 3 filled.
+    ``channel_name`` as the channel's file is named: ``ultrasound``, ``photoacoustic-850nm``."""
 
     topic: ClassVar[str] = "bricks"
     boot_id: int
@@ -187,6 +186,7 @@ class Bricks(Message, frozen=True, kw_only=True):
     sequence: int
     epoch: int
     channel: int
+    channel_name: str
     spacing_mm: float
     timestamp_ns: int
     received_ns: int

@@ -97,7 +97,15 @@ def changed(random, epoch, channel=0, count=40, reach=3):
     share[0] = 0
     state = (random.random((len(coords), 8, 8, 8)) < share) * random.integers(1, 4, (len(coords), 8, 8, 8))
     intensity = np.where(state > 0, random.integers(0, 256, state.shape), 0)
-    words = {"boot_id": 1, "sweep": 1, "sequence": 0, "spacing_mm": SPACING_MM, "timestamp_ns": 0, "received_ns": 0}
+    words = {
+        "channel_name": "ultrasound",
+        "boot_id": 1,
+        "sweep": 1,
+        "sequence": 0,
+        "spacing_mm": SPACING_MM,
+        "timestamp_ns": 0,
+        "received_ns": 0,
+    }
     return Bricks(epoch=epoch, channel=channel, coords=coords, intensity=intensity.astype(np.uint8), state=state.astype(np.uint8), **words)
 
 

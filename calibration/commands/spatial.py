@@ -128,7 +128,7 @@ def _kept(path: Path, made: ProbeFile) -> ProbeFile:
     if (before.geometry.width, before.geometry.height) != (made.geometry.width, made.geometry.height):
         return made
     say(f"{path}: lag ({before.lag_ms:.1f} ms) and scale check of {before.probe}, {before.date}, are kept")
-    return msgspec.structs.replace(made, lag_ms=before.lag_ms, imu_lag_ms=before.imu_lag_ms, temporal=before.temporal, scale=before.scale)
+    return msgspec.structs.replace(made, lag_ms=before.lag_ms, temporal=before.temporal, scale=before.scale)
 
 
 def _answer(options: argparse.Namespace, probe: ProbeFile, sweep: WireSweep, seen: Observations, fit: SpatialFit) -> dict[str, object]:

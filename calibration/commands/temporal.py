@@ -12,6 +12,7 @@ from calibration.moving import imu_signal, line_signal, speckle_signals, tracker
 from calibration.temporal import LARGEST_LAG_S, LEAST_CORRELATION, LEAST_OF_SPECKLE, LagUnclear, measured_lag
 from edge.commands.options import add_json
 from edge.console import result
+from edge.errors import SonosweepError
 from edge.files import read_probe, write_probe
 from edge.files.probe import LARGEST_LAG_MS, Temporal
 
@@ -23,6 +24,10 @@ EXAMPLES = """  sonosweep calibrate temporal bottom.igs.mha
   sonosweep calibrate temporal bottom.mcap --imu"""
 
 
+class NothingUsesIt(SonosweepError):
+    """A result was to be kept that no part of the runtime reads."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sweep in, lag out."""
     parser.add_argument("sweep", type=Path, metavar="SEQ", help="sweep in which one bright line moves up and down")
@@ -31,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tracker", type=Path, metavar="SEQ", help="sequence with the tracker's motion on the same clock (default: the same file)"
     )
     other.add_argument("--speckle", action="store_true", help="any tracked sweep: the lateral speed of its speckle, no line is needed")
-    other.add_argument("--imu", action="store_true", help="compare with the acceleration of the probe's inertial unit")
+    other.add_argument("--imu", action="store_true", help="tell the lag of the probe's inertial unit, by its acceleration")
     parser.add_argument(
         "--rows", type=int, nargs=2, metavar=("FIRST", "LAST"), help="rows of the image in which the line moves (default: all)"
     )
     parser.add_argument("--max-lag-ms", type=float, default=LARGEST_LAG_S * 1e3, help="largest lag that is tried (%(default)s)")
-    parser.add_argument("--probe", type=Path, metavar="PROBE.json", help="keep the lag in this probe file")
+    parser.add_argument("--probe", type=Path, metavar="PROBE.json", help="keep the lag to the tracker in this probe file")
     add_json(parser)
 
 
@@ -44,6 +49,10 @@ def run(options: argparse.Namespace) -> int:
     """Look, compare, keep, tell."""
     if not 0 < options.max_lag_ms <= LARGEST_LAG_MS:
         raise LagUnclear(f"--max-lag-ms {options.max_lag_ms:g} is none; give up to {LARGEST_LAG_MS:g}")
+    if options.imu and options.probe:
+        raise NothingUsesIt(
+            "nothing places images by an inertial unit, so a probe file has no place for its lag; leave out --probe to be told it"
+        )
     probe = read_probe(options.probe) if options.probe else None
     if options.speckle:
         image, moving = speckle_signals(
@@ -62,8 +71,7 @@ def run(options: argparse.Namespace) -> int:
         date=now(),
     )
     if probe is not None:
-        found = {"imu_lag_ms": lag.lag_ms} if options.imu else {"lag_ms": lag.lag_ms, "temporal": temporal}
-        write_probe(options.probe, msgspec.structs.replace(probe, **found))
+        write_probe(options.probe, msgspec.structs.replace(probe, lag_ms=lag.lag_ms, temporal=temporal))
     who = "inertial unit" if options.imu else "tracker"
     text = f"an image stamped t was taken where the {who} was at t {lag.lag_ms:+.1f} ms\n"
     first, second = lag.halves_ms

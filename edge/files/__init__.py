@@ -63,10 +63,14 @@ class Format(NamedTuple):
     at: int = 0
 
 
-def _tus_rec(path: Path, hints: Hints) -> SweepFile:
-    from edge.files.tus_rec import TusRecSweep  # these three bring libraries that the services do without
+def _hdf5(path: Path, hints: Hints) -> SweepFile:
+    from edge.files.hdf5 import opened  # these three bring libraries that the services do without
+    from edge.files.ipasc_sweep import SERIES, IpascSweep
+    from edge.files.tus_rec import TusRecSweep
 
-    return TusRecSweep(path, hints)
+    with opened(path) as file:
+        photoacoustic = SERIES in file
+    return IpascSweep(path) if photoacoustic else TusRecSweep(path, hints)
 
 
 def _video(path: Path, hints: Hints) -> SweepFile:
@@ -89,7 +93,8 @@ FORMATS = (
     Format("PLUS sequence, MetaImage", (".igs.mha", ".mha"), (b"ObjectType", b"NDims", b"Comment"), _sequence),
     Format("PLUS sequence, NRRD", (".igs.nrrd", ".nrrd"), (b"NRRD",), _sequence),
     Format("recording of sonosweep", (".mcap",), (b"\x89MCAP0\r\n",), lambda path, hints: RecordedSweep(path)),
-    Format("scan of TUS-REC", (".h5", ".hdf5"), (b"\x89HDF\r\n\x1a\n",), _tus_rec),
+    Format("photoacoustic frames of IPASC", (".ipasc.h5", ".ipasc.hdf5"), (b"\x89HDF\r\n\x1a\n",), _hdf5),
+    Format("scan of TUS-REC", (".h5", ".hdf5"), (b"\x89HDF\r\n\x1a\n",), _hdf5),
     Format("DICOM ultrasound clip", (".dcm",), (b"DICM",), _dicom, at=128),
     Format("video", (".mp4", ".avi", ".mov", ".mkv"), (b"ftyp",), _video, at=4),
     Format("video", (".avi",), (b"AVI ",), _video, at=8),

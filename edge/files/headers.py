@@ -52,6 +52,7 @@ class Header:
     dtype: str = "|u1"
     encoding: Encoding = "raw"
     spacing: tuple[float, ...] = ()
+    element_size: tuple[float, ...] = ()
     origin: tuple[float, ...] = ()
     aligned: bool = True  # axes parallel to those of space
     data_at: int = field(default=0)
@@ -133,7 +134,8 @@ def _read_meta(file: BinaryIO, name: str) -> Header:
     swapped = _true(fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")))
     header.dtype = (">" if swapped else "<") + _META_TYPES[fields.get("ElementType", "MET_UCHAR")]
     header.encoding = "deflate" if _true(fields.get("CompressedData", "False")) else "raw"
-    header.spacing = numbers(fields.get("ElementSpacing", fields.get("ElementSize", "")), name, "ElementSpacing")
+    header.element_size = numbers(fields.get("ElementSize", ""), name, "ElementSize")
+    header.spacing = numbers(fields["ElementSpacing"], name, "ElementSpacing") if "ElementSpacing" in fields else header.element_size
     header.origin = numbers(next((fields[k] for k in ("Offset", "Position", "Origin") if k in fields), ""), name, "Offset")
     matrix = next((fields[k] for k in ("TransformMatrix", "Rotation", "Orientation") if k in fields), "")
     header.aligned = _is_identity(numbers(matrix, name, "TransformMatrix"))

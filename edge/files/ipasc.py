@@ -2,7 +2,8 @@
 
 What a probe sends us is formed already, line by line. A line is written as the series of its transducer position, at the sampling
 rate that belongs to its pixel size and the speed of sound (light needs no time): ``ad_sampling_rate`` is derived, and the metadata
-say so. Poses are 4x4 row-major [frames, 16], ImageToReference in metres; the format leaves their form open.
+say so. A measurement is one frame: times, energies and poses (4x4 row-major [measurements, 16], ImageToReference in metres; the format
+leaves their form open) run over the wavelengths of the first instant, then over those of the next.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from edge.messages import Frame
 SPEED_OF_SOUND_M_S = 1540.0
 NAMESPACE = uuid.UUID("5c6f0b1e-3c1e-4a53-9a5e-7a1c7c9b2f10")
 LARGEST_BYTES = 2 << 30
+# What the format has no place for: that lines are formed, which samples are black and white, and what estimated the poses
+FORMED, SAMPLE_RANGE = "sonosweep_note", "sonosweep_sample_range"
+POSE_ORIGIN = ("sonosweep_pose_source", "sonosweep_pose_direction", "sonosweep_pose_direction_source")
 
 
 def write_ipasc(path: Path, frames: Iterable[Frame], speed_of_sound_m_s: float = SPEED_OF_SOUND_M_S) -> int:
@@ -32,7 +36,8 @@ def write_ipasc(path: Path, frames: Iterable[Frame], speed_of_sound_m_s: float =
     if not wanted:
         raise CannotWrite(f"{path}: there is no photoacoustic frame to write")
     first = wanted[0]
-    if first.geometry.kind != "linear" or any((f.geometry, f.pixels.dtype) != (first.geometry, first.pixels.dtype) for f in wanted):
+    common = [(f.geometry, f.pixels.dtype, f.sample_range, f.pose_origin if f.pose else first.pose_origin) for f in wanted]
+    if first.geometry.kind != "linear" or any(one != common[0] for one in common):
         raise CannotWrite(f"{path}: IPASC's file holds linear frames of one geometry and sample type; a recording (.mcap) holds all")
     wavelengths_nm = sorted({frame.wavelength_nm for frame in wanted})
     instants = _instants(wanted, wavelengths_nm)
@@ -43,7 +48,7 @@ def write_ipasc(path: Path, frames: Iterable[Frame], speed_of_sound_m_s: float =
     lateral_m, axial_m = (mm / 1000 for mm in geometry.spacing_mm)
     across = (np.arange(geometry.width) - (geometry.width - 1) / 2) * lateral_m
     half_m, depth_m = geometry.width * lateral_m / 2, geometry.height * axial_m
-    times_s = np.array([instant[0].timestamp_ns / 1e9 for instant in instants])
+    measured = [frame for instant in instants for frame in instant]
     uid = str(uuid.uuid5(NAMESPACE, f"{first.boot_id}/{first.sweep}/{first.sequence}/{len(instants)}"))
     acquisition = {
         "uuid": uid,
@@ -55,16 +60,18 @@ def write_ipasc(path: Path, frames: Iterable[Frame], speed_of_sound_m_s: float =
         "ad_sampling_rate": speed_of_sound_m_s / axial_m,
         "acquisition_wavelengths": np.array(wavelengths_nm) * 1e-9,
         "speed_of_sound": speed_of_sound_m_s,
-        "measurement_timestamps": times_s,
+        "measurement_timestamps": np.array([frame.timestamp_ns / 1e9 for frame in measured]),
         "measurements_per_image": 1,
-        "sonosweep_note": "lines of images that were formed on the probe; ad_sampling_rate follows from pixel size and speed of sound",
+        FORMED: "lines of images that were formed on the probe; ad_sampling_rate follows from pixel size and speed of sound",
+        SAMPLE_RANGE: np.array(first.sample_range),
     }
-    if all(frame.extras.laser_energy_mj is not None for instant in instants for frame in instant):
-        acquisition["pulse_energy"] = np.array([[(f.extras.laser_energy_mj or 0) / 1000 for f in instant] for instant in instants]).ravel()
-    if all(instant[0].image_to_reference is not None and instant[0].pose_status == "ok" for instant in instants):
-        poses = np.array([instant[0].image_to_reference for instant in instants]).reshape(-1, 4, 4)
+    if all(frame.extras.laser_energy_mj is not None for frame in measured):
+        acquisition["pulse_energy"] = np.array([(frame.extras.laser_energy_mj or 0) / 1000 for frame in measured])
+    if all(frame.pose is not None for frame in measured):
+        poses = np.array([frame.image_to_reference for frame in measured]).reshape(-1, 4, 4)
         poses[:, :3, :] /= 1000
         acquisition["measurement_spatial_poses"] = poses.reshape(-1, 16)
+        acquisition |= {name: told for name, told in zip(POSE_ORIGIN, first.pose_origin, strict=True) if told}
     view = np.array([-half_m, half_m, 0.0, 0.0, 0.0, depth_m])
     h5py = library(f"{path}: HDF5 needs h5py")
     with replacing(path) as out, h5py.File(out, "w") as file:

@@ -28,7 +28,7 @@ class SweepKept(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
     direction: str = ""
     direction_source: str = ""
 
-    def check(self, name: str, size: tuple[int, int], spacing_mm: tuple[float, ...], largest: float) -> None:
+    def check(self, name: str, size: tuple[int, int], spacing_mm: tuple[float, float] | None, largest: float) -> None:
         """``MalformedFile`` unless this fits images of ``size`` (columns, rows), the header's spacing and samples up to ``largest``."""
         cure = f"the {FIELD} fields are of another sweep; remove them from the header"
         geometry, (black, white) = self.geometry, self.sample_range

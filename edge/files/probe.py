@@ -89,8 +89,7 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class ProbeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One probe at one setting. ``image_to_probe``: row-major 4x4, pixel indices of the MF image to mm of the tracked marker.
 
-    ``lag_ms``: an image stamped t was taken where the tracker was at t + lag. ``imu_lag_ms``: the same of the probe's inertial
-    unit, where it was measured; nothing uses it yet. ``geometry``: of the images it holds for.
+    ``lag_ms``: an image stamped t was taken where the tracker was at t + lag. ``geometry``: of the images it holds for.
     """
 
     kind: Literal["sonosweep-probe"] = "sonosweep-probe"
@@ -100,7 +99,6 @@ class ProbeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     geometry: Geometry
     image_to_probe: tuple[float, ...]
     lag_ms: float = 0.0
-    imu_lag_ms: float | None = None
     spatial: Spatial | None = None
     temporal: Temporal | None = None
     scale: Scale | None = None

@@ -44,7 +44,7 @@ class SequenceFile(SweepFile):
             raise MalformedFile(f"{path}: describes frame {max(header.frames)} but holds {self._count} images")
         self._kept: SweepKept | None = _parse(SweepKept, header.fields, path)
         if self._kept is not None:
-            self._kept.check(str(path), (self._width, self._height), header.spacing[:2], _LARGEST[header.dtype[1:]])
+            self._kept.check(str(path), (self._width, self._height), self.stated_spacing_mm, _LARGEST[header.dtype[1:]])
             self.pose_source, self.direction = self._kept.pose_source, self._kept.direction
             self.direction_source = self._kept.direction_source
         self._orientation = next((header.fields[o] for o in ORIENTATION_FIELDS if o in header.fields), "MF").upper()
@@ -79,9 +79,11 @@ class SequenceFile(SweepFile):
 
     @property
     def stated_spacing_mm(self) -> tuple[float, float] | None:
-        """(lateral, axial) of the header, where it is no placeholder (PLUS writes 1 1)."""
-        stated = self._header.spacing[:2]
-        return (stated[0], stated[1]) if len(stated) == 2 and stated != (1.0, 1.0) and min(stated) > 0 else None
+        """(lateral, axial) of the header: its spacing, and where that is a placeholder (PLUS and we write 1 1), its ElementSize."""
+        for stated in (self._header.spacing[:2], self._header.element_size[:2]):
+            if len(stated) == 2 and stated != (1.0, 1.0) and min(stated) > 0:
+                return stated[0], stated[1]
+        return None
 
     def frame_fields(self, index: int) -> dict[str, str]:
         """Header fields of image ``index`` of the file, as text."""

@@ -60,7 +60,11 @@ def write_sweep(
             raise CannotWrite(f"{path}: there is no frame to write")
         payload.write(deflate.flush())
         count = sum(line.partition("_")[2].partition("_")[2].startswith("FrameNumber ") for line in lines)
-        header = {**_file_fields(first, count, payload.tell()), **split(_sweep_kept(first, (pose_source, direction, direction_source)))}
+        posed = any(line.partition(" = ")[0].endswith("_ImageToReferenceTransform") for line in lines)
+        header = {
+            **_file_fields(first, count, payload.tell(), posed),
+            **split(_sweep_kept(first, (pose_source, direction, direction_source))),
+        }
         text = [*(f"{key} = {value}" for key, value in header.items()), *lines, "ElementDataFile = LOCAL", ""]
         payload.seek(0)
         with replacing(path) as out:
@@ -101,8 +105,11 @@ def _sweep_kept(first: Frame, origin: tuple[str, str, str]) -> SweepKept:
     )
 
 
-def _file_fields(first: Frame, count: int, payload_bytes: int) -> dict[str, Any]:
+def _file_fields(first: Frame, count: int, payload_bytes: int, posed: bool) -> dict[str, Any]:
+    """ImageToReference maps pixel indices, so it holds the size of a pixel. SlicerIGSIO's "Sequence Metafile" scales by ElementSpacing
+    before it, so with poses that is 1 1 1, as PLUS writes it; without, nothing else tells MetaIO's readers (ITK, VTK) the size."""
     lateral, axial = first.geometry.spacing_mm
+    size = f"{lateral!r} {axial!r} 1"
     return {
         "ObjectType": "Image",
         "NDims": 3,
@@ -114,7 +121,8 @@ def _file_fields(first: Frame, count: int, payload_bytes: int) -> dict[str, Any]
         "Offset": "0 0 0",
         "CenterOfRotation": "0 0 0",
         "AnatomicalOrientation": "RAI",
-        "ElementSpacing": f"{lateral!r} {axial!r} 1",
+        "ElementSpacing": "1 1 1" if posed else size,
+        "ElementSize": size,
         "DimSize": f"{first.geometry.width} {first.geometry.height} {count}",
         "ElementNumberOfChannels": 1,
         "ElementType": _ELEMENT_TYPES[first.pixels.dtype.str],

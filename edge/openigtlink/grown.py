@@ -1,7 +1,8 @@
-"""The volume as it grows, kept for whoever asks: bricks are taken in bunches, and made one dense array when it is wanted."""
+"""The volumes as they grow, one a channel, kept for whoever asks: bricks come in bunches, and become one dense array when it is wanted."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from edge.messages import Bricks
 from edge.tablet.store import FARTHEST, BrickStore
 
 BUNCH = 2048  # bricks: neighbouring frames change the same ones, so a bunch costs a tenth of its messages
-LARGEST_BYTES = 256 << 20  # of one dense array: 640^3
+LARGEST_BYTES = 256 << 20  # of the dense arrays of one answer: 640^3
 FACTORS = (1, 2, 4, 8)
 
 
@@ -58,28 +59,40 @@ class GrownVolume:
         self._bunch: list[Bricks] = []
         self._bricks = 0
         self._key: tuple[int, int, int] | None = None
+        self._names: dict[int, str] = {}
         self.spacing_mm = 0.0
 
     def take(self, message: Bricks) -> None:
         """One message; a new sweep or epoch begins a new volume."""
         key = message.boot_id, message.sweep, message.epoch
         if key != self._key:
-            self._key, self._store, self._bunch, self._bricks = key, BrickStore(), [], 0
+            self._key, self._store, self._bunch, self._bricks, self._names = key, BrickStore(), [], 0, {}
         self.spacing_mm = message.spacing_mm
+        self._names[message.channel] = message.channel_name
         self._bunch.append(message)
         self._bricks += len(message.coords)
         if self._bricks >= BUNCH:
             self._fold()
 
-    def cut(self, channel: int = 0) -> Cut:
-        """A copy of what there is. ``NoVolume``."""
+    def cuts(self, wanted: Callable[[str], bool]) -> dict[str, Cut]:
+        """A copy of what there is of every channel whose name is ``wanted``, by that name. ``NoVolume`` where that is nothing."""
         self._fold()
-        held = np.flatnonzero((self._store.channel[: self._store.count] == channel) & self._store.voxels[: self._store.count, 1].any(1))
-        if not len(held):
-            what = "photoacoustic" if channel else "ultrasound"
-            raise NoVolume(f"there is no {what} volume yet; it grows while a sweep runs")
-        intensity = self._store.voxels[held, 0].reshape(-1, BRICK_EDGE, BRICK_EDGE, BRICK_EDGE)
-        return Cut(self._store.coords[held].astype(np.int64), intensity, self.spacing_mm)
+        cuts = {}
+        for channel, name in sorted(self._names.items()):
+            held = self._held(channel)
+            if len(held) and wanted(name):
+                intensity = self._store.voxels[held, 0].reshape(-1, BRICK_EDGE, BRICK_EDGE, BRICK_EDGE)
+                cuts[name] = Cut(self._store.coords[held].astype(np.int64), intensity, self.spacing_mm)
+        if not cuts:
+            there = ", ".join(name for channel, name in sorted(self._names.items()) if len(self._held(channel)))
+            raise NoVolume(
+                f"there is no such volume; there are {there}" if there else "there is no volume yet; it grows while a sweep runs"
+            )
+        return cuts
+
+    def _held(self, channel: int) -> NDArray[np.intp]:
+        store, count = self._store, self._store.count
+        return np.flatnonzero((store.channel[:count] == channel) & store.voxels[:count, 1].any(1))
 
     def _fold(self) -> None:
         """Of each brick only its newest state goes into the store."""

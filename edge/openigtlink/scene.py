@@ -11,6 +11,7 @@ from collections import OrderedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.light import PHOTOACOUSTIC, ULTRASOUND
 from edge.messages import Frame, Message, Pose, Status, SweepEnded
 from edge.openigtlink.bodies import (
     LPS_TO_RAS,
@@ -30,8 +31,8 @@ from edge.transform import image_to_face
 
 NAMES = {"bmode": "Image", "photoacoustic": "PA"}
 POSE = "ImageToReference"
-VOLUME = "Volume_Reference"
-OK, NOT_READY = 1, 13
+VOLUME, VOLUMES = "Volume_Reference", "Volume_"  # ultrasound; what the name of every volume begins with
+OK, NOT_FOUND, NOT_READY = 1, 4, 13
 WAITING = 8  # images for their poses, and poses for their images
 POSING_S = 1.0  # after the last pose images are expected to get one
 TELL_EVERY_S = 1.0
@@ -133,9 +134,19 @@ class Scene:
         return shown
 
 
-def volume_message(voxels: NDArray[np.uint8], image_to_reference: Floats, at_ns: int) -> Outgoing:
-    """The volume as an IMAGE."""
-    return _image(VOLUME, voxels, image_to_reference, at_ns, {})
+def volume_device(channel_name: str) -> str:
+    """The device name of a channel's volume: ``Volume_Reference``, ``Volume_PA_850nm``, ``Volume_PA``."""
+    return VOLUME if channel_name == ULTRASOUND else f"Volume_{channel_name.replace(PHOTOACOUSTIC, 'PA').replace('-', '_')}"
+
+
+def volume_message(channel_name: str, voxels: NDArray[np.uint8], image_to_reference: Floats, at_ns: int) -> Outgoing:
+    """The volume of one channel as an IMAGE."""
+    return _image(volume_device(channel_name), voxels, image_to_reference, at_ns, {"Channel": channel_name})
+
+
+def not_found(device: str, why: str, at_ns: int) -> Outgoing:
+    """STATUS: what was asked for is not there."""
+    return Outgoing("STATUS", device[:20], at_ns, pack_status(StatusBody(NOT_FOUND, "NOT_FOUND", why)))
 
 
 def text_message(device: str, text: str, at_ns: int) -> Outgoing:

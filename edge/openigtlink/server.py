@@ -18,10 +18,10 @@ from edge.errors import SonosweepError
 from edge.messages import Bricks, Message, Status, SweepEnded
 from edge.openigtlink.client import Client, wall_ns
 from edge.openigtlink.envelope import Envelope
-from edge.openigtlink.grown import GrownVolume, NoVolume
+from edge.openigtlink.grown import LARGEST_BYTES, GrownVolume, NoVolume
 from edge.openigtlink.outbox import Outgoing
 from edge.openigtlink.requests import Request, read_request
-from edge.openigtlink.scene import POSE, VOLUME, Scene, volume_message
+from edge.openigtlink.scene import POSE, VOLUMES, Scene, not_found, volume_device, volume_message
 from edge.tablet.bus_link import BusLink
 from edge.tablet.control import NoGateway, ask
 
@@ -78,7 +78,7 @@ class IgtlServer:
         for one in (*shown, *self.scene.tick(now_s, epoch_ns)):
             self._show(one)
         if isinstance(message, SweepEnded) and message.service == "run" and self.clients:
-            self._begin(self._show_volume())
+            self._begin(self._show_volumes())
 
     def status(self) -> Status:
         """The sign of life."""
@@ -99,8 +99,8 @@ class IgtlServer:
         elif kind == "GET_CAPABIL":
             names = b"".join(name.encode().ljust(12, b"\0") for name in CAPABILITIES)
             client.outbox.answer(Outgoing("CAPABILITY", "sonosweep", epoch_ns + int(now_s * 1e9), [names]))
-        elif kind == "GET_IMAGE" and envelope.device == VOLUME:
-            self._begin(self._send_volume([client]))
+        elif kind == "GET_IMAGE" and envelope.device.startswith(VOLUMES):
+            self._begin(self._send_one_volume(client, envelope.device))
         elif kind in ("GET_IMAGE", "GET_TRANS"):
             wanted = POSE if kind == "GET_TRANS" else envelope.device or "Image_Reference"
             if (last := self.scene.last.get(wanted)) is not None:
@@ -140,7 +140,7 @@ class IgtlServer:
         if not request.known:
             return False, f"{request.word} is not known here; there are start, stop and snapshot"
         if request.word == "snapshot":
-            return await self._show_volume()
+            return await self._show_volumes()
         if self._read_only:
             return False, "this server only shows (--read-only)"
         async with self._commanding:
@@ -150,21 +150,32 @@ class IgtlServer:
                 return False, str(wrong)
         return not told.get("error"), str(told.get("text") or told.get("error") or "done")
 
-    async def _show_volume(self) -> tuple[bool, str]:
-        return await self._send_volume(self.clients)
+    async def _show_volumes(self) -> tuple[bool, str]:
+        return await self._send_volumes(self.clients)
 
-    async def _send_volume(self, clients: list[Client]) -> tuple[bool, str]:
+    async def _send_one_volume(self, client: Client, device: str) -> None:
+        done, why = await self._send_volumes([client], device)
+        if not done:
+            client.outbox.answer(not_found(device, why, time.time_ns()))
+
+    async def _send_volumes(self, clients: list[Client], device: str = "") -> tuple[bool, str]:
+        """Of every channel, or of the one called ``device``: all of them before the first is shown."""
+        made, told = [], []
         async with self._cutting:
             try:
-                cut = self.volume.cut()
-                voxels, matrix = await asyncio.to_thread(cut.dense)
+                cuts = self.volume.cuts(lambda name: device in ("", volume_device(name)))
+                for name, cut in cuts.items():
+                    voxels, matrix = await asyncio.to_thread(cut.dense, LARGEST_BYTES // len(cuts))
+                    made.append(volume_message(name, voxels, matrix, time.time_ns()))
+                    told.append(f"{made[-1].device}: {' x '.join(map(str, voxels.shape[::-1]))} voxels")
             except NoVolume as wrong:
                 return False, str(wrong)
-            message = volume_message(voxels, matrix, time.time_ns())
-            await asyncio.to_thread(lambda: [message.wire(version) for version in {client.version for client in clients}])
-            for client in clients:
-                client.outbox.show(message)
-        return True, f"{VOLUME}: {' x '.join(map(str, voxels.shape[::-1]))} voxels"
+            versions = {client.version for client in clients}
+            await asyncio.to_thread(lambda: [message.wire(version) for message in made for version in versions])
+            for message in made:
+                for client in clients:
+                    client.outbox.show(message)
+        return True, ", ".join(told)
 
     def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.ensure_future(work)

@@ -131,6 +131,12 @@ def test_the_inertial_unit_is_compared_by_acceleration(tmp_path, capsys):
     assert said["of"] == "inertial unit" and said["lag_ms"] == pytest.approx(lag_ms, abs=8)
 
 
+def test_the_lag_of_an_inertial_unit_is_not_kept_where_nothing_would_read_it(tmp_path, capsys):
+    probe = tmp_path / "probe.json"
+    assert main(["calibrate", "temporal", "b.igs.mha", "--imu", "--probe", str(probe)]) == 1
+    assert "nothing places images by an inertial unit" in capsys.readouterr().err and not probe.exists()
+
+
 def test_speckle_alone_shows_the_lag_of_a_tracked_sweep(tmp_path, capsys):
     """No line, tissue only: a sweep that sways sideways, whose poses are those of two images before."""
     settings = SimulationSettings(frames=220, image_size=(224, 176), spacing_mm=(0.125, 0.125), hand=Freehand(sway_mm=(2.5, 0.25)), seed=2)

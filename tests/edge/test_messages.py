@@ -49,7 +49,7 @@ def test_a_frame_arrives_as_it_was_sent(pose, dtype):
 def test_three_arrays_keep_their_order():
     n = 5
     bricks = Bricks(
-        boot_id=1, sweep=1, sequence=1, epoch=1, channel=0, spacing_mm=0.5, timestamp_ns=0, received_ns=0,
+        boot_id=1, sweep=1, sequence=1, epoch=1, channel=0, channel_name="ultrasound", spacing_mm=0.5, timestamp_ns=0, received_ns=0,
         coords=np.arange(3 * n, dtype=np.int32).reshape(n, 3),
         intensity=np.full((n, 8, 8, 8), 3, np.uint8),
         state=np.full((n, 8, 8, 8), 1, np.uint8),

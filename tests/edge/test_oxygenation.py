@@ -28,15 +28,41 @@ def two(saturation, shape=(4, 6, 8), scale=0.15):
     return [a_volume(nm, np.full(shape, np.rint(scale * blood(saturation, nm)))) for nm in (750, 850)]
 
 
-def test_the_table_is_the_one_that_is_cited():
-    assert np.allclose(extinction(750), (518.0, 1405.24)) and np.allclose(extinction(850), (1058.0, 691.32))
-    assert np.allclose(extinction(680), (277.6, 2407.92)) and np.allclose(extinction(1000), (1024.0, 206.784))
-    assert np.allclose(extinction(755), ((518 + 586) / 2, (1405.24 + 1548.52) / 2)), "linear between its rows"
+@pytest.mark.parametrize(
+    ("wavelength_nm", "oxy", "deoxy"),
+    [
+        (680, 277.6, 2407.92), (730, 390, 1102.2), (750, 518, 1405.24), (756, 562, 1560.48), (764, 610, 1459.56), (780, 710, 1075.44),
+        (786, 740, 957.36), (800, 816, 761.72), (808, 856, 723.52), (830, 974, 693.04), (850, 1058, 691.32), (904, 1206, 767.44),
+        (930, 1222, 763.84), (936, 1215.6, 722.88), (940, 1214, 693.44), (976, 1144, 389.288), (1000, 1024, 206.784),
+    ],
+)  # fmt: skip
+def test_the_table_is_the_one_that_is_cited(wavelength_nm, oxy, deoxy):
+    """Rows of Prahl's table as others quote it."""
+    assert tuple(extinction(wavelength_nm)) == (oxy, deoxy)
+
+
+def test_the_table_has_the_shape_of_haemoglobin():
     at_nm = np.arange(680, 1001)
     oxy, deoxy = np.array([extinction(nm) for nm in at_nm]).T
     crossings = at_nm[:-1][np.diff(np.sign(oxy - deoxy)) != 0]
-    assert len(crossings) == 1 and 790 <= crossings[0] <= 805, "the isosbestic point of the near infrared"
-    assert at_nm[np.argmax(deoxy[60:110]) + 60] == 760, "the one peak of deoxygenated blood"
+    assert len(crossings) == 1 and crossings[0] == 796, "the isosbestic point of the near infrared, between 796 and 797 nm"
+    assert at_nm[np.argmax(deoxy[60:110]) + 60] in (756, 757, 758), "the one peak of deoxygenated blood"
+    assert 910 <= at_nm[np.argmax(oxy)] <= 930, "the broad peak of oxygenated blood"
+    for column in (oxy, deoxy):
+        steps = np.diff(column[::2])
+        assert (np.abs(steps) <= 0.08 * column[:-2:2]).all(), "a digit typed wrong is a jump"
+    assert np.allclose(extinction(755), (555.2, (1541.76 + 1560.48) / 2)), "linear between its rows"
+
+
+@pytest.mark.parametrize(
+    ("wavelength_nm", "oxy", "deoxy"),
+    [(700, 320, 2160), (730, 400, 1500), (750, 520, 1620), (770, 660, 1420), (800, 800, 920), (830, 980, 840), (850, 1060, 800),
+     (880, 1160, 840), (910, 1220, 920), (930, 1240, 800)],
+)  # fmt: skip
+def test_another_laboratory_measured_much_the_same(wavelength_nm, oxy, deoxy):
+    """Moaveni 1970 and Schmitt, as Prahl tabulates them (omlc.org/spectra/hemoglobin/moaveni.html), 10 nm steps; two digits."""
+    ours = extinction(wavelength_nm)
+    assert ours[0] == pytest.approx(oxy, rel=0.1) and ours[1] == pytest.approx(deoxy, rel=0.28)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from edge.files.hints import Crop
+from edge.messages import Extras, Frame, Geometry
 from edge.transform import Transform
 
 AREA = Crop(80, 40, 160, 128)
@@ -84,3 +85,25 @@ def tracked(count=5, size=(20, 30)):
         matrix[:3, :3], matrix[:3, 3] = rotation @ np.diag([0.2, 0.1, 1.0]), (number, -3.0, 0.5 * number)
         poses.append(Transform("Image", "Reference", matrix))
     return images, poses
+
+
+def photoacoustic(count=6):
+    dice = np.random.default_rng(5)
+    geometry = Geometry(width=16, height=40, spacing_mm=(0.3, 0.1))
+    for number in range(count):
+        pose = np.diag([0.3, 0.1, 1.0, 1.0])
+        pose[2, 3] = number // 2
+        yield Frame(
+            boot_id=1,
+            sweep=2,
+            sequence=number,
+            timestamp_ns=number * 10_000_000,
+            modality="photoacoustic",
+            wavelength_nm=(750.0, 850.0)[number % 2],
+            geometry=geometry,
+            sample_range=(0, 65535),
+            pose_status="ok",
+            image_to_reference=tuple(pose.ravel().tolist()),
+            extras=Extras(laser_energy_mj=2.0),
+            pixels=dice.integers(0, 65536, (40, 16), dtype=np.uint16),
+        )

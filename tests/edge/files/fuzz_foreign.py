@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from foreign_files import clip, screens, tracked, write_video
+from foreign_files import clip, photoacoustic, screens, tracked, write_video
 
 from edge.errors import SonosweepError
 from edge.files import open_sweep
 from edge.files.archive import check_archive, write_archive
 from edge.files.hints import Crop
+from edge.files.ipasc import write_ipasc
 from edge.files.tus_rec import read_calibration, write_tus_rec
 
+KINDS = ("mp4", "avi", "dcm", "h5", "ipasc.h5", "csv", "zip")
 SLOWEST_S = 1.0
 ADDRESS_SPACE = 6 << 30  # what asks for more fails, and must say so by name
 GROWTH_LIMIT_MIB = 300
@@ -41,9 +43,10 @@ def seeds(folder: Path) -> dict[str, Path]:
     images, poses = tracked()
     table = write_tus_rec(folder / "a.h5", images, poses, (0.2, 0.1), np.eye(4))
     table.rename(folder / "a.csv")
+    write_ipasc(folder / "a.ipasc.h5", photoacoustic())
     (folder / "one.txt").write_text("one" * 100)
     write_archive(folder / "a.zip", [folder / "one.txt"], {})
-    return {kind: folder / f"a.{kind}" for kind in ("mp4", "avi", "dcm", "h5", "csv", "zip")}
+    return {kind: folder / f"a.{kind}" for kind in KINDS}
 
 
 def mutated(data: bytes, dice: random.Random) -> bytes:
@@ -92,7 +95,7 @@ def read(kind: str, path: Path, table: Path) -> str:
     return "read"
 
 
-def fuzz(count: int, seed: int, kinds: tuple[str, ...] = ("mp4", "avi", "dcm", "h5", "csv", "zip")) -> dict[str, Any]:
+def fuzz(count: int, seed: int, kinds: tuple[str, ...] = KINDS) -> dict[str, Any]:
     """``count`` mutants of each format."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     told: dict[str, Any] = {}
@@ -127,6 +130,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kinds", nargs="+", default=["mp4", "avi", "dcm", "h5", "csv", "zip"])
+    parser.add_argument("--kinds", nargs="+", default=KINDS)
     chosen = parser.parse_args()
     sys.stdout.write(json.dumps(fuzz(chosen.count, chosen.seed, tuple(chosen.kinds)), indent=1) + "\n")

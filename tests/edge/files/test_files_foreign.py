@@ -1,4 +1,4 @@
-"""Sweeps in the formats of others: videos, DICOM clips, TUS-REC, IPASC, and archives; made and read by libraries that are not ours."""
+"""Sweeps in the formats of others: videos, DICOM clips, TUS-REC, and archives; made and read by libraries that are not ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import zipfile
 
 import h5py
 import numpy as np
-import pacfish
 import pydicom
 import pytest
 import SimpleITK
@@ -19,12 +18,11 @@ from PIL import Image
 from edge.app import main
 from edge.files import MalformedFile, NoPhysicalSpacing, UnknownFile, UnsupportedFile, open_sweep, write_sweep
 from edge.files.archive import check_archive, write_archive
-from edge.files.errors import CannotWrite, NoImageArea
+from edge.files.errors import NoImageArea
 from edge.files.hints import BadCrop, Crop, parse_crop
 from edge.files.image_area import image_area
-from edge.files.ipasc import write_ipasc
 from edge.files.tus_rec import BadTusRec, write_tus_rec
-from edge.messages import Extras, Frame, Geometry
+from edge.messages import Frame, Geometry
 
 
 @pytest.mark.parametrize(("ending", "codec", "pixels", "off"), [("mp4", "mpeg4", "yuv420p", 25), ("avi", "ffv1", "gray", 0)])
@@ -164,54 +162,6 @@ def test_hdf5_that_reaches_out_or_promises_too_much_is_refused(tmp_path):
         file["tforms"][2, 0, 0] = np.nan
     with pytest.raises(BadTusRec):
         list(open_sweep(tmp_path / "good.h5").frames())
-
-
-def photoacoustic(count=6):
-    dice = np.random.default_rng(5)
-    geometry = Geometry(width=16, height=40, spacing_mm=(0.3, 0.1))
-    for number in range(count):
-        pose = np.diag([0.3, 0.1, 1.0, 1.0])
-        pose[2, 3] = number // 2
-        yield Frame(
-            boot_id=1,
-            sweep=2,
-            sequence=number,
-            timestamp_ns=number * 10_000_000,
-            modality="photoacoustic",
-            wavelength_nm=(750.0, 850.0)[number % 2],
-            geometry=geometry,
-            sample_range=(0, 65535),
-            pose_status="ok",
-            image_to_reference=tuple(pose.ravel().tolist()),
-            extras=Extras(laser_energy_mj=2.0),
-            pixels=dice.integers(0, 65536, (40, 16), dtype=np.uint16),
-        )
-
-
-def test_photoacoustic_frames_are_complete_and_consistent_to_ipascs_own_tool(tmp_path):
-    frames = list(photoacoustic())
-    assert write_ipasc(tmp_path / "a.ipasc.h5", frames) == 3
-    data = pacfish.load_data(str(tmp_path / "a.ipasc.h5"))
-    checker = pacfish.ConsistencyChecker()
-    assert checker.check_acquisition_meta_data(data.meta_data_acquisition) and checker.check_device_meta_data(data.meta_data_device)
-    lacking = [tag.tag for tag in pacfish.MetadataAcquisitionTags.TAGS if tag.mandatory and tag.tag not in data.meta_data_acquisition]
-    device, groups = data.meta_data_device, ("general", "detectors", "detection_element", "illuminators", "illumination_element")
-    parts = [
-        (pacfish.MetadataDeviceTags.TAGS_GENERAL, device["general"]),
-        *((pacfish.MetadataDeviceTags.TAGS_DETECTORS, one) for one in device["detectors"].values()),
-        *((pacfish.MetadataDeviceTags.TAGS_ILLUMINATORS, one) for one in device["illuminators"].values()),
-    ]
-    lacking += [tag.tag for tags, told in parts for tag in tags if tag.mandatory and tag.tag not in {*told, *groups}]
-    assert not lacking  # its completeness check also wants every optional field
-    assert data.binary_time_series_data.shape == (16, 40, 2, 3)
-    for number, frame in enumerate(frames):
-        np.testing.assert_array_equal(data.binary_time_series_data[:, :, number % 2, number // 2], frame.pixels.T)
-    assert data.get_sampling_rate() == pytest.approx(1540 / 1e-4)
-    np.testing.assert_allclose(data.get_acquisition_wavelengths(), [750e-9, 850e-9])
-    np.testing.assert_allclose(data.get_detector_position()[:, 0], (np.arange(16) - 7.5) * 3e-4)
-    np.testing.assert_allclose(np.asarray(data.get_measurement_spatial_poses())[:, 11], [0, 0.001, 0.002])
-    with pytest.raises(CannotWrite, match="no photoacoustic"):
-        write_ipasc(tmp_path / "b.ipasc.h5", [])
 
 
 def test_an_archive_says_what_is_in_it_and_notices_what_changed(tmp_path):

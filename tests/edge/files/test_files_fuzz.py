@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("kind", ["mp4", "avi", "dcm", "h5", "csv", "zip"])
+@pytest.mark.parametrize("kind", ["mp4", "avi", "dcm", "h5", "ipasc.h5", "csv", "zip"])
 def test_every_mutant_is_refused_by_name_or_read(kind):
     words = [sys.executable, str(Path(__file__).with_name("fuzz_foreign.py")), "--count", "60", "--seed", "5", "--kinds", kind]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)

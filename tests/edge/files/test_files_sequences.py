@@ -352,9 +352,38 @@ def test_simpleitk_reads_what_we_write(tmp_path):
     write_sweep(tmp_path / "a.igs.mha", frames)
     image = SimpleITK.ReadImage(str(tmp_path / "a.igs.mha"))
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), [f.pixels for f in frames])
-    assert image.GetSpacing()[:2] == (0.1, 0.2)
     pose = image.GetMetaData("Seq_Frame0002_ImageToReferenceTransform")
     assert tuple(map(float, pose.split())) == frames[2].image_to_reference
+
+
+def test_the_size_of_a_pixel_counts_once_for_every_reader(tmp_path):
+    """SlicerIGSIO's importer keeps the spacing that MetaIO reads, and puts ImageToReference, which has the pixel size in it, on top."""
+    write_sweep(tmp_path / "posed.igs.mha", [frame(0), frame(1)])
+    posed = SimpleITK.ReadImage(str(tmp_path / "posed.igs.mha"))
+    corner = np.array([*np.multiply(posed.GetSpacing()[:2], (23, 17)), 0, 1])  # where the importer has pixel (23, 17) of an image
+    imported = np.reshape([float(n) for n in posed.GetMetaData("Seq_Frame0001_ImageToReferenceTransform").split()], (4, 4)) @ corner
+    np.testing.assert_allclose(imported[:3], frame(1).pose.apply(np.array([[23.0, 17.0, 0.0]]))[0])
+    write_sweep(tmp_path / "bare.igs.mha", [frame(i, pose_status="missing", image_to_reference=None) for i in range(2)])
+    assert SimpleITK.ReadImage(str(tmp_path / "bare.igs.mha")).GetSpacing() == (0.1, 0.2, 1.0)  # nothing else would tell it
+    for name in ("posed", "bare"):
+        assert b"\nElementSize = 0.1 0.2 1\n" in (tmp_path / f"{name}.igs.mha").read_bytes()
+        assert open_sweep(tmp_path / f"{name}.igs.mha").geometry.spacing_mm == (0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "spacing"),
+    [
+        (["ElementSpacing = 0.2 0.1 1"], (0.2, 0.1)),
+        (["ElementSize = 0.2 0.1 1"], (0.2, 0.1)),
+        (["ElementSize = 3 3 3", "ElementSpacing = 0.2 0.1 1"], (0.2, 0.1)),
+    ],
+)
+def test_element_spacing_goes_before_element_size_as_in_metaio(tmp_path, fields, spacing):
+    head = ["ObjectType = Image", "NDims = 3", "BinaryData = True", "DimSize = 4 3 2", "UltrasoundImageOrientation = MF", *fields]
+    content = "\n".join([*head, "ElementType = MET_UCHAR", "ElementDataFile = LOCAL", ""]).encode() + bytes(24)
+    (tmp_path / "a.igs.mha").write_bytes(content)
+    assert open_sweep(tmp_path / "a.igs.mha").geometry.spacing_mm == spacing
+    assert SimpleITK.ReadImage(str(tmp_path / "a.igs.mha")).GetSpacing()[:2] == spacing
 
 
 def test_estimated_poses_replace_those_of_the_frames(tmp_path):

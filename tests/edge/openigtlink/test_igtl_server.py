@@ -32,12 +32,12 @@ def image(seed=0, rows=30, columns=40):
     return np.random.default_rng(seed).integers(0, 256, (rows, columns), dtype=np.uint8)
 
 
-def bricks(coords, value, epoch=0):
+def bricks(coords, value, epoch=0, channel=0, name="ultrasound"):
     coords = np.array(coords, np.int32)
     voxels = np.full((len(coords), 8, 8, 8), value, np.uint8)
     voxels[:, 0, 0, 0] = np.arange(len(coords)) + 100  # the first voxel of each is its own
-    common = {"boot_id": 7, "sweep": 1, "sequence": 0, "epoch": epoch, "channel": 0, "spacing_mm": 0.5, "timestamp_ns": 0, "received_ns": 0}
-    return Bricks(**common, coords=coords, intensity=voxels, state=np.ones_like(voxels))
+    common = {"boot_id": 7, "sweep": 1, "sequence": 0, "epoch": epoch, "spacing_mm": 0.5, "timestamp_ns": 0, "received_ns": 0}
+    return Bricks(**common, channel=channel, channel_name=name, coords=coords, intensity=voxels, state=np.ones_like(voxels))
 
 
 def keep_showing(bench: Bench, until: threading.Event, pixels=None) -> threading.Thread:
@@ -144,6 +144,48 @@ def test_the_volume_comes_when_it_is_asked_for_and_at_the_end_of_a_sweep():
         assert voxels[0, 0, 8] == 0
         np.testing.assert_allclose(body.image_to_lps, [[0.5, 0, 0, -4], [0, 0.5, 0, 0], [0, 0, 0.5, 0], [0, 0, 0, 1]])
         client.close()
+
+
+def test_another_library_has_the_light_of_each_wavelength_beside_the_ultrasound():
+    light = {"Volume_PA_750nm": (1, "photoacoustic-750nm", 70), "Volume_PA_850nm": (2, "photoacoustic-850nm", 80)}
+    with served() as bench:
+        plain, client = Plain(bench.port), pyigtl.OpenIGTLinkClient("127.0.0.1", bench.port)
+        plain.send("GET_IMAGE", "Volume_PA_850nm")
+        missing = plain.until("STATUS", "Volume_PA_850nm")
+        assert parse_status(missing.content).code == 4 and "grows while a sweep runs" in parse_status(missing.content).text
+        deadline, said = time.monotonic() + PATIENCE_S, ""
+        while "850nm" not in said and time.monotonic() < deadline:  # until the server has heard all of them
+            bench.say(bricks([(-1, 0, 0), (1, 2, 0)], 50))
+            for channel, name, grey in light.values():
+                bench.say(bricks([(0, 0, channel)], grey, channel=channel, name=name))
+            plain.send("COMMAND", "r", pack_command(CommandBody(1, "snapshot", "")))
+            said = parse_command(plain.until("RTS_COMMAND").content).content
+        assert "Volume_Reference: 24 x 24 x 8 voxels, Volume_PA_750nm: 8 x 8 x 8 voxels, Volume_PA_850nm: 8 x 8 x 8 voxels" in said
+        try:
+            for device, (channel, _, grey) in light.items():
+                shown = client.wait_for_message(device, timeout=PATIENCE_S)
+                assert shown.image.shape == (8, 8, 8) and shown.image[7, 7, 7] == grey
+                at = FLIP @ [[0.5, 0, 0, 0], [0, 0.5, 0, 0], [0, 0, 0.5, 4 * channel], [0, 0, 0, 1]]
+                np.testing.assert_allclose(shown.ijk_to_world_matrix, at, atol=1e-6)
+            assert client.wait_for_message("Volume_Reference", timeout=PATIENCE_S).image.shape == (8, 24, 24)
+        finally:
+            client.stop()
+        plain.send("GET_IMAGE", "Volume_PA_750nm", version=2)
+        alone = plain.until("IMAGE", "Volume_PA_750nm")
+        while alone.version == 1:  # that of the snapshot
+            alone = plain.until("IMAGE", "Volume_PA_750nm")
+        assert alone.metadata["Channel"] == "photoacoustic-750nm" and parse_image(alone.content).voxels[7, 7, 7] == 70
+        plain.send("GET_IMAGE", "Volume_PA_900nm")
+        missing = parse_status(plain.until("STATUS", "Volume_PA_900nm").content)
+        assert (
+            missing.code == 4 and missing.text == "there is no such volume; there are ultrasound, photoacoustic-750nm, photoacoustic-850nm"
+        )
+        bench.say(bricks([(0, 0, 0)], 40, epoch=1))  # built again, without light yet
+        bench.say(SweepEnded(service="run", boot_id=7, sweep=1, reason="last", frames=2, placed=2))
+        plain.until("IMAGE", "Volume_Reference")
+        plain.send("GET_IMAGE", "Volume_PA_750nm")
+        assert parse_status(plain.until("STATUS", "Volume_PA_750nm").content).code == 4
+        plain.close()
 
 
 def test_a_client_that_stops_reading_hurts_nobody():

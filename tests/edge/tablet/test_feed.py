@@ -27,7 +27,7 @@ def bricks(coords, rng, channel=0, share=0.5):
     state[:, 0, 0, 0] = 1
     intensity = rng.integers(0, 256, state.shape, np.uint8) * (state > 0)
     return Bricks(
-        boot_id=1, sweep=1, sequence=0, epoch=9, channel=channel, spacing_mm=0.5, timestamp_ns=0, received_ns=0,
+        boot_id=1, sweep=1, sequence=0, epoch=9, channel=channel, channel_name="ultrasound", spacing_mm=0.5, timestamp_ns=0, received_ns=0,
         coords=np.array(coords, np.int32), intensity=intensity.astype(np.uint8), state=state,
     )  # fmt: skip
 
