@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import zmq
@@ -15,7 +16,7 @@ from edge.console import say
 from edge.daemon import memory_mib
 from edge.files.atomic import make_folder
 from edge.files.recording import RecordingFailed, RecordingWriter
-from edge.files.recovery import Recovered, interrupted, recover_all
+from edge.files.recovery import Recovered, interrupted, received_in, recover_all
 from edge.health import clock_trusted, free_mib, now_utc
 from edge.journal import say_fault
 from edge.latency import Latencies
@@ -59,6 +60,8 @@ class RecordService:
         self._peers = Peers(context, run_dir, "record")
         self._latencies = Latencies()
         self._recording: _Recording | None = None
+        self._earlier: tuple[tuple[int, int], set[int]] | None = None  # a sweep, and what of it is in files that were there before
+        self._taken_ns = self._safe_ns = 0  # when the newest frame was received that we took; that is on the disk
         self._refused: tuple[int, int] | None = None  # the sweep whose recording the storage stopped
         self._overflowed: tuple[int, int] | None = None  # the sweep that the bridge no longer sends us
         self._counts = {"frames": 0, "bytes": 0, "synced": 0, "lost": 0, "refused": 0, "files": 0, "recovered": 0}
@@ -102,6 +105,7 @@ class RecordService:
             faults=self._publisher.faults,
             standing=self._standing,
             health={"memory_mib": memory_mib(), "free_mib": self._free_mib},
+            safe_ns=self._safe_ns if self._recording is not None else self._taken_ns,
         )
 
     def close(self) -> None:
@@ -132,6 +136,9 @@ class RecordService:
         current = self._recording
         if current is not None and (reason := _end_before(current, frame)):
             self._finish(reason)
+        self._taken_ns = frame.received_ns
+        if self._is_kept(frame):
+            return
         if frame.sweep_key == self._refused:
             self._counts["refused"] += 1
             return
@@ -150,16 +157,22 @@ class RecordService:
         if frame.last:
             self._finish("last")
 
+    def _is_kept(self, frame: Frame) -> bool:
+        """Whether a recorder before us has it on the disk: the bridge gives again what it did not know to be safe."""
+        if self._earlier is None or self._earlier[0] != frame.sweep_key:
+            self._earlier = frame.sweep_key, received_in(self._folder, _stem(frame))
+        return frame.received_ns in self._earlier[1]
+
     def _begin(self, frame: Frame) -> _Recording:
         self._refused = None
         self._standing.pop("DISK_FULL", None)
         self._standing.pop("STORAGE_FAILED", None)
         self._check_space()
-        stem = f"sweep_{frame.boot_id:016x}_{frame.sweep:04d}"
-        part = next(n for n in range(1 << 30) if not (self._folder / f"{stem}_{n}.mcap").exists())
+        paths = ((part, self._folder / f"{_stem(frame)}_{part}.mcap") for part in count())
+        part, path = next((part, path) for part, path in paths if not path.exists())
         start = {"boot_id": f"{frame.boot_id:016x}", "sweep": str(frame.sweep), "part": str(part), "first_sequence": str(frame.sequence)}
         start |= {"started": now_utc(), "clock_trusted": str(clock_trusted()).lower()}  # without trust the date is worth little
-        writer = RecordingWriter(self._folder / f"{stem}_{part}.mcap", start)
+        writer = RecordingWriter(path, start)
         self._synced = time.monotonic()
         return _Recording(frame.sweep_key, writer, last_sequence=frame.sequence - 1)
 
@@ -170,6 +183,7 @@ class RecordService:
         try:
             begun = time.monotonic_ns()
             if self._recording.writer.sync():
+                self._safe_ns = self._taken_ns
                 self._latencies.add("sync", time.monotonic_ns() - begun)
             self._check_space()
         except RecordingFailed as wrong:
@@ -180,10 +194,8 @@ class RecordService:
             self._free_mib = free_mib(self._folder)
         except OSError as wrong:
             raise RecordingFailed(f"{self._folder}: {wrong.strerror}; check the storage", full=False) from wrong
-        if self._free_mib < self._config.record.keep_free_mib:
-            raise RecordingFailed(
-                f"{self._folder}: {self._free_mib} MiB are free, {self._config.record.keep_free_mib} must stay so", full=True
-            )
+        if self._free_mib < (keep_mib := self._config.record.keep_free_mib):
+            raise RecordingFailed(f"{self._folder}: {self._free_mib} MiB are free, {keep_mib} must stay so", full=True)
 
     def _watch_space(self) -> None:
         """Say that the storage is nearly full while there is time to make room, before a sweep and not in it."""
@@ -271,6 +283,10 @@ class RecordService:
         if isinstance(message, FaultRaised):
             say_fault(message)
         self._publisher.say(message)
+
+
+def _stem(frame: Frame) -> str:
+    return f"sweep_{frame.boot_id:016x}_{frame.sweep:04d}"
 
 
 def _end_before(recording: _Recording, frame: Frame) -> str:

@@ -161,6 +161,8 @@ class Bridge:
     def _check_peers(self) -> None:
         silent = {fault.name for fault in self._peers.check()}
         for consumer in self._consumers:
+            if said := self._peers.statuses.get(consumer.name):
+                consumer.safe(said.safe_ns)
             if self._peers.alive(consumer.name):
                 self._silent.discard(consumer.name)
             if ALL[consumer.name].gone in silent:
