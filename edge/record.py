@@ -13,17 +13,19 @@ import zmq
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.config import Config
 from edge.console import say
-from edge.daemon import memory_mib
+from edge.daemon import SignOfLife, memory_mib
 from edge.files.atomic import make_folder
+from edge.files.parts import Earlier, stem
 from edge.files.recording import RecordingFailed, RecordingWriter
-from edge.files.recovery import Recovered, interrupted, received_in, recover_all
+from edge.files.recovery import Recovered, interrupted, recover_all
 from edge.health import clock_trusted, free_mib, now_utc
 from edge.journal import say_fault
 from edge.latency import Latencies
 from edge.messages import FaultRaised, Frame, Geometry, MalformedMessage, Message, Status, SweepEnded
 from edge.peers import Peers
-from edge.services import SERVICES, STATUS_PERIOD_S
+from edge.services import SERVICES
 
+WAIT_MS = 200
 FRAMES_PER_STEP = 64  # then the disk, status and faults have their turn
 SPACE_PERIOD_S = 5.0
 QUEUE_EMPTY_S = 0.3  # after an overflow: frames queued before it are with us by then
@@ -60,7 +62,7 @@ class RecordService:
         self._peers = Peers(context, run_dir, "record")
         self._latencies = Latencies()
         self._recording: _Recording | None = None
-        self._earlier: tuple[tuple[int, int], set[int]] | None = None  # a sweep, and what of it is in files that were there before
+        self._earlier = Earlier(self._folder)
         self._taken_ns = self._safe_ns = 0  # when the newest frame was received that we took; that is on the disk
         self._refused: tuple[int, int] | None = None  # the sweep whose recording the storage stopped
         self._overflowed: tuple[int, int] | None = None  # the sweep that the bridge no longer sends us
@@ -68,11 +70,12 @@ class RecordService:
         self._standing: dict[str, str] = {}
         self._free_mib = 0
         self._heard = self._synced = time.monotonic()
-        self._told = self._looked = 0.0
+        self._looked = 0.0
+        self._life = SignOfLife()
 
     def step(self) -> None:
         """Take what has come, put it on the disk when it is time, then say how we are."""
-        self._intake.socket.poll(min(100, self._config.record.sync_ms))
+        self._intake.socket.poll(WAIT_MS if self._recording is None else min(100, self._config.record.sync_ms))
         self._take_frames(FRAMES_PER_STEP)
         now = time.monotonic()
         if now - self._synced >= self._config.record.sync_ms / 1000:
@@ -89,17 +92,20 @@ class RecordService:
         elif current is not None and silent_s > self._config.volume.silent_after_s:
             self._finish("PROBE_SILENT")
         self._hear_recovery()
-        if now - self._told > STATUS_PERIOD_S:
+        if self._life.due(self.state, idle=self._recording is None):
             self._publish(self.status())
-            self._told = now
+
+    @property
+    def state(self) -> str:
+        """What it does, in one word."""
+        return "recording" if self._recording is not None else "recovering" if self._recovering is not None else "idle"
 
     def status(self) -> Status:
         """The sign of life. Counts are of the current (or last) recording: ``synced`` frames survive a power cut."""
         self._count()
-        state = "recording" if self._recording is not None else "recovering" if self._recovering is not None else "idle"
         return Status(
             service="record",
-            state=state,
+            state=self.state,
             counts=dict(self._counts),
             latency_ms=self._latencies.summary(),
             faults=self._publisher.faults,
@@ -137,7 +143,7 @@ class RecordService:
         if current is not None and (reason := _end_before(current, frame)):
             self._finish(reason)
         self._taken_ns = frame.received_ns
-        if self._is_kept(frame):
+        if self._earlier.holds(frame):
             return
         if frame.sweep_key == self._refused:
             self._counts["refused"] += 1
@@ -157,18 +163,12 @@ class RecordService:
         if frame.last:
             self._finish("last")
 
-    def _is_kept(self, frame: Frame) -> bool:
-        """Whether a recorder before us has it on the disk: the bridge gives again what it did not know to be safe."""
-        if self._earlier is None or self._earlier[0] != frame.sweep_key:
-            self._earlier = frame.sweep_key, received_in(self._folder, _stem(frame))
-        return frame.received_ns in self._earlier[1]
-
     def _begin(self, frame: Frame) -> _Recording:
         self._refused = None
         self._standing.pop("DISK_FULL", None)
         self._standing.pop("STORAGE_FAILED", None)
         self._check_space()
-        paths = ((part, self._folder / f"{_stem(frame)}_{part}.mcap") for part in count())
+        paths = ((part, self._folder / f"{stem(frame)}_{part}.mcap") for part in count())
         part, path = next((part, path) for part, path in paths if not path.exists())
         start = {"boot_id": f"{frame.boot_id:016x}", "sweep": str(frame.sweep), "part": str(part), "first_sequence": str(frame.sequence)}
         start |= {"started": now_utc(), "clock_trusted": str(clock_trusted()).lower()}  # without trust the date is worth little
@@ -283,10 +283,6 @@ class RecordService:
         if isinstance(message, FaultRaised):
             say_fault(message)
         self._publisher.say(message)
-
-
-def _stem(frame: Frame) -> str:
-    return f"sweep_{frame.boot_id:016x}_{frame.sweep:04d}"
 
 
 def _end_before(recording: _Recording, frame: Frame) -> str:

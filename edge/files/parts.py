@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.files.recorded import RecordedSweep
+from edge.files.recovery import received_in
 from edge.messages import Frame
 
 GOES_ON = ("cut", "stopped")  # the recorder's own ends; after any other one the sweep itself had ended
@@ -31,6 +32,26 @@ class SweepInParts(RecordedSweep):
         yield from super().frames()
         for part in self._later:
             yield from part.frames()
+
+
+def stem(frame: Frame) -> str:
+    """How the recordings of its sweep are called, before ``_<part>.mcap``."""
+    return f"sweep_{frame.boot_id:016x}_{frame.sweep:04d}"
+
+
+class Earlier:
+    """What a recorder before us has of a sweep in ``folder``: the bridge gives again what it did not know to be on the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key: tuple[int, int] | None = None
+        self._received_ns: set[int] = set()
+
+    def holds(self, frame: Frame) -> bool:
+        """Whether it is in one of the files that were there when the first frame of its sweep came to us."""
+        if frame.sweep_key != self._key:
+            self._key, self._received_ns = frame.sweep_key, received_in(self._folder, stem(frame))
+        return frame.received_ns in self._received_ns
 
 
 def _next(path: Path) -> Path | None:
