@@ -39,8 +39,8 @@ fake-gpu-check: .venv/fakecuda/ready  ## the CUDA backend through the real pycud
 deb: .venv/dev  ## Debian packages in dist/: arm64 for JetPack 6 and 7, amd64 for Debian 12 (FLAVOURS="amd64-cp311" for one)
 	$(BIN)/python packaging/deb.py $(FLAVOURS)
 
-boot-test: .venv/dev  ## as root: the amd64 package installed, booted under systemd in a container, killed (KILLS=20: so often each) and hung; figures are printed
-	$(BIN)/pytest -m boot -s tests/power_cut tests/boot --ignore tests/boot/qemu $(if $(KILLS),--kills $(KILLS))
+boot-test: .venv/dev  ## as root: the amd64 package installed, booted under systemd in a container, killed and hung (KILLS=20 HANGS=20: so often each); figures are printed
+	$(BIN)/pytest -m boot -s tests/power_cut tests/boot --ignore tests/boot/qemu $(if $(KILLS),--kills $(KILLS)) $(if $(HANGS),--hangs $(HANGS))
 
 image: .venv/dev  ## TREE=... (packaging/rootfs.py was there): dist/image with a disk, a kernel and an initrd for QEMU
 	$(BIN)/python packaging/image.py $(TREE) dist/image

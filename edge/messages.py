@@ -236,20 +236,20 @@ class Status(Message, frozen=True, kw_only=True):
     faults: dict[str, int] = {}  # raised since the service began, by name: a client that came late learns of them here
     standing: dict[str, str] = {}  # faults that hold now, with their detail
     health: dict[str, float] = {}  # memory_mib of the process; the gateway adds the device's own
+    safe_ns: int = 0  # the recorder: frames received until then are on the disk, or were refused
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """What the operator wants of a service. ``number`` comes back in its :class:`Answer`.
+    """What the operator wants of a service; ``number`` comes back in its :class:`Answer`. The bridge: ``start`` and ``stop`` a sweep.
 
-    The bridge: ``start`` and ``stop`` a sweep. The reconstructor: ``aim`` the coming sweeps in a direction, ``rebuild`` the volume
-    of the recording at ``path`` in one. ``direction`` "" is not verified; ``direction_source`` says who confirmed it."""
+    The reconstructor: ``aim`` coming sweeps, ``rebuild`` the volume of the recording at ``path``; ``direction`` "" is not verified."""
 
     topic: ClassVar[str] = "command"
     to: str
     number: int
     action: Literal["start", "stop", "aim", "rebuild"]
     direction: Literal["+", "-", ""] = ""
-    direction_source: str = ""
+    direction_source: str = ""  # who confirmed it
     path: str = ""
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import zmq
 
 from edge.bus import Subscriber, ipc
-from edge.messages import FaultRaised, Frame, Message, Status
+from edge.messages import Command, FaultRaised, Frame, Message, Status
 from edge.services import ALL, GONE_AFTER_S, SERVICES
 
 
@@ -55,6 +55,11 @@ class Peers:
     def sockets(self) -> list[zmq.Socket[bytes]]:
         """To be polled."""
         return [subscriber.socket for subscriber in self._subscribers.values()]
+
+    @property
+    def commanders(self) -> list[zmq.Socket[bytes]]:
+        """To be polled where only a command is urgent."""
+        return [subscriber.socket for name, subscriber in self._subscribers.items() if Command in ALL[name].says]
 
     def alive(self, name: str) -> bool:
         """Whether ``name`` has been heard and not fallen silent (as of the last :meth:`check`)."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.config import Direction
-from edge.files import open_sweep
+from edge.files.parts import SweepInParts
 from edge.messages import Frame, Message
 from edge.reconstructor import Reconstructor
 
@@ -15,7 +15,7 @@ PIECE_S = 0.1  # at a time; then status, commands and faults have their turn
 
 
 class Rebuild:
-    """Feeds a recording to the live reconstructor in another direction; clients see it as a new epoch.
+    """Feeds a recording, all its parts, to the live reconstructor in another direction; clients see it as a new epoch.
 
     Afterwards the next sweep is aimed as before. Raises what opening and reading the recording raises (``SonosweepError``, ``OSError``).
     """
@@ -25,7 +25,7 @@ class Rebuild:
         self._reconstructor = reconstructor
         was: Direction = "" if reconstructor.direction_source == "unverified" else "-" if reconstructor.direction == "-" else "+"
         self._before = (was, reconstructor.direction_source)
-        recording = open_sweep(path)
+        recording = SweepInParts(path)
         self.total = recording.frame_count or 0
         self._frames: Iterator[Frame] = iter(recording.frames())
         reconstructor.aim(direction, direction_source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import zmq
@@ -12,8 +13,9 @@ import zmq
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.config import Config
 from edge.console import say
-from edge.daemon import memory_mib
+from edge.daemon import SignOfLife, memory_mib
 from edge.files.atomic import make_folder
+from edge.files.parts import Earlier, stem
 from edge.files.recording import RecordingFailed, RecordingWriter
 from edge.files.recovery import Recovered, interrupted, recover_all
 from edge.health import clock_trusted, free_mib, now_utc
@@ -21,8 +23,9 @@ from edge.journal import say_fault
 from edge.latency import Latencies
 from edge.messages import FaultRaised, Frame, Geometry, MalformedMessage, Message, Status, SweepEnded
 from edge.peers import Peers
-from edge.services import SERVICES, STATUS_PERIOD_S
+from edge.services import SERVICES
 
+WAIT_MS = 200
 FRAMES_PER_STEP = 64  # then the disk, status and faults have their turn
 SPACE_PERIOD_S = 5.0
 QUEUE_EMPTY_S = 0.3  # after an overflow: frames queued before it are with us by then
@@ -59,17 +62,20 @@ class RecordService:
         self._peers = Peers(context, run_dir, "record")
         self._latencies = Latencies()
         self._recording: _Recording | None = None
+        self._earlier = Earlier(self._folder)
+        self._taken_ns = self._safe_ns = 0  # when the newest frame was received that we took; that is on the disk
         self._refused: tuple[int, int] | None = None  # the sweep whose recording the storage stopped
         self._overflowed: tuple[int, int] | None = None  # the sweep that the bridge no longer sends us
         self._counts = {"frames": 0, "bytes": 0, "synced": 0, "lost": 0, "refused": 0, "files": 0, "recovered": 0}
         self._standing: dict[str, str] = {}
         self._free_mib = 0
         self._heard = self._synced = time.monotonic()
-        self._told = self._looked = 0.0
+        self._looked = 0.0
+        self._life = SignOfLife()
 
     def step(self) -> None:
         """Take what has come, put it on the disk when it is time, then say how we are."""
-        self._intake.socket.poll(min(100, self._config.record.sync_ms))
+        self._intake.socket.poll(WAIT_MS if self._recording is None else min(100, self._config.record.sync_ms))
         self._take_frames(FRAMES_PER_STEP)
         now = time.monotonic()
         if now - self._synced >= self._config.record.sync_ms / 1000:
@@ -86,22 +92,26 @@ class RecordService:
         elif current is not None and silent_s > self._config.volume.silent_after_s:
             self._finish("PROBE_SILENT")
         self._hear_recovery()
-        if now - self._told > STATUS_PERIOD_S:
+        if self._life.due(self.state, idle=self._recording is None):
             self._publish(self.status())
-            self._told = now
+
+    @property
+    def state(self) -> str:
+        """What it does, in one word."""
+        return "recording" if self._recording is not None else "recovering" if self._recovering is not None else "idle"
 
     def status(self) -> Status:
         """The sign of life. Counts are of the current (or last) recording: ``synced`` frames survive a power cut."""
         self._count()
-        state = "recording" if self._recording is not None else "recovering" if self._recovering is not None else "idle"
         return Status(
             service="record",
-            state=state,
+            state=self.state,
             counts=dict(self._counts),
             latency_ms=self._latencies.summary(),
             faults=self._publisher.faults,
             standing=self._standing,
             health={"memory_mib": memory_mib(), "free_mib": self._free_mib},
+            safe_ns=self._safe_ns if self._recording is not None else self._taken_ns,
         )
 
     def close(self) -> None:
@@ -132,6 +142,9 @@ class RecordService:
         current = self._recording
         if current is not None and (reason := _end_before(current, frame)):
             self._finish(reason)
+        self._taken_ns = frame.received_ns
+        if self._earlier.holds(frame):
+            return
         if frame.sweep_key == self._refused:
             self._counts["refused"] += 1
             return
@@ -155,11 +168,11 @@ class RecordService:
         self._standing.pop("DISK_FULL", None)
         self._standing.pop("STORAGE_FAILED", None)
         self._check_space()
-        stem = f"sweep_{frame.boot_id:016x}_{frame.sweep:04d}"
-        part = next(n for n in range(1 << 30) if not (self._folder / f"{stem}_{n}.mcap").exists())
+        paths = ((part, self._folder / f"{stem(frame)}_{part}.mcap") for part in count())
+        part, path = next((part, path) for part, path in paths if not path.exists())
         start = {"boot_id": f"{frame.boot_id:016x}", "sweep": str(frame.sweep), "part": str(part), "first_sequence": str(frame.sequence)}
         start |= {"started": now_utc(), "clock_trusted": str(clock_trusted()).lower()}  # without trust the date is worth little
-        writer = RecordingWriter(self._folder / f"{stem}_{part}.mcap", start)
+        writer = RecordingWriter(path, start)
         self._synced = time.monotonic()
         return _Recording(frame.sweep_key, writer, last_sequence=frame.sequence - 1)
 
@@ -170,6 +183,7 @@ class RecordService:
         try:
             begun = time.monotonic_ns()
             if self._recording.writer.sync():
+                self._safe_ns = self._taken_ns
                 self._latencies.add("sync", time.monotonic_ns() - begun)
             self._check_space()
         except RecordingFailed as wrong:
@@ -180,10 +194,8 @@ class RecordService:
             self._free_mib = free_mib(self._folder)
         except OSError as wrong:
             raise RecordingFailed(f"{self._folder}: {wrong.strerror}; check the storage", full=False) from wrong
-        if self._free_mib < self._config.record.keep_free_mib:
-            raise RecordingFailed(
-                f"{self._folder}: {self._free_mib} MiB are free, {self._config.record.keep_free_mib} must stay so", full=True
-            )
+        if self._free_mib < (keep_mib := self._config.record.keep_free_mib):
+            raise RecordingFailed(f"{self._folder}: {self._free_mib} MiB are free, {keep_mib} must stay so", full=True)
 
     def _watch_space(self) -> None:
         """Say that the storage is nearly full while there is time to make room, before a sweep and not in it."""

@@ -12,7 +12,7 @@ import zmq
 
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.config import Config
-from edge.daemon import memory_mib
+from edge.daemon import SignOfLife, memory_mib
 from edge.errors import SonosweepError
 from edge.journal import say_fault
 from edge.latency import Latencies
@@ -22,9 +22,9 @@ from edge.peers import Peers
 from edge.rebuild import Rebuild
 from edge.reconstructor import Reconstructor
 from edge.saving import save_volumes
-from edge.services import STATUS_PERIOD_S
 
 FRAMES_PER_STEP = 8  # then status and faults have their turn
+WAIT_MS, SAVING_MS = 200, 50
 
 
 class RunService:
@@ -42,12 +42,15 @@ class RunService:
         self._saver = ThreadPoolExecutor(1, "save")
         self._saving: list[tuple[Path, SweepEnded, Future[tuple[str, ...]]]] = []
         self._rebuild: Rebuild | None = None
-        self._told = 0.0
+        self._life = SignOfLife()
+        self._poller = zmq.Poller()
+        for socket in (self._intake.socket, *self._peers.commanders):
+            self._poller.register(socket, zmq.POLLIN)
         self._heard = time.monotonic()
 
     def step(self) -> None:
         """Place what has come, then say how we are."""
-        self._intake.socket.poll(0 if self._rebuild else 100)
+        self._poller.poll(0 if self._rebuild else SAVING_MS if self._saving else WAIT_MS)
         for _ in range(FRAMES_PER_STEP):
             try:
                 frame = self._intake.receive()
@@ -66,15 +69,14 @@ class RunService:
             self._publish(fault)
         self._orders.hear(self._peers.said)
         self._peers.said.clear()
-        if time.monotonic() - self._told > STATUS_PERIOD_S:
+        if self._life.due(self.state, idle=self.state == "idle"):
             self._publish(self.status())
-            self._told = time.monotonic()
 
     def status(self) -> Status:
         """The sign of life, with the counts of the current sweep and the latencies since the start."""
         return Status(
             service="run",
-            state=self._state(),
+            state=self.state,
             counts=msgspec.to_builtins(self._reconstructor.counts)
             | {"bricks": self._reconstructor.compounder.brick_count()}
             | ({"rebuilt": self._rebuild.done, "to_rebuild": self._rebuild.total} if self._rebuild else {}),
@@ -99,7 +101,9 @@ class RunService:
         motion = self._reconstructor.motion
         return f"{motion.name} ({motion.backend})" if motion.backend else motion.name
 
-    def _state(self) -> str:
+    @property
+    def state(self) -> str:
+        """What it does, in one word."""
         if self._rebuild:
             return "rebuilding"
         return "sweeping" if self._reconstructor.sweeping else "saving" if self._saving else "idle"

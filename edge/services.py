@@ -40,5 +40,6 @@ GUESTS = {  # run where somebody starts them; nobody misses them
 ALL = SERVICES | GUESTS
 CORE = tuple(name for name, service in SERVICES.items() if not service.shows)  # what a sweep needs; the rest only shows it
 CLIENTS_HEAR = (Pose, Bricks, SweepEnded, Status, FaultRaised)  # the demo and the benchmarks
-STATUS_PERIOD_S = 0.2
+STATUS_PERIOD_S = 0.2  # while there is work
+IDLE_STATUS_PERIOD_S = 0.5
 GONE_AFTER_S = 1.5

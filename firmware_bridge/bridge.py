@@ -11,13 +11,13 @@ import zmq
 
 from edge.bus import Publisher, ipc
 from edge.config import Config
-from edge.daemon import memory_mib
+from edge.daemon import SignOfLife, memory_mib
 from edge.journal import say_fault
 from edge.latency import Latencies
 from edge.messages import Buffer, Command, FaultRaised, Frame, Status
 from edge.orders import Orders
 from edge.peers import Peers
-from edge.services import ALL, SERVICES, STATUS_PERIOD_S
+from edge.services import ALL, SERVICES
 from firmware_bridge.arrivals import ClockOffset, Losses
 from firmware_bridge.consumers import Tally, open_consumers
 from firmware_bridge.errors import MalformedPacket
@@ -26,7 +26,7 @@ from firmware_bridge.sweeps import NO_SWEEP, SWEEPS, Sweeps
 from firmware_bridge.wire import decode_frame
 
 SETTLE_S = 2.0  # after a start the front end is held back so long for consumers that are still connecting
-WAIT_MS = 50
+WAIT_MS, SETTLING_MS = 200, 50
 BUSY_S = 0.1  # then status and faults have their turn
 DRAIN_S = 1.0
 
@@ -62,7 +62,7 @@ class Bridge:
         self._received = 0
         self._received_last_ns = 0
         self._settled_by: float | None = time.monotonic() + settle_s
-        self._told = 0.0
+        self._life = SignOfLife()
 
     def step(self) -> None:
         """Take what has come, then say how we are."""
@@ -70,12 +70,11 @@ class Bridge:
             self._wait()
             self._take_waiting(BUSY_S)
         else:
-            time.sleep(WAIT_MS / 1000)
+            time.sleep(SETTLING_MS / 1000)
         self._check_peers()
         self._tell_overdue()
-        if time.monotonic() - self._told > STATUS_PERIOD_S:
+        if self._life.due(self.state, idle=not self._receiving):
             self._publisher.say(self.status())
-            self._told = time.monotonic()
 
     def take(self, parts: Sequence[Buffer], received_ns: int) -> Frame | None:
         """One message that arrived at ``received_ns``; answers the frame as it was handed on, or None where it was malformed."""
@@ -101,9 +100,17 @@ class Bridge:
         self._latencies.add("hand_over", time.monotonic_ns() - decoded_ns)
         return frame
 
+    @property
+    def state(self) -> str:
+        """What it does, in a few words."""
+        return "waiting for the other services" if self._settled_by else "receiving" if self._receiving else "idle"
+
+    @property
+    def _receiving(self) -> bool:
+        return time.monotonic_ns() - self._received_last_ns < 1_000_000_000
+
     def status(self) -> Status:
         """The sign of life. Counts are since the start, ``lost_in_sweep`` of the sweep that runs."""
-        receiving = time.monotonic_ns() - self._received_last_ns < 1_000_000_000
         counts = {
             "received": self._received,
             "malformed": self._malformed.total,
@@ -113,7 +120,7 @@ class Bridge:
         }
         return Status(
             service="bridge",
-            state="waiting for the other services" if self._settled_by else "receiving" if receiving else "idle",
+            state=self.state,
             counts=counts
             | {f"to_{consumer.name}_dropped": consumer.dropped for consumer in self._consumers}
             | {f"to_{consumer.name}_waiting": len(consumer.waiting) for consumer in self._consumers},
@@ -134,9 +141,10 @@ class Bridge:
         self._publisher.close()
 
     def _wait(self) -> None:
-        """Until something comes in, or somebody takes what waits for him; at most WAIT_MS."""
+        """Until something comes in, be it a command, or somebody takes what waits for him; at most WAIT_MS."""
         poller = zmq.Poller()
-        poller.register(self._intake.socket, zmq.POLLIN)
+        for socket in (self._intake.socket, *self._peers.commanders):
+            poller.register(socket, zmq.POLLIN)
         for consumer in self._consumers:
             if consumer.waiting:
                 poller.register(consumer.queue.socket, zmq.POLLOUT)
@@ -161,6 +169,8 @@ class Bridge:
     def _check_peers(self) -> None:
         silent = {fault.name for fault in self._peers.check()}
         for consumer in self._consumers:
+            if said := self._peers.statuses.get(consumer.name):
+                consumer.safe(said.safe_ns)
             if self._peers.alive(consumer.name):
                 self._silent.discard(consumer.name)
             if ALL[consumer.name].gone in silent:

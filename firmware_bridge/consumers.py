@@ -1,7 +1,8 @@
 """The bridge's ends of the frame queues: one for each service that gets frames, and what is said when a frame is refused.
 
 The recorder is served first and is never dropped from: once its queue is full, the rest of that sweep is withheld from it, so
-that a recording has no silent hole. The reconstructor is waited for (which holds the probe back) until it has failed once.
+that a recording has no silent hole. For a recorder that has gone frames wait as for a slow one, and what it had not yet on the
+disk is kept and given to the next. The reconstructor is waited for (which holds the probe back) until it has failed once.
 
 The queue is ours and the socket behind it holds two frames: ZeroMQ lets the writer of a full queue go on only when the reader
 has emptied half of it, so a queue of 32 for a reconstructor of 50 frames/s would stand still for a third of a second, take
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import zmq
@@ -34,6 +37,7 @@ class WatchedQueue(FrameQueue):
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, frames: int) -> None:
         super().__init__(context, endpoint, frames)
+        self.broken = 0  # connections so far
         self._connections: set[int] = set()
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
 
@@ -46,6 +50,7 @@ class WatchedQueue(FrameQueue):
             if event["event"] == zmq.EVENT_ACCEPTED:
                 self._connections.add(connection)
             else:
+                self.broken += 1
                 self._connections.discard(connection if connection in self._connections else _UNSEEN)
         return bool(self._connections)
 
@@ -106,8 +111,13 @@ class Consumer:
         self.waiting: deque[Frame] = deque()  # at most service.queue_frames and QUEUE_BYTES
         self.queue = WatchedQueue(context, ipc(run_dir, f"frames.{name}"), SOCKET_FRAMES)
         self.told_gone = False
+        self._keeps = FULL_EFFECT.get(name) is Effect.STOP_RECORDING
+        self._unsafe: deque[Frame] = deque()  # given to a recorder that has not yet said they are safe; within the queue's bounds
+        self._broken = 0  # connections that we know of
+        self._was_there = False
         self._patient = True
         self._withheld: tuple[int, int] | None = None  # the sweep whose queue overflowed
+        self._unheard: FaultRaised | None = None  # an overflow while nobody was there to hear of it
         self._behind = Tally()
 
     def take(self, frame: Frame) -> list[FaultRaised]:
@@ -122,29 +132,57 @@ class Consumer:
             return self._refuse(frame)
         self.waiting.append(frame)
         self.hand_over()
-        if not self.queue.taken:
-            if self.waiting and self.waiting[-1] is frame:  # else it took the frame and died with it
-                self.waiting.pop()
-            return self._refuse(frame)
-        self._patient = True
-        return []
+        if self.queue.taken:
+            self._patient = True
+            return []
+        if self._keeps and self._was_there:
+            return self.gone(frame, "it is not connected; what comes waits for it")
+        if self.waiting and self.waiting[-1] is frame:  # else it took the frame and died with it
+            self.waiting.pop()
+        return self._refuse(frame)
+
+    def safe(self, received_ns: int) -> None:
+        """The recorder has on the disk what was received until then."""
+        while self._unsafe and self._unsafe[0].received_ns <= received_ns:
+            self._unsafe.popleft()
 
     def hand_over(self, longest_s: float = 0.0) -> None:
         """Give it what waits, as far as it takes that within ``longest_s``."""
+        self._look()
         deadline = time.monotonic() + longest_s
         while self.waiting:
             if self.queue.offer(self.waiting[0]):
-                self.waiting.popleft()
+                given = self.waiting.popleft()
+                if self._keeps:
+                    self._unsafe.append(given)
             elif time.monotonic() < deadline and self.queue.taken:
                 self.queue.wait_for_room(int(1000 * (deadline - time.monotonic())) + 1)
             else:
                 break
 
+    def _look(self) -> None:
+        """Whether it is there, and whether a recorder has died: what was not yet safe with it comes first when it is back."""
+        self._was_there = self.queue.taken or self._was_there
+        if self.queue.broken != self._broken:
+            self._broken = self.queue.broken
+            self.waiting.extendleft(reversed(self._unsafe))
+            self._unsafe.clear()
+
+    def _forget(self) -> None:
+        """It has died. Old images are of no use to a live view."""
+        if not self._keeps:
+            self.dropped += len(self.waiting)
+            self.waiting.clear()
+
     def _full(self, frame: Frame) -> bool:
-        """No room for ``frame``. An empty queue has room for one of any size."""
-        if len(self.waiting) >= self.service.queue_frames:
-            return True
-        return bool(self.waiting) and sum(f.pixels.nbytes for f in self.waiting) + frame.pixels.nbytes > QUEUE_BYTES
+        """No room for ``frame``, even when all that is unsafe is forgotten. An empty queue has room for one of any size."""
+        while self._unsafe and self._too_much(chain(self._unsafe, self.waiting), frame):
+            self._unsafe.popleft()
+        return self._too_much(self.waiting, frame)
+
+    def _too_much(self, held: Iterable[Frame], frame: Frame) -> bool:
+        sizes = [one.pixels.nbytes for one in held]
+        return len(sizes) >= self.service.queue_frames or (bool(sizes) and sum(sizes) + frame.pixels.nbytes > QUEUE_BYTES)
 
     def _wait_for_room(self, frame: Frame) -> None:
         deadline = time.monotonic() + (self.service.patience_ms / 1000 if self._patient else 0)
@@ -153,20 +191,18 @@ class Consumer:
             self.queue.wait_for_room(int(1000 * left_s) + 1)
             self.hand_over()
 
-    def _forget(self) -> None:
-        """It has died. Old images are of no use to a live view; a recorder gets them when it is back."""
-        if FULL_EFFECT[self.name] is not Effect.STOP_RECORDING:
-            self.dropped += len(self.waiting)
-            self.waiting.clear()
-
     def _refuse(self, frame: Frame) -> list[FaultRaised]:
         self._patient = False
         self.dropped += 1
-        if not self.queue.taken:
-            return self.gone(frame, "it is not connected")
-        if FULL_EFFECT[self.name] is Effect.STOP_RECORDING:
+        gone = [] if self.queue.taken else self.gone(frame, "it is not connected")
+        if self._keeps and self._was_there:
             self._withheld = frame.sweep_key
-            return [_fault(FULL[self.name], f"{len(self.waiting)} frames were waiting", frame)]
+            overflow = _fault(FULL[self.name], f"{len(self.waiting)} frames were waiting", frame)
+            if not self.queue.taken and self._unheard is None:
+                self._unheard = overflow
+            return [*gone, overflow]
+        if not self.queue.taken:
+            return gone
         self._behind.add(f"frame {frame.sequence} of sweep {frame.sweep}")
         return self.overdue()
 
@@ -178,7 +214,10 @@ class Consumer:
         return [_fault(self.service.gone, detail, frame)]
 
     def overdue(self) -> list[FaultRaised]:
-        """The frames that it was too slow for, if they are to be told now."""
+        """What is to be told now: frames that it was too slow for; of a recorder that was away, why what it got has no end."""
+        if self._unheard and self.queue.taken and not self.waiting:
+            unheard, self._unheard = self._unheard, None
+            return [unheard]
         detail = self._behind.due()
         return [_fault(FULL[self.name], detail)] if detail else []
 

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         service = RecordService(context, config)
         say(f"record: into {config.record.folder}, on the disk every {config.record.sync_ms} ms")
         try:
-            serve(service.step, status=lambda: service.status().state)
+            serve(service.step, status=lambda: service.state)
         finally:
             service.close()
     return 0

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         service = RunService(context, config, reconstructor)
         say(f"run: {service.status().backend}; voxels of {config.volume.spacing_mm} mm")
         try:
-            serve(service.step, status=lambda: service.status().state)
+            serve(service.step, status=lambda: service.state)
         finally:
             service.close()
             reconstructor.compounder.close()

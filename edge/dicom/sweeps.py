@@ -19,7 +19,8 @@ from edge.dicom.objects import Origin, write_object
 from edge.dicom.probe_facts import ProbeFacts, completed, gather
 from edge.dicom.volumes import photoacoustic_image, ultrasound_volume
 from edge.errors import SonosweepError
-from edge.files import UnknownFile, open_sweep
+from edge.files import UnknownFile
+from edge.files.parts import SweepInParts
 from edge.files.volumes import Volume, is_volume, read_volume
 from edge.health import now_utc
 from edge.tablet.library import ID, Library, Record
@@ -108,7 +109,7 @@ def _objects(
     facts, recorded = ProbeFacts(), None
     if files.recording is not None:
         try:
-            recorded = open_sweep(files.recording)
+            recorded = SweepInParts(files.recording)
             facts = gather(recorded.frames())
         except (SonosweepError, OSError) as wrong:
             yield "clip", wrong if isinstance(wrong, SonosweepError) else NothingToWrite(f"{files.recording}: {wrong.strerror}")

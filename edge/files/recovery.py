@@ -44,6 +44,7 @@ class Scan:
     frames: int = 0
     first_ns: int = 0
     last_ns: int = 0
+    received_ns: set[int] = field(default_factory=set)  # of each frame
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -130,7 +131,9 @@ def _take(opcode: int, payload: bytes, scan: Scan, skim: bool, path: Path) -> It
         scan.metadata[found.name] = found.metadata
     elif opcode == Opcode.MESSAGE_INDEX:
         index = MessageIndex.read(stream)
-        scan.frames += len(index.records) if index.channel_id == FRAME_CHANNEL else 0
+        if index.channel_id == FRAME_CHANNEL:
+            scan.frames += len(index.records)
+            scan.received_ns.update(logged_ns for logged_ns, _ in index.records)
     elif opcode == Opcode.CHUNK:
         first_ns, last_ns = struct.unpack_from("<QQ", payload)
         messages = [] if skim else _messages(payload, path)
@@ -198,6 +201,17 @@ def interrupted(folder: Path) -> list[Path]:
     for leftover in folder.glob(".sweep_*.mcap.recovering"):
         leftover.unlink(missing_ok=True)
     return [path for path in sorted(folder.glob("sweep_*.mcap")) if not is_finished(path)]
+
+
+def received_in(folder: Path, stem: str) -> set[int]:
+    """When each frame was received that is in the recordings ``<stem>_<part>.mcap``; a recording that cannot be read holds none."""
+    known: set[int] = set()
+    for path in folder.glob(f"{stem}_*.mcap"):
+        try:
+            known |= survey(path).received_ns
+        except (OSError, UnsupportedFile):
+            continue
+    return known
 
 
 def recover_all(paths: list[Path]) -> tuple[list[Recovered], list[str]]:

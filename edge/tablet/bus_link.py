@@ -14,14 +14,14 @@ import zmq
 
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.console import say
+from edge.daemon import SignOfLife
 from edge.messages import Answer, Command, FaultRaised, Frame, MalformedMessage, Message, Status
 from edge.orders import SAY_AGAIN_S
 from edge.peers import Peers
-from edge.services import STATUS_PERIOD_S
 
 ANSWER_WITHIN_S = 2.0
 MESSAGES_PER_TURN = 64  # then the tablets have their turn
-POLL_MS = 100
+POLL_MS = 250
 
 
 class BusLink:
@@ -34,7 +34,7 @@ class BusLink:
         self._publisher = Publisher(context, ipc(run_dir, me))
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._number = secrets.randbits(40)  # an answer to a gateway that was killed is none to us
-        self._told = 0.0
+        self._life = SignOfLife()
         self.turns = 0  # of the loop: what moves on is alive
 
     async def messages(self, status: Any) -> AsyncIterator[Message]:
@@ -55,8 +55,7 @@ class BusLink:
                     wake.set()  # a descriptor tells of what comes, not of what still waits
                 for message in heard:
                     yield message
-                if time.monotonic() - self._told > STATUS_PERIOD_S:
-                    self._told = time.monotonic()
+                if self._life.due("", idle=True):
                     self._publisher.say(status())
         finally:
             for descriptor in descriptors:

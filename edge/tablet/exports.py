@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from edge.config import DicomConfig
-from edge.files import CannotWrite, open_sweep, write_sweep
+from edge.files import CannotWrite, write_sweep
 from edge.files.archive import write_archive
+from edge.files.parts import SweepInParts
 from edge.files.volumes import Volume, read_volume, write_volume
 from edge.light import ULTRASOUND
 from edge.picture import draw
@@ -55,7 +56,7 @@ def _volumes(library: Library, record: Record, path: Path) -> None:
 
 
 def _sweep(library: Library, record: Record, path: Path) -> None:
-    frames = (frame for frame in as_images(open_sweep(library.recording(record.id)).frames()) if frame.modality == "bmode")
+    frames = (frame for frame in as_images(SweepInParts(library.recording(record.id)).frames()) if frame.modality == "bmode")
     write_sweep(
         path,
         frames,

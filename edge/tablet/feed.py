@@ -41,7 +41,7 @@ STEPS = tuple(LADDER)
 
 
 class Picture:
-    """A live image ``grey`` [axial, lateral], ``spacing_mm`` (lateral, axial); encoded once for all of a quality, when a tablet has room."""
+    """A live image ``grey`` [axial, lateral], ``spacing_mm`` (lateral, axial); encoded once for all of a quality."""
 
     def __init__(self, sequence: int, flags: int, time_ms: float, spacing_mm: tuple[float, float], grey: NDArray[np.uint8]) -> None:
         self.sequence, self.flags, self.time_ms, self.spacing_mm, self._grey = sequence, flags, time_ms, spacing_mm, grey

@@ -251,6 +251,8 @@ class TabletService:
                 self.start_job(self._shelf.make_room())
             for client in self.clients:
                 client.feed.most_images_per_s = self._watch.images_per_s(self._config.tablet.frames_per_s)
+        if not self.clients:
+            return
         state = self.session.state(now) | self._watch.told
         state |= {
             "clients": len(self.clients),

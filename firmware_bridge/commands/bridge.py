@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
             say(f"bridge: real time was {'given' if ask_for_real_time(PRIORITY) else 'refused; running as it is'}")
         say(f"bridge: front ends connect to {config.bridge.endpoint}{' (CURVE)' if config.bridge.server_key else ''}")
         try:
-            serve(bridge.step, status=lambda: bridge.status().state)
+            serve(bridge.step, status=lambda: bridge.state)
         finally:
             bridge.close()
     return 0

@@ -21,6 +21,7 @@ SOON = "[Service]\nExecStart=\nExecStart=/usr/bin/sonosweep verdict --seconds 5 
 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=3, help="of each service (3)")
+    parser.addoption("--hangs", type=int, default=1, help="of each service (1); each takes its watchdog's time")
     parser.addoption("--package", type=Path, help="an amd64 package that was built before, in place of building one")
 
 
@@ -29,13 +30,18 @@ def kills(request):
     return request.config.getoption("--kills", 3)
 
 
-def pytest_collection_modifyitems(items):
-    here = Path(__file__).parent
+@pytest.fixture(scope="session")
+def hangs(request):
+    return request.config.getoption("--hangs", 1)
+
+
+def pytest_collection_modifyitems(config, items):
+    here, longest_s = Path(__file__).parent, 600 + 60 * config.getoption("--hangs", 1) + 15 * config.getoption("--kills", 3)
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.boot)
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))  # of a machine that was killed
-            item.add_marker(pytest.mark.timeout(600))
+            item.add_marker(pytest.mark.timeout(longest_s))
 
 
 def built(flavour, folder, *options):

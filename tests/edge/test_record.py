@@ -271,6 +271,22 @@ def test_interrupted_recordings_are_finished_at_the_start_and_a_restart_goes_on_
         assert is_finished(cut.path) and len(read(cut.path)) == 4
 
 
+def test_frames_that_are_given_again_are_recorded_once(context, run_dir):
+    with recorder(context, run_dir) as bench:
+        bench.send(*[frame(i, received_ns=5000 + i) for i in range(6)])
+        bench.until(lambda: bench.counts()["synced"] == 6)
+        assert bench.status[-1].safe_ns == 5005
+    assert bench.service.status().safe_ns == 5005
+    with recorder(context, run_dir) as bench:  # the bridge had not heard of it
+        bench.send(*[frame(i, received_ns=5000 + i, last=i == 8) for i in range(3, 9)])
+        bench.until(lambda: bench.ended)
+    assert [[f.sequence for f in read(path)] for path in sorted(bench.folder.iterdir())] == [[0, 1, 2, 3, 4, 5], [6, 7, 8]]
+    with recorder(context, run_dir) as bench:
+        bench.send(*[frame(i, received_ns=5000 + i, last=i == 8) for i in range(3, 9)])
+        bench.until(lambda: bench.status[-1].safe_ns == 5008)
+    assert len(list(bench.folder.iterdir())) == 2, "nothing new, no file"
+
+
 def test_a_bridge_that_falls_silent_is_named(context, run_dir):
     with recorder(context, run_dir) as bench:
         deadline = time.monotonic() + SOON_S

@@ -37,9 +37,9 @@ class BenchConsumer:
             assert isinstance(frame, Frame)
             self.frames.append(frame)
 
-    def say_status(self) -> None:
+    def say_status(self, safe_ns: int = 0) -> None:
         """A sign of life."""
-        self.publisher.say(Status(service=self.name, state="idle", counts={}))
+        self.publisher.say(Status(service=self.name, state="idle", counts={}, safe_ns=safe_ns))
 
     @property
     def sequences(self) -> list[int]:

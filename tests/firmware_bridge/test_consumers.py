@@ -23,6 +23,7 @@ class StubQueue:
 
     def __init__(self, takes: Callable[[StubQueue], bool]) -> None:
         self.taken = True
+        self.broken = 0
         self.given: list[Frame] = []
         self._takes = takes
 
@@ -53,19 +54,67 @@ def consumer_of(bench: BridgeBench) -> Iterator[Callable[..., Consumer]]:
         queue.close(0)
 
 
-@pytest.mark.parametrize("name", ["run", "record"])
-@pytest.mark.parametrize("takes_it", [True, False])
-def test_a_consumer_that_dies_at_a_frame_is_named_and_the_frame_counted(
-    consumer_of: Callable[..., Consumer], name: str, takes_it: bool
-) -> None:
-    def take_and_die(queue: Any) -> bool:
-        queue.taken = False
-        return takes_it
+def dies_at_a_frame(takes_it: bool) -> Callable[[StubQueue], bool]:
+    """A consumer that takes the frame or not, and has gone."""
 
-    consumer = consumer_of(name, take_and_die)
-    faults = consumer.take(linear_frame(0))
-    assert [fault.name for fault in faults] == [SERVICES[name].gone]
+    def take_and_die(queue: StubQueue) -> bool:
+        lives, queue.taken, queue.broken = queue.taken, False, 1
+        return lives and takes_it
+
+    return take_and_die
+
+
+@pytest.mark.parametrize("takes_it", [True, False])
+def test_a_reconstructor_that_dies_at_a_frame_is_named_and_the_frame_counted(consumer_of: Callable[..., Consumer], takes_it: bool) -> None:
+    consumer = consumer_of("run", dies_at_a_frame(takes_it))
+    assert [fault.name for fault in consumer.take(linear_frame(0))] == ["RECONSTRUCTOR_GONE"]
     assert consumer.dropped == 1 and not consumer.waiting
+
+
+@pytest.mark.parametrize("takes_it", [True, False])
+def test_a_recorder_that_dies_at_a_frame_is_named_and_the_frame_waits_for_the_next(
+    consumer_of: Callable[..., Consumer], takes_it: bool
+) -> None:
+    consumer = consumer_of("record", dies_at_a_frame(takes_it))
+    assert [fault.name for fault in consumer.take(linear_frame(0))] == ["RECORDER_GONE"]
+    assert consumer.take(linear_frame(1)) == []
+    assert consumer.dropped == 0 and [frame.sequence for frame in consumer.waiting] == [0, 1]
+
+
+def test_only_what_a_dead_recorder_had_not_called_safe_is_given_to_the_next(consumer_of: Callable[..., Consumer]) -> None:
+    consumer = consumer_of("record", lambda queue: True)
+    queue: Any = consumer.queue
+    for i in range(5):
+        consumer.take(linear_frame(i, received_ns=1000 + i))
+    consumer.safe(1002)
+    queue.broken = 1
+    consumer.take(linear_frame(5, received_ns=1005))
+    assert [frame.sequence for frame in queue.given] == [0, 1, 2, 3, 4, 3, 4, 5]
+
+
+def test_what_is_unsafe_makes_room_for_what_waits(consumer_of: Callable[..., Consumer]) -> None:
+    consumer = consumer_of("record", lambda queue: bool(queue.taken))
+    queue: Any = consumer.queue
+    bound = SERVICES["record"].queue_frames
+    for i in range(2 * bound):
+        assert consumer.take(linear_frame(i)) == []
+    queue.taken, queue.broken = False, 1
+    assert [fault.name for fault in consumer.take(linear_frame(2 * bound))] == ["RECORDER_GONE", "RECORDER_OVERFLOW"]
+    assert [frame.sequence for frame in consumer.waiting] == list(range(bound, 2 * bound)), "a hole in the recording"
+
+
+def test_a_recorder_that_was_away_when_its_queue_ran_full_is_told_so_when_it_is_back(consumer_of: Callable[..., Consumer]) -> None:
+    consumer = consumer_of("record", lambda queue: bool(queue.taken))
+    queue: Any = consumer.queue
+    consumer.take(linear_frame(0))
+    queue.taken, queue.broken = False, 1
+    said = [fault.name for i in range(1, 400) for fault in consumer.take(linear_frame(i))]
+    assert said == ["RECORDER_GONE", "RECORDER_OVERFLOW"] and not consumer.overdue()
+    queue.taken = True
+    assert not consumer.overdue(), "what waits comes first"
+    consumer.hand_over()
+    assert [fault.name for fault in consumer.overdue()] == ["RECORDER_OVERFLOW"] and not consumer.overdue()
+    assert [frame.sequence for frame in queue.given] == [0, *range(SERVICES["record"].queue_frames)]
 
 
 @pytest.mark.parametrize(("name", "fault"), [("run", "RECONSTRUCTOR_BEHIND"), ("record", "RECORDER_OVERFLOW")])
