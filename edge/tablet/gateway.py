@@ -270,7 +270,9 @@ class TabletService:
             return
         try:
             before = self.library.record(sweep) if sweep in self.library.ids() else Record(id=sweep)
-            if before.created and before.motion:  # rebuilt: the exam and its state stay, measurements were of the mirror image
+            if (
+                before.ended or before.exam or before.state != "unsaved"
+            ):  # rebuilt: the exam and its state stay, measurements were of the mirror image
                 for kept in ("state", "exam", "created", "clock_trusted"):
                     setattr(record, kept, getattr(before, kept))
                 self.library.forget_older_volumes(sweep)
