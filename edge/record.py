@@ -10,6 +10,7 @@ from pathlib import Path
 import zmq
 
 from edge.bus import FrameIntake, Publisher, ipc
+from edge.clock import clock_source
 from edge.config import Config
 from edge.console import say
 from edge.daemon import memory_mib
@@ -158,7 +159,7 @@ class RecordService:
         stem = f"sweep_{frame.boot_id:016x}_{frame.sweep:04d}"
         part = next(n for n in range(1 << 30) if not (self._folder / f"{stem}_{n}.mcap").exists())
         start = {"boot_id": f"{frame.boot_id:016x}", "sweep": str(frame.sweep), "part": str(part), "first_sequence": str(frame.sequence)}
-        start |= {"started": now_utc(), "clock_trusted": str(clock_trusted()).lower()}  # without trust the date is worth little
+        start |= {"started": now_utc(), "clock_trusted": str(clock_trusted()).lower(), "clock_source": clock_source()}
         writer = RecordingWriter(self._folder / f"{stem}_{part}.mcap", start)
         self._synced = time.monotonic()
         return _Recording(frame.sweep_key, writer, last_sequence=frame.sequence - 1)
