@@ -41,10 +41,13 @@ def storage(folder: Path, bytes_per_s: float) -> dict[str, Any]:
 
 
 def battery(root: Path = Path("/sys/class/power_supply")) -> dict[str, Any] | None:
-    """Charge of the first battery in percent; None where the device has none."""
-    for supply in sorted(root.glob("*")):
+    """Charge of the first battery in percent; None where the device has none. One that is held as it is by a charger counts as charging."""
+    supplies = sorted(root.glob("*"))
+    held = any(_text(supply / "online") == "1" for supply in supplies if _text(supply / "type") != "Battery")
+    for supply in supplies:
         if _text(supply / "type") == "Battery" and (percent := _text(supply / "capacity")).isdigit():
-            return {"percent": int(percent), "charging": _text(supply / "status") in ("Charging", "Full")}
+            status = _text(supply / "status")
+            return {"percent": int(percent), "charging": status in ("Charging", "Full") or (held and status == "Not charging")}
     return None
 
 

@@ -42,4 +42,5 @@ CORE = tuple(name for name, service in SERVICES.items() if not service.shows)  #
 CLIENTS_HEAR = (Pose, Bricks, SweepEnded, Status, FaultRaised)  # the demo and the benchmarks
 STATUS_PERIOD_S = 0.2
 GONE_AFTER_S = 1.5
+UPDATING = "updating"  # the file that lies in the run directory while a new version is installed
 WAITING = "waiting"  # the state of a service that is alive and cannot do its work yet; a standing fault says why
