@@ -80,8 +80,8 @@ class SignOfLife:
         return True
 
 
-def serve(step: Callable[[], None], *, status: Callable[[], str] = lambda: "running") -> None:
-    """Call ``step`` (which returns within a second) until SIGTERM or SIGINT."""
+def serve(step: Callable[[], None], *, status: Callable[[], str] = lambda: "running", over: Callable[[], bool] = lambda: False) -> bool:
+    """Call ``step`` (which returns within a second) until SIGTERM, SIGINT or ``over``; True where it was a signal."""
     stop = False
 
     def ask(signum: int, frame: FrameType | None) -> None:
@@ -92,7 +92,7 @@ def serve(step: Callable[[], None], *, status: Callable[[], str] = lambda: "runn
     try:
         notify("READY=1", f"STATUS={status()}")
         told = time.monotonic()
-        while not stop:
+        while not stop and not over():
             step()
             if time.monotonic() - told > 0.5:
                 notify("WATCHDOG=1", f"STATUS={status()}")
@@ -101,6 +101,7 @@ def serve(step: Callable[[], None], *, status: Callable[[], str] = lambda: "runn
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    return stop
 
 
 def ask_for_real_time(priority: int) -> bool:

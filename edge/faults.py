@@ -44,6 +44,18 @@ FAULTS = {
     "DISK_FULL": Fault(Effect.STOP_RECORDING, "The storage is full. The recording ended; free some space."),
     "DISK_NEARLY_FULL": Fault(Effect.NOTE, "The storage is nearly full. Export sweeps and delete old ones before the next sweep."),
     "STORAGE_FAILED": Fault(Effect.STOP_RECORDING, "The storage does not answer as it should. The recording ended; call service."),
+    "GPU_MISSING": Fault(
+        Effect.NOTE, "The graphics processor does not answer. Sweeps are recorded; the live volume begins once it does. Restart the device."
+    ),
+    "GPU_UNUSED": Fault(
+        Effect.NOTE, "The graphics processor is not used: the live volume is slower. Restart the device, else call service."
+    ),
+    "ENGINE_MISSING": Fault(
+        Effect.NOTE, "The motion network is not prepared for this device. Sweeps are recorded; restart the device, else call service."
+    ),
+    "RECONSTRUCTION_REFUSED": Fault(
+        Effect.NOTE, "The live volume cannot begin as the device is set up. Sweeps are recorded; call service."
+    ),
     "BRIDGE_GONE": Fault(Effect.NOTE, "The connection to the probe stopped and is being restarted."),
     "RECONSTRUCTOR_GONE": Fault(Effect.NOTE, "The live volume stopped and is being restarted. The recording goes on."),
     "TABLET_GONE": Fault(Effect.NOTE, "The tablet page stopped and is being restarted. The sweep and its recording go on."),

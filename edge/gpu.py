@@ -26,6 +26,7 @@ ATTRIBUTES = (75, 76, 16, 18)  # CUdevice_attribute: compute capability major, m
 ALIGNMENT = 256  # bytes: what cudaMalloc gives, so that an engine finds every tensor as if it were alone
 DRIVER = (Path("/proc/driver/nvidia/version"), re.compile(r"Kernel Module.*?\s(\d+\.\d+[.\d]*)"))
 L4T = (Path("/etc/nv_tegra_release"), re.compile(r"R(\d+) .*REVISION: ([\d.]+)"))
+NODES = ("nvidia*", "nvhost*", "nvgpu/*/*", "nvmap", "host1x-fence", "dri/*")  # in /dev, of desks and of Jetsons
 RUNTIMES = (Path("/usr/local/cuda"), Path("/usr/lib"))
 Layout = Mapping[str, tuple[tuple[int, ...], str]]  # name: (shape, numpy type)
 
@@ -106,6 +107,11 @@ def cuda_runtime() -> str:
 def l4t() -> str:
     """The Jetson's system, as 36.4.3; empty on other machines."""
     return _read(*L4T)
+
+
+def nodes(dev: Path = Path("/dev")) -> list[str]:
+    """The device nodes of GPUs that there are at the moment."""
+    return sorted(str(path) for pattern in NODES for path in dev.glob(pattern))
 
 
 def _read(path: Path, pattern: re.Pattern[str]) -> str:

@@ -41,10 +41,13 @@ def storage(folder: Path, bytes_per_s: float) -> dict[str, Any]:
 
 
 def battery(root: Path = Path("/sys/class/power_supply")) -> dict[str, Any] | None:
-    """Charge of the first battery in percent; None where the device has none."""
-    for supply in sorted(root.glob("*")):
+    """Charge of the first battery in percent; None where the device has none. One that is held as it is by a charger counts as charging."""
+    supplies = sorted(root.glob("*"))
+    held = any(_text(supply / "online") == "1" for supply in supplies if _text(supply / "type") != "Battery")
+    for supply in supplies:
         if _text(supply / "type") == "Battery" and (percent := _text(supply / "capacity")).isdigit():
-            return {"percent": int(percent), "charging": _text(supply / "status") in ("Charging", "Full")}
+            status = _text(supply / "status")
+            return {"percent": int(percent), "charging": status in ("Charging", "Full") or (held and status == "Not charging")}
     return None
 
 
@@ -95,6 +98,7 @@ class Watch:
         """``building``: the file that says how far the build of an engine is, while one is built."""
         self._folder, self._power, self._thermal, self._building = folder, power, thermal, building
         self._ahead_s: float | None = None  # of the wall clock before the one that is never set
+        self.jump: tuple[float, float] | None = None  # seen in the last look: the wall clock before it, and by how much it moved (s)
         self.told: dict[str, Any] = {}
         self.standing: dict[str, str] = {}
         self.figures: dict[str, float] = {}
@@ -127,8 +131,10 @@ class Watch:
             standing["CLOCK_WRONG"] = time.strftime("it shows %Y-%m-%d", time.gmtime(wall_s))
         began = {name: detail for name, detail in standing.items() if name not in self.standing}
         self.standing = standing
+        self.jump = None
         if self._ahead_s is not None and abs(jump := wall_s - running_s - self._ahead_s) > JUMP_S:
             began["CLOCK_JUMPED"] = f"by {jump:+.0f} s"
+            self.jump = wall_s - jump, jump
         self._ahead_s = wall_s - running_s
         return began
 

@@ -25,7 +25,7 @@ from edge.config import Config
 from edge.errors import SonosweepError
 from edge.messages import Message, Status
 from edge.processes import die_with_parent
-from edge.services import CLIENTS_HEAR, CORE, SERVICES
+from edge.services import CLIENTS_HEAR, CORE, SERVICES, WAITING
 
 START_S = 20.0
 STOP_S = 30.0
@@ -107,6 +107,8 @@ class LocalDevice:
             for service, message in self.hear(0.1):
                 if isinstance(message, Status):
                     missing.discard(service)
+                    if message.state == WAITING:
+                        raise ServiceFailed(f"{service} cannot begin: {'; '.join(message.standing.values())}")
             for name in missing:
                 if self.processes[name].poll() is not None:
                     raise ServiceFailed(f"{name} ended while starting: {self.last_words(name)}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import zmq
 
 from edge.bus import FrameIntake, Publisher, ipc
+from edge.clock import clock_source
 from edge.config import Config
 from edge.console import say
 from edge.daemon import SignOfLife, memory_mib
@@ -171,7 +172,7 @@ class RecordService:
         paths = ((part, self._folder / f"{stem(frame)}_{part}.mcap") for part in count())
         part, path = next((part, path) for part, path in paths if not path.exists())
         start = {"boot_id": f"{frame.boot_id:016x}", "sweep": str(frame.sweep), "part": str(part), "first_sequence": str(frame.sequence)}
-        start |= {"started": now_utc(), "clock_trusted": str(clock_trusted()).lower()}  # without trust the date is worth little
+        start |= {"started": now_utc(), "clock_trusted": str(clock_trusted()).lower(), "clock_source": clock_source()}
         writer = RecordingWriter(path, start)
         self._synced = time.monotonic()
         return _Recording(frame.sweep_key, writer, last_sequence=frame.sequence - 1)

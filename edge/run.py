@@ -30,7 +30,14 @@ WAIT_MS, SAVING_MS = 200, 50
 class RunService:
     """Drives one :class:`Reconstructor` with what the bridge pushes. ``step`` returns within a quarter of a second."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], config: Config, reconstructor: Reconstructor) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        config: Config,
+        reconstructor: Reconstructor,
+        standing: dict[str, str] | None = None,
+    ) -> None:
+        """``standing``: faults, with their detail, that hold for as long as the service lives."""
         run_dir = Path(config.run_dir)
         self._config = config
         self._reconstructor = reconstructor
@@ -47,6 +54,9 @@ class RunService:
         for socket in (self._intake.socket, *self._peers.commanders):
             self._poller.register(socket, zmq.POLLIN)
         self._heard = time.monotonic()
+        self._standing = standing or {}
+        for name, detail in self._standing.items():
+            self._publish(FaultRaised(service="run", name=name, detail=detail))
 
     def step(self) -> None:
         """Place what has come, then say how we are."""
@@ -83,6 +93,7 @@ class RunService:
             backend=f"{self._reconstructor.compounder.backend}, {self._motion()}",
             latency_ms=self._latencies.summary(),
             faults=self._publisher.faults,
+            standing=self._standing,
             health={"memory_mib": memory_mib()},
         )
 

@@ -43,3 +43,5 @@ CLIENTS_HEAR = (Pose, Bricks, SweepEnded, Status, FaultRaised)  # the demo and t
 STATUS_PERIOD_S = 0.2  # while there is work
 IDLE_STATUS_PERIOD_S = 0.5
 GONE_AFTER_S = 1.5
+UPDATING = "updating"  # the file that lies in the run directory while a new version is installed
+WAITING = "waiting"  # the state of a service that is alive and cannot do its work yet; a standing fault says why

@@ -92,8 +92,10 @@ def install(tree: Path, options: argparse.Namespace) -> None:
             put(options.config, etc / "edge.d/50-oem.toml", 0o644)
         for key in options.key:
             put(key, etc / "update-keys" / key.name, 0o644)
-        for hook in options.hook:
-            put(hook, etc / "boot-good.d" / hook.name, 0o755)
+        hooks = {"boot-good.d": options.hook, "state.d": options.state_hook, "battery-empty.d": options.battery_hook}
+        for folder, programs in hooks.items():
+            for hook in programs:
+                put(hook, etc / folder / hook.name, 0o755)
         say(inside(tree, "sonosweep", "--version").strip())
         inside(tree, "sonosweep", "config", "check")
     for unit in UNITS:
@@ -112,6 +114,10 @@ def main() -> None:
     parser.add_argument("--config", type=Path, metavar="TOML", help="becomes /etc/sonosweep/edge.d/50-oem.toml")
     parser.add_argument("--key", type=Path, action="append", default=[], metavar="PEM", help="public key of updates (several)")
     parser.add_argument("--hook", type=Path, action="append", default=[], metavar="FILE", help="runs after a good boot (several)")
+    parser.add_argument(
+        "--state-hook", type=Path, action="append", default=[], metavar="FILE", help="runs when the state changes (several)"
+    )
+    parser.add_argument("--battery-hook", type=Path, action="append", default=[], metavar="FILE", help="runs before an empty end (several)")
     options = parser.parse_args()
     if os.geteuid() != 0:
         raise WrongTree("a root file system belongs to root: sudo python3 packaging/rootfs.py ...")

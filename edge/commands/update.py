@@ -6,6 +6,8 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import zmq
@@ -15,6 +17,7 @@ from edge.console import result
 from edge.daemon import sole
 from edge.errors import SonosweepError
 from edge.overview import Overview
+from edge.services import UPDATING
 from edge.update.journal import FOLDER, Journal
 from edge.update.package import Dpkg
 from edge.update.signature import TRUSTED
@@ -50,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         raise NotRoot("packages are installed by root; run: sudo sonosweep update ...")
     run_dir = Path(read_config(options).run_dir)
     dpkg = Dpkg()
-    with sole(options.state, "update"):
+    with sole(options.state, "update"), _told(run_dir, options.check):
         updating = Updating(dpkg, Journal(options.state), lambda: _busy(run_dir), lambda: _well(options.within))
         if options.check:
             new, key = updating.check(options.package, options.keys, downgrade=options.downgrade)
@@ -60,6 +63,19 @@ def run(options: argparse.Namespace) -> int:
     words = "would be installed" if options.check else "is installed"
     result(told._asdict(), as_json=options.json, text=f"{told.after} {words} (before: {told.before or 'none'}; signed by {told.key})")
     return 0
+
+
+@contextmanager
+def _told(run_dir: Path, check: bool) -> Iterator[None]:
+    """Whoever shows the device's state sees that it is being updated. After a kill it stays so until the next boot, which takes it back."""
+    if check or not run_dir.is_dir():
+        yield
+        return
+    (run_dir / UPDATING).touch()
+    try:
+        yield
+    finally:
+        (run_dir / UPDATING).unlink(missing_ok=True)
 
 
 def _busy(run_dir: Path) -> bool:

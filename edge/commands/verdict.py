@@ -13,7 +13,7 @@ from edge.bus import Subscriber, ipc
 from edge.commands.options import add_config, read_config
 from edge.console import say
 from edge.messages import Status
-from edge.services import GONE_AFTER_S, SERVICES
+from edge.services import GONE_AFTER_S, SERVICES, WAITING
 
 SUMMARY = "wait until every service has been up without a gap, for an updater's verdict on this boot"
 EXAMPLES = """  sonosweep verdict --seconds 60 --within 600       # its exit status is the verdict"""
@@ -75,6 +75,7 @@ def _listen(subscribers: dict[str, Subscriber], verdict: Verdict, until: float, 
             return missing
         poller.poll(200)
         for name, subscriber in subscribers.items():
-            while subscriber.receive() is not None:
-                verdict.hear(name, clock())
+            while (message := subscriber.receive()) is not None:
+                if isinstance(message, Status) and message.state != WAITING:  # one that cannot do its work makes no boot good
+                    verdict.hear(name, clock())
     return []

@@ -32,6 +32,7 @@ class Exam:
     clock_trusted: bool = True
     fields: Mapping[str, str] = field(default_factory=dict)
     anonymous: bool = False
+    clock_source: str = ""
 
     @property
     def names_nobody(self) -> bool:

@@ -83,9 +83,12 @@ def begin(exam: Exam, config: DicomConfig, sop_class: str, modality: str, *kind:
     return ds
 
 
+NOT_SYNCHRONISED = ("The device's clock was not set when the sweep was made.", "The device's clock was set from a tablet.")
+
+
 def comment(ds: Dataset, exam: Exam, *sentences: str) -> None:
     """What a person should know before using the image."""
-    clock = "" if exam.clock_trusted else "The device's clock was not set when the sweep was made."
+    clock = "" if exam.clock_trusted else NOT_SYNCHRONISED[exam.clock_source != ""]
     ds.ImageComments = " ".join(filter(None, (NOT_FOR_DIAGNOSIS, *sentences, clock)))
 
 

@@ -40,7 +40,7 @@ class SweepFiles:
     def exam(self, *, anonymous: bool = False) -> Exam:
         """Whose it is and when it was made."""
         record = self.record
-        return Exam(record.id, record.created or now_utc(), record.clock_trusted, record.exam, anonymous)
+        return Exam(record.id, record.created or now_utc(), record.clock_trusted, record.exam, anonymous, record.clock_source)
 
 
 class Written(NamedTuple):

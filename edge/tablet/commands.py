@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+import edge.clock as clock
 import edge.tablet.sweep_commands as sweeps
 from edge.console import say
 from edge.errors import SonosweepError
+from edge.health import clock_trusted
 from edge.tablet.client import Client
 from edge.tablet.desk import Answered, Gateway
 from edge.tablet.library import NoSuchSweep, SidecarUnreadable, WrongState
@@ -16,6 +19,7 @@ from edge.tablet.refusals import REFUSALS, Refused
 from edge.tablet.wire import Request
 
 KINDS: dict[type[SonosweepError], str] = {NoSuchSweep: "NO_SUCH_SWEEP", WrongState: "WRONG_STATE", SidecarUnreadable: "UNREADABLE"}
+CLOCK_ANSWERS_S = 8.0
 Handler = Callable[[Gateway, Client, Request], Awaitable[Answered]]
 
 
@@ -104,6 +108,21 @@ async def ping(gateway: Gateway, client: Client, request: Request) -> Answered:
     return {"t": request.t, "time_ms": 1e3 * time.monotonic()}
 
 
+async def set_clock(gateway: Gateway, client: Client, request: Request) -> Answered:
+    """From this tablet's own; not where a network sets it. What is timed goes on: it counts by a clock that is never set."""
+    if clock_trusted():
+        raise Refused("CLOCK_FROM_NETWORK")
+    number, asked_s = clock.ask(gateway.run_dir, request.t / 1e3, client.name), time.monotonic()
+    while (state := clock.read_state()).number != number:
+        if time.monotonic() - asked_s > CLOCK_ANSWERS_S:
+            raise Refused("CLOCK_NOT_SET", "sonosweep-clock.service does not answer")
+        await asyncio.sleep(0.05)
+    if state.error:
+        raise Refused("CLOCK_NOT_SET", state.error)
+    gateway.look_again()
+    return {"source": state.source}
+
+
 class Command(NamedTuple):
     """``operator``: only the tablet that holds the lease."""
 
@@ -132,5 +151,6 @@ COMMANDS = {
     "tablets": Command(tablets),
     "revoke": Command(revoke),
     "checked": Command(checked, operator=False),
+    "set_clock": Command(set_clock),
     "ping": Command(ping, operator=False),
 }

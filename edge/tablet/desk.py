@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Protocol
 
 from edge.config import DicomConfig
@@ -24,6 +25,7 @@ class Gateway(Protocol):
     dicom: DicomConfig
     operator: Client | None
     clients: set[Client]
+    run_dir: Path
     exporting: set[str]  # sweeps whose files are being written
 
     def note(self, event: str, who: str, detail: str) -> None:
@@ -40,6 +42,9 @@ class Gateway(Protocol):
 
     def start_job(self, work: Coroutine[Any, Any, None]) -> None:
         """Carry it out beside everything else."""
+
+    def look_again(self) -> None:
+        """How the device is, at once instead of in a few seconds."""
 
     def open_pairing(self) -> Answered:
         """Open the window; what the operator shows to the other tablet."""

@@ -103,6 +103,8 @@ def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Pro
     """Write the files beside the volume, each whole or not at all; answers their names. ``nrrd`` is there already."""
     record, written = library.record(sweep), []
     channels = [path.name.removesuffix(".nrrd") for path in library.volume_files(sweep)]
+    if not channels:
+        raise NoSuchSweep(f"sweep {sweep} has no volume; it can be rebuilt from its recording")
     stem = min(channels, key=len)
     for done, kind in enumerate(sorted(formats, key="zip".__eq__)):  # last: it takes what the others made
         progress(done, len(formats))

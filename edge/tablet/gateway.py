@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from edge import health
+from edge import clock, health
 from edge.caches import BUILDING
 from edge.config import Config
 from edge.daemon import memory_mib
@@ -48,7 +48,7 @@ class TabletService:
 
     def __init__(self, config: Config, link: BusLink, doors: Doors) -> None:
         self._config, self.link, self._doors = config, link, doors
-        self.secure, self.dicom = config.tablet.secure, config.dicom
+        self.secure, self.dicom, self.run_dir = config.tablet.secure, config.dicom, Path(config.run_dir)
         self.session = Session(config)
         recordings = Path(config.record.folder)
         self.library = Library(recordings, Path(config.volume.save) if config.volume.save else recordings)
@@ -59,7 +59,7 @@ class TabletService:
         self._saved_epochs = itertools.count(1)
         self._jobs: set[asyncio.Task[None]] = set()
         self._brand = read_branding(config.device)
-        self._watch = health.Watch(self.library.recordings, building=Path(config.run_dir) / BUILDING)
+        self._watch = health.Watch(self.library.recordings, building=self.run_dir / BUILDING)
         self._health_at = self._state_at = -1e9
         doors.serve("/link", self._serve_link)
         self._shelf = Shelf(self.library, doors, self.tell_library, config.record.quota_mib)
@@ -132,6 +132,10 @@ class TabletService:
         job = asyncio.ensure_future(work)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
+
+    def look_again(self) -> None:
+        """See the protocol."""
+        self._health_at = self._state_at = -1e9
 
     def open_pairing(self) -> dict[str, Any]:
         """See the protocol."""
@@ -246,6 +250,8 @@ class TabletService:
             self._doors.look_around()
             for name, detail in self._watch.look(self.session.recorded_bytes_per_s).items():
                 self.fault(FaultRaised(service="tablet", name=name, detail=detail))
+            if self._watch.jump:
+                self._doors.tablets.clock_moved(*self._watch.jump)
             self.session.standing = self._watch.standing
             if self.session.service("run", now) == "idle":
                 self.start_job(self._shelf.make_room())
@@ -257,7 +263,7 @@ class TabletService:
         state |= {
             "clients": len(self.clients),
             "pairing": self._doors.pairing(),
-            "clock": {"now": health.now_utc(), "trusted": health.clock_trusted()},
+            "clock": clock.told(),
         }
         if not self.secure:
             state["exam"] = without_patient(state["exam"])
@@ -272,12 +278,14 @@ class TabletService:
             return
         try:
             before = self.library.record(sweep) if sweep in self.library.ids() else Record(id=sweep)
-            if before.created and before.motion:  # rebuilt: the exam and its state stay, measurements were of the mirror image
-                for kept in ("state", "exam", "created", "clock_trusted"):
+            if (
+                before.ended or before.exam or before.state != "unsaved"
+            ):  # rebuilt: the exam and its state stay, measurements were of the mirror image
+                for kept in ("state", "exam", "created", "clock_trusted", "clock_source"):
                     setattr(record, kept, getattr(before, kept))
                 self.library.forget_older_volumes(sweep)
             else:
-                record.created, record.clock_trusted = health.now_utc(), health.clock_trusted()
+                record.created, record.clock_trusted, record.clock_source = health.now_utc(), health.clock_trusted(), clock.clock_source()
             self.library.write(record)
             if self.session.sweep:
                 self.session.sweep.state = record.state

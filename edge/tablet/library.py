@@ -47,6 +47,7 @@ class Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     fetched: bool = False  # a tablet has its recording or volume: only such a sweep may ever go by itself
     created: str = ""
     clock_trusted: bool = False
+    clock_source: str = ""  # network, tablet NAME, or nobody
     exam: dict[str, str] = {}
     frames: int = 0
     length_mm: float = 0.0

@@ -112,6 +112,13 @@ class Tablets:
             self._write()
         return tablet
 
+    def clock_moved(self, from_s: float, by_s: float) -> None:
+        """The device's clock was set while it stood at ``from_s``: that is nobody's age. What a later clock has written stays."""
+        for tablet in self._known.values():
+            if tablet.seen <= from_s:
+                tablet.created, tablet.seen = tablet.created + by_s, tablet.seen + by_s
+        self._write()
+
     def all(self) -> list[Tablet]:
         """Everybody who may come in."""
         return list(self._known.values())

@@ -14,12 +14,13 @@ import numpy as np
 from edge.config import Config
 from edge.faults import FAULTS
 from edge.messages import Bricks, FaultRaised, Frame, Message, Pose, Status, SweepEnded
-from edge.services import GONE_AFTER_S, SERVICES
+from edge.services import GONE_AFTER_S, SERVICES, WAITING
 from edge.sweep_state import placed_size
 from edge.tablet.guide import FrameRate, Guide, contact, limit_mm_s
 from edge.tablet.jpeg import LiveImages
 from edge.tablet.library import Record, sweep_id
 from edge.tablet.store import BrickStore, BrickTooFar
+from edge.tablet.sweep import Sweep
 
 FAULTS_KEPT, FAULT_SHOWN_S = 16, 30.0
 SILENT_S = 1.0
@@ -41,26 +42,6 @@ class Shown:
         """The messages with which a tablet begins to look at it."""
         epoch = {"type": "epoch", "epoch": self.epoch, "source": self.source, "spacing_mm": self.spacing_mm, "channels": 2}
         return [epoch, {"type": "path", "epoch": self.epoch, "poses": self.path}]
-
-
-@dataclass
-class Sweep:
-    """The sweep that runs or has just ended."""
-
-    id: str
-    started_s: float
-    state: str = "sweeping"
-    frames: int = 0
-    placed: int = 0
-    lost: int = 0
-    ended: str = ""
-    ended_s: float | None = None
-    direction: str = ""
-    direction_source: str = "unverified"
-    motion: str = ""
-    recording: str = "none"
-    recorded_frames: int = 0
-    image_size: tuple[int, int] = (0, 0)
 
 
 class Session:
@@ -240,7 +221,8 @@ class Session:
         again = self.sweep is not None and self.sweep.id == sweep
         self.shown, self.guide = Shown("live", epoch, self._spacing_mm), Guide()
         if self.sweep is not None and again:
-            self.sweep.state, self.sweep.placed = "rebuilding", 0
+            self.sweep.state = "sweeping" if self.sweep.state == "sweeping" else "rebuilding"  # the reconstructor joined it late
+            self.sweep.placed = 0
         else:
             self.sweep = Sweep(sweep, now_s, image_size=self._size())
         return self.shown.told()
@@ -252,11 +234,13 @@ class Session:
         if ended.service == "record":
             sweep.recording = RECORDING.get(ended.reason, "failed")
             sweep.recorded_frames = ended.frames
-            return
+            if sweep.state != "sweeping" or not self._only_recorded(now_s):
+                return
         sweep.ended, sweep.state = ended.reason, "unsaved"
         sweep.ended_s = sweep.ended_s or now_s
         sweep.frames, sweep.placed, sweep.lost = ended.frames, ended.placed, ended.lost
-        sweep.direction, sweep.direction_source, sweep.motion = ended.direction, ended.direction_source, ended.motion
+        sweep.direction, sweep.motion = ended.direction, ended.motion
+        sweep.direction_source = ended.direction_source or "unknown"
         self.shown.complete = True
         self.ended.append(ended)
 
@@ -274,6 +258,10 @@ class Session:
         if status.service == "run" and status.state == "sweeping" and self.sweep:
             self.sweep.frames, self.sweep.lost = status.counts.get("frames", 0), status.counts.get("lost", 0)
 
+    def _only_recorded(self, now_s: float) -> bool:
+        """Nobody places this sweep's images: its beginning and end are those of the recording."""
+        return self.service("run", now_s) in ("gone", WAITING)
+
     def _image(self, frame: Frame, now_s: float) -> None:
         self._rate.add(frame.received_ns / 1e9)
         self._frame, self._grey, self._image_s = frame, self._images.grey(frame), frame.received_ns / 1e9
@@ -289,6 +277,8 @@ class Session:
                 "thermal_index": frame.extras.thermal_index,
                 "contact": touching,
             }
+        if frame.sweep >= 0 and self._only_recorded(now_s) and (self.sweep is None or self.sweep.id != sweep_id(*frame.sweep_key)):
+            self.sweep, self.guide = Sweep(sweep_id(*frame.sweep_key), now_s, image_size=self._size()), Guide()
         if self.sweep and self.sweep.state == "sweeping":
             self.guide.judge(now_s, self._rate.per_s(now_s), touching)
 

@@ -228,11 +228,13 @@ def test_a_recording_that_was_refused_stands_until_the_next_one_begins(context, 
 @pytest.mark.parametrize("trusted", [True, False])
 def test_a_recording_says_when_it_began_and_whether_the_clock_was_synchronised(context, run_dir, monkeypatch, trusted):
     monkeypatch.setattr("edge.record.clock_trusted", lambda: trusted)
+    monkeypatch.setattr("edge.record.clock_source", lambda: "network" if trusted else "tablet iPad 1")
     with recorder(context, run_dir) as bench:
         bench.send(frame(0, last=True))
         bench.until(lambda: bench.ended)
         said = survey(Path(bench.ended[0].files[0])).metadata["sweep"]
         assert said["clock_trusted"] == str(trusted).lower() and said["started"].startswith("20")
+        assert said["clock_source"] == ("network" if trusted else "tablet iPad 1")
 
 
 def test_a_disk_that_fills_keeps_the_synced_frames_and_the_next_sweep_is_tried_again(context, run_dir, monkeypatch):

@@ -13,6 +13,7 @@ export class SettingsScreen {
     this.code = h('div', { class: 'pairing', hidden: true });
     this.tablets = h('ul', { class: 'tablets' });
     this.health = h('dl', { class: 'health' });
+    this.clock = h('button', { class: 'ghost', hidden: true, onclick: () => this.run('set_clock', { t: Date.now() }) }, t('health.clock.set'));
     this.told = '';
     this.table = h('pre', { class: 'selftest', hidden: true });
     this.element = h('main', { class: 'screen settings-screen' }, h('h1', {}, t('settings.title')),
@@ -24,7 +25,7 @@ export class SettingsScreen {
       h('h2', {}, t('settings.tablets')),
       h('div', { class: 'row' }, h('button', { class: 'ghost', onclick: () => this.pair() }, t('settings.pair')), h('button', { class: 'ghost', onclick: () => this.list() }, t('settings.list'))),
       this.code, this.tablets,
-      h('h2', {}, t('health.title')), this.health,
+      h('h2', {}, t('health.title')), this.health, this.clock,
       h('h2', {}, t('settings.device')), hello.logo ? h('img', { src: hello.logo, alt: hello.product, class: 'logo' }) : null,
       h('p', {}, t('settings.about', { device: [hello.product, hello.device].filter(Boolean).join(' · '), version: hello.version })),
       h('p', {}, t(hello.secure ? 'settings.secure' : 'settings.plain')), h('p', {}, t('research')), h('p', { class: 'fine' }, t('settings.licence')),
@@ -32,6 +33,7 @@ export class SettingsScreen {
   }
 
   update(state) {
+    show(this.clock, Boolean(state) && !state.clock.trusted);
     const rows = state ? healthOf(state) : [];
     if (JSON.stringify(rows) === this.told) return;
     this.told = JSON.stringify(rows);
@@ -71,6 +73,7 @@ function healthOf({ services, storage, battery, temperature, clock }) {
     [t('health.storage'), t('status.storage', { gb: number(storage.free_mib / 1024, 0), minutes: '' }), storage.free_mib < 1024 ? 'bad' : ''],
     temperature && [t('health.temperature'), t('status.heat', { celsius: number(temperature.celsius) }), { warm: 'warn', hot: 'bad' }[temperature.level] ?? ''],
     battery && [t('health.battery'), t(battery.charging ? 'status.charging' : 'status.battery', { percent: battery.percent }), ''],
-    [t('health.clock'), t(clock.trusted ? 'health.clock.trusted' : 'health.clock.untrusted', { time: day(clock.now) }), clock.trusted ? '' : 'warn'],
+    [t('health.clock'), t(`health.clock.${clock.trusted ? 'trusted' : clock.source ? 'tablet' : 'untrusted'}`, { time: day(clock.now), source: clock.source.replace(/^tablet /, '') }),
+      clock.trusted || clock.source ? '' : 'warn'],
   ].filter(Boolean);
 }

@@ -1,0 +1,88 @@
+"""A sweep that is recorded while nothing is reconstructed: the operator sees it run, stops it, and its exam is kept with it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from synthetic_frames import frame
+
+from edge.config import Config, RecordConfig, TabletConfig
+from edge.messages import Pose, Status, SweepEnded
+from edge.services import WAITING
+from edge.tablet.doors import Doors
+from edge.tablet.exports import export
+from edge.tablet.gateway import TabletService
+from edge.tablet.library import NoSuchSweep, sweep_id
+from edge.tablet.session import Session
+
+NOW_S = 100.0
+FRAME = frame(3)
+ID = sweep_id(*FRAME.sweep_key)
+
+
+def status(service, state):
+    return Status(service=service, state=state, counts={})
+
+
+def ended(service="record", **more):
+    boot_id, sweep = FRAME.sweep_key
+    return SweepEnded(service=service, boot_id=boot_id, sweep=sweep, reason="last", frames=8, **more)
+
+
+def sweeping(run_state=WAITING):
+    session = Session(Config())
+    session.hear(status("run", run_state), NOW_S)
+    session.hear(status("record", "recording"), NOW_S)
+    session.hear(FRAME, NOW_S)
+    session.hear(status("record", "recording"), NOW_S)
+    return session
+
+
+def test_the_operator_sees_it_run_and_end():
+    session = sweeping()
+    told = session.state(NOW_S)["sweep"]
+    assert (told["id"], told["state"], told["recording"]) == (ID, "sweeping", "recording")
+    session.hear(ended(), NOW_S + 1)
+    told = session.state(NOW_S + 1)["sweep"]
+    assert (told["state"], told["recording"], told["recorded_frames"], told["placed"]) == ("unsaved", "stopped", 8, 0)
+    assert len(session.ended) == 1 and (session.record().direction_source, session.record().motion) == ("unknown", "")
+
+
+def test_where_something_reconstructs_its_word_counts_and_not_the_recorders():
+    session = sweeping("sweeping")
+    assert session.sweep is None, "the first pose begins it"
+    session = sweeping()
+    session.hear(status("run", "sweeping"), NOW_S + 1)
+    boot_id, sweep = FRAME.sweep_key
+    matrix = (1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0)
+    pose = Pose(boot_id=boot_id, sweep=sweep, sequence=5, timestamp_ns=1, epoch=7 << 20, image_to_reference=matrix, source="recorded")
+    session.hear(pose, NOW_S + 1)
+    assert session.state(NOW_S + 1)["sweep"]["state"] == "sweeping", "joined late, not rebuilt"
+    session.hear(ended(), NOW_S + 1)
+    assert session.ended == [] and session.sweep.state == "sweeping"
+    session.hear(ended("run", placed=3), NOW_S + 1)
+    assert len(session.ended) == 1 and session.sweep.state == "unsaved"
+
+
+def test_its_exam_is_kept_and_stays_with_it_when_its_volume_is_built_under_the_next_patients_form(tmp_path):
+    tablet = TabletConfig(address="127.0.0.1", folder=str(tmp_path / "tablet"))
+    config = Config(record=RecordConfig(folder=str(tmp_path / "sweeps")), tablet=tablet)
+    service = TabletService(config, None, Doors(tablet, 8443))
+    service.tell_library = lambda: None
+    service.session = session = sweeping()
+    (Path(config.record.folder) / f"{ID}_0.mcap").touch()
+    session.exam = {"patient_name": "one"}
+    session.hear(ended(), NOW_S + 1)
+    service._note_sweep(session.ended.pop())
+    known = service.library.record(ID)
+    assert (known.exam, known.ended, known.state, known.created != "") == ({"patient_name": "one"}, "last", "unsaved", True)
+    with pytest.raises(NoSuchSweep, match="it can be rebuilt from its recording"):
+        export(service.library, ID, ("png",), lambda done, total: None)
+    session.exam = {"patient_name": "two"}
+    session.hear(ended("run", placed=8, motion="recorded", direction="+", direction_source="operator"), NOW_S + 2)
+    service._note_sweep(session.ended.pop())
+    again = service.library.record(ID)
+    assert (again.exam, again.motion, again.created) == ({"patient_name": "one"}, "recorded", known.created)
