@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edge.files import open_sweep
 from edge.messages import Geometry
 from edge.motion.accuracy import CANONICAL_SIGN, Matrices, chain_of_poses, steps_of
+from edge.motion.cadence import bmode_frames
 from edge.motion.recorded import NotTracked, check_tracked
 from edge.transform import Transform
 
@@ -19,7 +20,7 @@ __all__ = ["NotTracked", "TrackedSweep", "read_tracked"]
 
 @dataclass(frozen=True)
 class TrackedSweep:
-    """``chain`` [n, 4, 4] CenterToFirst of the frames with a pose; ``adjacent`` [n - 1]: no frame is missing between two.
+    """``chain`` [n, 4, 4] CenterToFirst of the frames with a pose; ``adjacent`` [n - 1]: no B-mode frame is missing between two.
 
     ``timestamps_ns`` [n] of the probe's clock. Width and height in pixels, ``spacing_mm`` (lateral, axial), as placed.
     """
@@ -51,14 +52,18 @@ def read_tracked(path: Path, plus_config: Path | None = None, probe: Path | None
     """
     poses: list[Transform] = []
     geometries: list[Geometry] = []
-    order: list[tuple[int, int]] = []  # sequence, timestamp_ns
-    for frame in open_sweep(path, plus_config=plus_config, probe=probe).frames():
+    times_ns: list[int] = []
+    follows: list[bool] = []  # the B-mode frame directly before has a pose too
+    posed = False
+    for frame, elapsed, _ in bmode_frames(open_sweep(path, plus_config=plus_config, probe=probe).frames()):
         check_tracked(path, frame)
-        if frame.modality == "bmode" and (pose := frame.pose) is not None:
+        before, posed = posed, frame.pose is not None
+        if (pose := frame.pose) is not None:
             poses.append(pose)
             geometries.append(frame.geometry)
-            order.append((frame.sequence, frame.timestamp_ns))
-    adjacent = np.diff([sequence for sequence, _ in order]) == 1
+            times_ns.append(frame.timestamp_ns)
+            follows.append(before and elapsed == 1)
+    adjacent = np.array(follows[1:], bool)
     if not adjacent.any():
         raise NotTracked(f"{path}: no two frames with a pose follow each other; give a sweep of a tracked probe")
     geometry = geometries[0]
@@ -71,7 +76,7 @@ def read_tracked(path: Path, plus_config: Path | None = None, probe: Path | None
         path=path,
         chain=chain_of_poses(poses, width, height, geometry.spacing_mm),
         adjacent=adjacent,
-        timestamps_ns=np.array([timestamp_ns for _, timestamp_ns in order]),
+        timestamps_ns=np.array(times_ns),
         width=width,
         height=height,
         spacing_mm=geometry.spacing_mm,

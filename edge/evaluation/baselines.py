@@ -21,27 +21,26 @@ def still(watched: Watched) -> Estimate:
 
 
 def constant(watched: Watched, step: Floats | None) -> Estimate:
-    """The canonical motion ``step`` [6] once per frame (lost ones too); without one, the usual speed times the probe's clock."""
+    """The canonical motion ``step`` [6] once per B-mode frame (lost ones too); without one, the usual speed times the probe's clock."""
     if step is None:
         steps = np.zeros((len(watched.true) - 1, 6))
         steps[:, 2] = USUAL_MM_S * np.diff(watched.timestamps_ns) / 1e9
         return _estimate(steps)
-    return _estimate(np.diff(watched.sequences)[:, None] * step)
+    return _estimate(watched.elapsed[:, None] * step)
 
 
 def constant_steps(sweeps: Sequence[Watched], preset: Preset | None, adaptation: Sequence[Watched]) -> tuple[list[Floats | None], str]:
     """The constant motion to compare each sweep with, knowable without that sweep, and where it comes from.
 
-    A preset, else the mean step of the adaptation sweeps, else of the other sweeps; None where there is no other.
+    A preset, else the mean step of the adaptation sweeps, else of the other sweeps; None where there is no other. ``NothingToCompare``
+    where no two frames of those follow each other.
     """
     if preset is not None:
         return [np.array(preset.motion)] * len(sweeps), "preset"
     if adaptation:
-        mean = np.concatenate([_direct_steps(sweep) for sweep in adaptation]).mean(0)
-        return [mean] * len(sweeps), f"mean of {len(adaptation)} adaptation sweeps"
+        return [_mean_step(adaptation)] * len(sweeps), f"mean of {len(adaptation)} adaptation sweeps"
     if len(sweeps) > 1:
-        others = [[_direct_steps(other) for other in sweeps if other is not sweep] for sweep in sweeps]
-        return [np.concatenate(steps).mean(0) for steps in others], "mean of the other sweeps"
+        return [_mean_step([other for other in sweeps if other is not sweep]) for sweep in sweeps], "mean of the other sweeps"
     return [None], f"{USUAL_MM_S:g} mm/s"
 
 
@@ -65,7 +64,7 @@ def fitted_curve(adaptation: Sequence[tuple[Watched, list[Seen]]]) -> Curve:
     seen: list[Seen] = []
     steps = []
     for sweep, shown in adaptation:
-        direct = np.flatnonzero(np.diff(sweep.sequences) == 1)
+        direct = np.flatnonzero(sweep.elapsed == 1)
         steps.append(sweep.canonical_steps[direct])
         seen += [shown[sweep.watched_index[at + 1] - 1] for at in direct]
     if len(seen) < FEWEST_STEPS:
@@ -73,9 +72,17 @@ def fitted_curve(adaptation: Sequence[tuple[Watched, list[Seen]]]) -> Curve:
     return fit_curve(seen, np.concatenate(steps), [sweep.path.name for sweep, _ in adaptation])
 
 
+def _mean_step(sweeps: Sequence[Watched]) -> Floats:
+    steps = np.concatenate([_direct_steps(sweep) for sweep in sweeps])
+    if not len(steps):
+        named = ", ".join(sweep.path.name for sweep in sweeps)
+        raise NothingToCompare(f"{named}: no two tracked ultrasound frames follow each other directly; give the constant motion by --preset")
+    return np.asarray(steps.mean(0))
+
+
 def _direct_steps(sweep: Watched) -> Floats:
-    """Canonical steps between frames that follow each other directly."""
-    return np.asarray(sweep.canonical_steps[np.diff(sweep.sequences) == 1])
+    """Canonical steps between B-mode frames that follow each other directly."""
+    return np.asarray(sweep.canonical_steps[sweep.elapsed == 1])
 
 
 def _estimate(steps: Floats) -> Estimate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from edge.files import open_sweep
 from edge.messages import Frame, Geometry
 from edge.motion import MotionSource, Step
 from edge.motion.accuracy import CANONICAL_SIGN, Matrices, chain_of_poses, chain_of_steps, steps_of
+from edge.motion.cadence import bmode_frames
 from edge.motion.recorded import check_tracked
 from edge.placed_images import placed_images
 from edge.reconstructor import MAX_BRIDGED_FRAMES
@@ -52,6 +53,7 @@ class Estimate:
 class Watched:
     """The frames of a sweep that have a pose: n of them. ``true`` is their chain [n, 4, 4], ``estimates`` what each source said.
 
+    ``elapsed`` [n - 1]: B-mode frames from each to the next, with the lost ones and those without a pose; light does not count.
     ``watched_index`` [n]: how many B-mode frames, with a pose or without, the sources had seen before each.
     ``size`` (columns, rows) of the placed image. ``ended``: why the frames after the last one do not count, empty where all do.
     """
@@ -59,6 +61,7 @@ class Watched:
     path: Path
     sequences: NDArray[np.int64]
     timestamps_ns: NDArray[np.int64]
+    elapsed: NDArray[np.int64]
     watched_index: NDArray[np.int64]
     true: Matrices
     estimates: dict[str, Estimate]
@@ -85,37 +88,34 @@ def watch(path: Path, sources: Mapping[str, MotionSource], plus_config: Path | N
     ``plus_config`` or ``probe``: what holds ImageToProbe, for sweeps with tracker transforms only.
     """
     seen: list[Frame] = []  # without their pixels
+    at: list[int] = []  # of each, in B-mode frames since the first
     said: dict[str, list[Step]] = {name: [] for name in sources}
     ended = ""
-    missing: dict[tuple[int, int, int], int] = {}
-    for frame, image in placed_images(_bmode(open_sweep(path, plus_config=plus_config, probe=probe).frames(), missing)):
+    followed: dict[tuple[int, int, int], tuple[int, int]] = {}
+    for frame, image in placed_images(_noted(open_sweep(path, plus_config=plus_config, probe=probe).frames(), followed)):
         check_tracked(path, frame)
-        elapsed = 1 + missing[frame.boot_id, frame.sweep, frame.sequence]
+        elapsed, gap = followed.pop((*frame.sweep_key, frame.sequence))
         if seen and frame.sweep_key != seen[0].sweep_key:
             ended = f"frame {frame.sequence} begins another sweep; only the first is compared"
-        elif elapsed > 1 + MAX_BRIDGED_FRAMES:
-            ended = f"{elapsed - 1} frames are missing before frame {frame.sequence}: there the sweep ends, as on the device"
+        elif gap > MAX_BRIDGED_FRAMES:
+            ended = f"{gap} frames are missing before frame {frame.sequence}: there the sweep ends, as on the device"
         if ended:
             break
         for name, source in sources.items():
             said[name].append(source.step(frame, image, elapsed) if seen else source.start(frame, image))
+        at.append(at[-1] + elapsed if seen else 0)
         seen.append(msgspec.structs.replace(frame, pixels=np.zeros((0, 0), np.uint8)))
-    return replace(_compared(path, seen, said, ended), plus_config=plus_config, probe=probe)
+    return replace(_compared(path, seen, at, said, ended), plus_config=plus_config, probe=probe)
 
 
-def _bmode(frames: Iterable[Frame], missing: dict[tuple[int, int, int], int]) -> Iterator[Frame]:
-    """The B-mode frames; ``missing`` by sweep and sequence is told how many frames of any kind are lost since the one before it."""
-    before, lost = None, 0
-    for frame in frames:
-        new_sweep = before is None or frame.sweep_key != before[:2]
-        lost = 0 if new_sweep or before is None else lost + max(frame.sequence - before[2] - 1, 0)
-        before = (*frame.sweep_key, frame.sequence)
-        if frame.modality == "bmode":
-            missing[before], lost = lost, 0
-            yield frame
+def _noted(frames: Iterator[Frame], followed: dict[tuple[int, int, int], tuple[int, int]]) -> Iterator[Frame]:
+    """The B-mode frames; how each follows the one before is written down by sweep and sequence."""
+    for frame, elapsed, widest_gap in bmode_frames(frames):
+        followed[*frame.sweep_key, frame.sequence] = elapsed, widest_gap
+        yield frame
 
 
-def _compared(path: Path, seen: list[Frame], said: Mapping[str, list[Step]], ended: str) -> Watched:
+def _compared(path: Path, seen: list[Frame], at: list[int], said: Mapping[str, list[Step]], ended: str) -> Watched:
     tracked = [index for index, frame in enumerate(seen) if frame.pose is not None]
     if len(tracked) < 2:
         raise NothingToCompare(f"{path}: {len(tracked)} of {len(seen)} B-mode frames have a pose; give a tracked sweep")
@@ -127,6 +127,7 @@ def _compared(path: Path, seen: list[Frame], said: Mapping[str, list[Step]], end
         path=path,
         sequences=np.array([frame.sequence for frame in frames]),
         timestamps_ns=np.array([frame.timestamp_ns for frame in frames]),
+        elapsed=np.diff(np.array(at)[tracked]),
         watched_index=np.array(tracked),
         true=chain_of_poses(poses, *size, geometry.spacing_mm),
         estimates={name: _estimate(steps, tracked) for name, steps in said.items()},

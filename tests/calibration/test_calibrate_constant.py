@@ -14,6 +14,7 @@ from edge.app import main
 from edge.config import MotionConfig
 from edge.evaluation.watch import watch
 from edge.files import write_sweep
+from edge.files.recording import write_recording
 from edge.messages import Frame, Geometry
 from edge.motion import open_motion
 from edge.motion.accuracy import accuracy, chain_of_steps, grid, piece_drift_rate_percent, repeated
@@ -111,6 +112,17 @@ def test_estimated_poses_are_no_ground_truth(tmp_path, capsys):
     assert "not tracked" in capsys.readouterr().err
     with pytest.raises(NotTracked, match="estimated"):
         watch(tmp_path / "made-up.igs.mha", {})
+
+
+def test_frames_of_light_in_between_are_no_missing_ones(tmp_path):
+    settings = SimulationSettings(frames=40, image_size=(20, 24), spacing_mm=(0.5, 0.5), speckle=False, photoacoustic=True)
+    sweep = simulate_sweep(settings)
+    write_recording(tmp_path / "light.mcap", as_frames(sweep), {})
+    write_recording(tmp_path / "lost.mcap", (frame for frame in as_frames(sweep) if frame.sequence not in (7, 10, 21)), {})
+    whole, lost = read_tracked(tmp_path / "light.mcap"), read_tracked(tmp_path / "lost.mcap")
+    assert len(whole.steps) == 19 and len(lost.chain) == 19
+    assert not lost.adjacent[4] and lost.adjacent.sum() == 17, "only over the ultrasound frame that is lost"
+    assert mean_motion([whole]).frame_interval_s == pytest.approx(2 * np.diff([frame.timestamp_ns for frame in sweep])[0] / 1e9)
 
 
 @pytest.mark.skipif(not SPINE.exists(), reason=f"{SPINE} is not there")

@@ -18,14 +18,17 @@ from tiny_network import card_json, step_graph
 from edge.app import main
 from edge.commands import evaluate
 from edge.config import MotionConfig
+from edge.evaluation.baselines import constant, constant_steps
 from edge.evaluation.landmarks import BadLandmarks, landmarks_path
 from edge.evaluation.volumes import poses_along
 from edge.evaluation.watch import NothingToCompare, watch
 from edge.files import open_sweep, write_sweep
+from edge.files.recording import write_recording
 from edge.messages import Frame
 from edge.motion import Step, open_motion
 from edge.motion.accuracy import chain_of_poses, chain_of_steps, steps_of
 from edge.motion.card import parse_card
+from edge.motion.constant import read_preset
 from edge.motion.network import open_network
 from edge.motion.recorded import NotTracked
 from edge.simulation import Freehand, SimulationSettings, simulate_sweep, write_simulated_sweep
@@ -183,6 +186,55 @@ def test_photoacoustic_frames_in_between_are_no_lost_frames(tmp_path):
 
     assert len(watch(tmp_path / "both.mcap", {"counts": Counts()}).true) == 7
     assert Counts.elapsed == [1] * 6
+
+
+@pytest.fixture(scope="module")
+def with_light(tmp_path_factory) -> list[Path]:
+    folder, paths = tmp_path_factory.mktemp("light"), []
+    for seed in range(2):
+        settings = SimulationSettings(frames=60, image_size=(48, 40), spacing_mm=(0.5, 0.5), seed=seed, looks=1, photoacoustic=True)
+        paths.append(folder / f"light{seed}.mcap")
+        write_simulated_sweep(paths[-1], simulate_sweep(settings))
+    return paths
+
+
+def test_where_light_lies_between_the_constant_motion_is_one_step_an_ultrasound_frame_as_on_the_device(with_light, tmp_path):
+    preset_path, volume = tmp_path / "preset.json", tmp_path / "v.nrrd"
+    assert main(["calibrate", "constant", str(with_light[1]), "-o", str(preset_path)]) == 0
+    preset = read_preset(preset_path)
+    watched = watch(with_light[0], {})
+    told = constant(watched, constant_steps([watched], preset, [])[0][0])
+    assert np.allclose(told.steps, preset.motion) and len(told.steps) == 29
+    words = ["reconstruct", with_light[0], "-o", volume, "--motion", "constant", "--preset", preset_path, "--direction", "+"]
+    assert main([str(word) for word in [*words, "--sweep-out", tmp_path / "placed.igs.mha"]]) == 0
+    placed = [frame.pose for frame in open_sweep(tmp_path / "placed.igs.mha").frames() if frame.modality == "bmode"]
+    assert np.allclose(chain_of_poses(placed, *watched.size, watched.geometry.spacing_mm), told.chain, atol=1e-9)
+
+
+def test_sweeps_with_light_are_each_others_constant_motion(with_light, capsys):
+    told = answer(capsys, *with_light, "--motion", "constant")
+    assert told["constant_from"] == "mean of the other sweeps"
+    still_mm = told["mean"]["baselines"]["none"]["final_drift_mm"]
+    assert told["mean"]["baselines"]["constant"]["final_drift_mm"] < 0.7 * still_mm
+    fitted = answer(capsys, with_light[0], "--motion", "constant", "--adaptation", with_light[1])
+    assert fitted["decorrelation_from"] == "fitted to 1 adaptation sweeps"
+
+
+def test_light_that_is_lost_is_no_step_and_ultrasound_that_is_lost_is_one(with_light, tmp_path):
+    frames = list(open_sweep(with_light[0]).frames())
+    assert [frame.modality for frame in frames[:2]] == ["bmode", "photoacoustic"]
+    lost = {5, 9, 12, 13, 16, 17, 19, 20}  # light alone, light alone, one ultrasound with light, and that twice around one of light
+    write_recording(tmp_path / "lost.mcap", (frame for frame in frames if frame.sequence not in lost), {})
+    watched = watch(tmp_path / "lost.mcap", {})
+    steps = dict(zip(watched.sequences[1:].tolist(), watched.elapsed.tolist(), strict=True))
+    assert {at: n for at, n in steps.items() if n > 1} == {14: 2, 18: 2, 22: 2} and watched.ended == ""
+
+
+def test_a_constant_motion_is_not_made_of_sweeps_in_which_no_frame_follows_another(sweeps, tmp_path, capsys):
+    for name, path in zip("ab", sweeps, strict=True):
+        write_sweep(tmp_path / f"{name}.igs.mha", [frame for frame in open_sweep(path).frames() if frame.sequence % 2 == 0])
+    with pytest.raises(NothingToCompare, match="--preset"):
+        answer(capsys, tmp_path / "a.igs.mha", tmp_path / "b.igs.mha", "--motion", "constant")
 
 
 def test_a_sweep_without_poses_is_refused(sweeps, tmp_path):
