@@ -192,6 +192,36 @@ def test_nothing_serious_stands_in_the_way_of_anybody(place, screen, theme):
         assert place.find(".start").rect["height"] >= 96
 
 
+def test_the_canvas_gives_room_to_what_takes_it_from_its_pane(place):
+    place.js("sonosweep.go('live')")
+    edges = "return ['.stage', '.pane'].map((one) => Math.round(document.querySelector(one).getBoundingClientRect().bottom))"
+    before = place.js(edges)
+    place.js("document.querySelector('.actions').style.minHeight = '300px'")
+    place.until(
+        "Math.abs(document.querySelector('.stage').getBoundingClientRect().bottom - arguments[0]) > 50".replace(
+            "arguments[0]", str(before[0])
+        )
+    )
+    stage, pane = place.js(edges)
+    place.js("document.querySelector('.actions').style.minHeight = ''")
+    assert stage == pane < before[0]
+
+
+def test_stop_is_red_and_the_bar_above_keeps_its_height_while_a_sweep_runs(place):
+    look = "return [getComputedStyle(document.querySelector('.start')).backgroundColor, document.querySelector('.status-bar').offsetHeight]"
+    place.js("sonosweep.go('live')")
+    for theme in ("dark", "bright"):
+        place.js("document.documentElement.dataset.theme = arguments[0]; document.body.classList.remove('sweeping')", theme)
+        start, height = place.js(look)
+        recording = "{...sonosweep.state, sweep: {state: 'sweeping', recording: 'recording', recorded_frames: 12345}}"
+        place.js(f"document.body.classList.add('sweeping'); sonosweep.status.update({recording}, true, 12)")
+        stop, with_rec = place.js(look)
+        place.js("document.body.classList.remove('sweeping')")
+        red, green, _ = (int(part) for part in stop[4:-1].split(","))
+        assert stop != start and red > 2 * green
+        assert with_rec == height
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_everything_fits_on_a_tablet(place, size):
     place.browser.execute_cdp_cmd(

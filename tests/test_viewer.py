@@ -241,18 +241,21 @@ def test_hidden_voxels_do_not_light_up_their_neighbours(screen, mode):
     assert np.abs(screen.picture()["3d"] - without).max() > 50
 
 
+LIVE_IMAGE = """
+    const canvas = Object.assign(document.createElement('canvas'), {width: 40, height: 30}); const c = canvas.getContext('2d');
+    for (const [grey, ...box] of [[60, 0, 0, 40, 30], [95, 0, 0, 40, 6], [150, 0, 0, 6, 30], [255, 0, 0, 8, 8]]) {
+      c.fillStyle = `rgb(${grey} ${grey} ${grey})`;
+      c.fillRect(...box);
+    }
+    viewer.scene.view3d.image({bitmap: await createImageBitmap(canvas), matrix12: words[0], width: 40, height: 30})"""
+
+
 def test_the_live_image_stands_where_it_was_taken(screen):
     """Its first pixel, its first row and its first column, in the space of the volume."""
     screen.show(block(np.full((30, 30, 40), 8, np.uint8)))
     plain(screen)
     pose = [0.35, 0, 0.02, -4, 0.01, 0.3, 0, 4, 0, 0.01, 0.4, -5]  # ImageToReference: pixels of 0.35 by 0.3 mm, a little turned
-    screen.js(
-        "const canvas = Object.assign(document.createElement('canvas'), {width: 40, height: 30}); const c = canvas.getContext('2d');"
-        "for (const [grey, ...box] of [[60, 0, 0, 40, 30], [95, 0, 0, 40, 6], [150, 0, 0, 6, 30], [255, 0, 0, 8, 8]])"
-        "  { c.fillStyle = `rgb(${grey} ${grey} ${grey})`; c.fillRect(...box); }"
-        "viewer.scene.view3d.image({bitmap: await createImageBitmap(canvas), matrix12: words[0], width: 40, height: 30})",
-        pose,
-    )
+    screen.js(LIVE_IMAGE, pose)
     for way in WAYS:
         picture, rotation = seen_from(screen, *way)
         for bright, pixel in {255: (3.5, 3.5), 95: (22, 2.5), 150: (2.5, 18)}.items():
@@ -265,18 +268,32 @@ def test_the_live_image_stands_where_it_was_taken(screen):
         assert np.sign(turns[0]) == np.sign(turns[1]), "the image is mirrored"
 
 
+def test_the_live_image_comes_back_with_the_gpu(screen):
+    screen.show(block(np.full((30, 30, 40), 8, np.uint8)))
+    plain(screen)
+    without = screen.picture()["3d"]
+    screen.js(LIVE_IMAGE, [0.35, 0, 0, -4, 0, 0.3, 0, 4, 0, 0, 0.4, -5])
+    before = screen.picture()["3d"]
+    assert np.abs(before - without).max() > 200
+    screen.js("await viewer.withoutGpu()")
+    assert np.abs(screen.picture()["3d"] - before).max() <= 2
+
+
+def test_a_picture_without_the_gpu_is_refused_by_name(screen):
+    screen.show(block(ball()))
+    named = "(() => viewer.scene.view3d[what]().then(() => 'made', (wrong) => wrong.error))()"
+    for what in ("picture", "turntable"):
+        assert screen.js(f"const what = words[0]; return viewer.withoutGpu(() => {named})", what) == "NO_GPU"
+    assert screen.js("return viewer.scene.view3d.picture().then((blob) => blob.type)") == "image/png", "it is there again"
+
+
 def test_the_picture_is_the_same_after_the_gpu_was_lost(screen):
     lit = np.where(ball() > 200, 255, 0).astype(np.uint8)
     screen.show(block(ball()), block(lit[:, :, :20]))
     for mode in ("mip", "iso"):
         plain(screen, mode=mode, box=True, triad=True)
         before = screen.picture()
-        screen.js(
-            "const { canvas, gl } = viewer.scene; const gone = gl.getExtension('WEBGL_lose_context');"
-            "const event = (name) => new Promise((resolve) => canvas.addEventListener(name, resolve, {once: true}));"
-            "const lost = event('webglcontextlost'); gone.loseContext(); await lost; await viewer.pause(50);"
-            "const back = event('webglcontextrestored'); gone.restoreContext(); await back; await viewer.pause(50);"
-        )
+        screen.js("await viewer.withoutGpu()")
         after = screen.picture()
         for name in VIEWS:
             assert np.ptp(before[name]) > 100

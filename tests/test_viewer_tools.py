@@ -110,7 +110,9 @@ def test_drift_between_two_images_counts_and_within_one_it_does_not(page):
 
 
 def stacked(page, outlines, axis=2):
-    return page.js("return viewer.measuring.stackedVolume(...words)", [np.asarray(points).tolist() for points in outlines], axis)
+    """In ml, or the name of the refusal."""
+    script = "try { return viewer.measuring.stackedVolume(...words) } catch (wrong) { return wrong.error }"
+    return page.js(script, [np.asarray(points).tolist() for points in outlines], axis, SPACING_MM)
 
 
 @pytest.mark.parametrize("count", [2, 5, 12])
@@ -123,7 +125,31 @@ def test_the_volume_of_outlines_is_that_of_slabs_around_them(page, count):
         assert stacked(page, rods, axis) == pytest.approx(30 * 100 * np.sin(2 * np.pi / 60) * height / 1000, rel=1e-6)
     ball = [circle(np.sqrt(15**2 - (z - 15) ** 2), z) for z in at]
     assert stacked(page, ball) == pytest.approx(4 / 3 * np.pi * 15**3 / 1000, rel=0.01 + 0.5 / count**2)
-    assert stacked(page, ball[:1]) is None
+    assert stacked(page, ball[:1]) == "ONE_SLICE"
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_two_parts_of_one_slice_are_added_however_unlike_their_numbers(page, axis):
+    """A thick rod, and beside it a thin one over the same length, or over the four slices of the middle only."""
+    slices = (np.arange(6) + 0.5) * 5
+    nudge = np.random.default_rng(axis).uniform(-0.2, 0.2, 6) * SPACING_MM  # within one layer of voxels
+    area = 30 * np.sin(2 * np.pi / 60)
+    thick = [circle(10, z) for z in slices]
+    thin = [circle(4, z + off) + np.array([20, 3, 0]) for z, off in zip(slices, nudge, strict=True)]
+    both = [np.roll(points, axis - 2, axis=1) for points in thick + thin]
+    order = np.random.default_rng(5).permutation(len(both))
+    assert stacked(page, [both[n] for n in order], axis) == pytest.approx(area * (10**2 + 4**2) * 30 / 1000, rel=2e-3)
+    middle = [np.roll(points, axis - 2, axis=1) for points in thick + thin[1:5]]
+    assert stacked(page, middle, axis) == pytest.approx(area * (10**2 * 30 + 4**2 * 20) / 1000, rel=2e-3)
+    assert stacked(page, both[:1] + both[6:7], axis) == "ONE_SLICE"
+
+
+def test_outlines_of_one_slice_that_overlap_are_refused_by_name(page):
+    rods = [circle(10, z) for z in (2, 4)]
+    assert stacked(page, [*rods, circle(10, 2)[::-1] * 0.999]) == "OUTLINES_OVERLAP", "drawn again"
+    assert stacked(page, [*rods, circle(3, 4)]) == "OUTLINES_OVERLAP", "a hole, perhaps"
+    assert stacked(page, [*rods, circle(10, 4) + np.array([15, 0, 0])]) == "OUTLINES_OVERLAP"
+    assert stacked(page, [*rods, circle(3, 4) + np.array([14, 0, 0])]) > stacked(page, rods)
 
 
 def test_a_volume_is_three_times_as_uncertain_as_its_width(page):
@@ -155,7 +181,9 @@ def test_fingers_on_the_slices_measure_in_millimetres(page):
         touch_mm(page, [[x, y, z] for x, y in square])
         page.js("viewer.measured.finish()")
     touch_mm(page, [[2, y, z] for y, z in square], view=1)
-    page.js("viewer.measured.finish(); await viewer.touch(90, 90); viewer.measured.finishVolume()")
+    assert page.js("return viewer.toolsRefused") == ["OTHER_VIEW"] * 4
+    assert page.js("try { viewer.measured.finish() } catch (wrong) { return wrong.error }") == "FEW_POINTS"
+    page.js("await viewer.touch(90, 90); viewer.measured.finishVolume()")
     distance, angle, volume = page.js("return viewer.measured.measures")
     assert distance["value"] == pytest.approx(5, abs=0.1) and angle["value"] == pytest.approx(90, abs=1)
     assert volume["value"] == pytest.approx(10 * 10 * 9 / 1000, rel=0.02), "an outline of another plane counts for nothing"

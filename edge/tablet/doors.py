@@ -252,7 +252,7 @@ class Doors:
     async def _trust(self, request: web.Request) -> web.StreamResponse:
         if self.authority is None:
             raise Refused("NO_CERTIFICATES")
-        text = (PAGE / "trust.html").read_text(encoding="utf-8").replace("{fingerprint}", self.authority.fingerprint)
+        text = (PAGE / "trust.html").read_text(encoding="utf-8").replace("{fingerprint}", self.authority.fingerprint.replace(":", ":<wbr>"))
         return web.Response(text=text, content_type="text/html")
 
     async def _authority(self, request: web.Request) -> web.StreamResponse:

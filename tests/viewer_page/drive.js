@@ -67,6 +67,23 @@ export const viewer = {
     while (this.acked.length + this.refused.length < until) await pause(2);
   },
 
+  /** The browser takes the GPU away, and gives it back after `meanwhile`. */
+  async withoutGpu(meanwhile = () => {}) {
+    const { canvas, gl } = this.scene;
+    const gone = gl.getExtension("WEBGL_lose_context");
+    const event = (name) => new Promise((resolve) => canvas.addEventListener(name, resolve, { once: true }));
+    const lost = event("webglcontextlost");
+    gone.loseContext();
+    await lost;
+    await pause(50);
+    const answer = await meanwhile();
+    const back = event("webglcontextrestored");
+    gone.restoreContext();
+    await back;
+    await pause(50);
+    return answer;
+  },
+
   /** Everything is on the GPU. */
   async settled() {
     while (this.scene.textures.busy) await pause(5);
@@ -97,7 +114,9 @@ export const viewer = {
   /** Measuring tools over the canvas, as the page has them. */
   async tools() {
     await setLanguage("en");
-    this.measured = new MeasureTools(this.scene, { onchange: () => {}, known: () => ({ path: [], spacing_mm: this.volume.spacing_mm }) });
+    this.toolsRefused = [];
+    const onrefused = ({ error }) => this.toolsRefused.push(error);
+    this.measured = new MeasureTools(this.scene, { onchange: () => {}, onrefused, known: () => ({ path: [], spacing_mm: this.volume.spacing_mm }) });
     Object.assign(this.measured.svg.style, { position: "absolute", left: 0, top: 0, width: "100%", height: "100%" });
     document.body.append(this.measured.svg);
   },

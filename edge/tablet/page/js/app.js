@@ -57,6 +57,7 @@ class App {
       live: new LiveScreen({ hello, run, onended: (sweep) => this.ended(sweep) }),
       review: new ReviewScreen({
         scene: this.scene, volume: this.volume, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id),
+        onrefused: (wrong) => this.toast(refusal(wrong), true),
       }),
       library: new LibraryScreen({ run, onopen: (sweep) => this.openSweep(sweep) }),
       settings: new SettingsScreen({ hello, settings, run, onsetting: (name, value) => this.setting(name, value), selfTest: () => selfTest(document.createElement('canvas')) }),
@@ -67,7 +68,7 @@ class App {
     this.snack = h('div', { class: 'snack', hidden: true });
     this.place = h('div', { class: 'place' });
     root.replaceChildren(this.status.element, this.faults.element, this.place, this.stage, h('nav', { 'aria-label': t('nav.title') }, Object.values(this.nav)), this.snack);
-    new ResizeObserver(() => this.layout()).observe(this.place);
+    this.sizes = new ResizeObserver(() => this.layout());
     this.go('live');
     this.ask();
   }
@@ -83,6 +84,8 @@ class App {
     document.body.dataset.screen = name;
     for (const [one, tab] of Object.entries(this.nav)) tab.toggleAttribute('aria-current', one === name);
     this.place.replaceChildren(this.screens[name].element);
+    this.sizes.disconnect();
+    for (const one of [this.place, ...this.place.querySelectorAll('.pane')]) this.sizes.observe(one); // the guide of a sweep takes room from the panes alone
     if (name === 'live' && this.source && this.source !== 'live') this.run('open', { sweep: 'live' });
     if (name === 'review' && !this.screens.review.sweep) {
       const sweep = this.state?.sweep;
@@ -145,6 +148,7 @@ class App {
 
   epoch(message) {
     this.source = message.source;
+    this.screens?.review.filming?.abort();
     this.matched = false; // the next state says whose volume a live one is
     this.checked = null;
     this.volume.epoch(message);
@@ -170,8 +174,10 @@ class App {
   pose({ pose }) {
     this.poses.push(pose);
     this.scene?.view3d.addPose(pose);
-    const bitmap = this.images.find(({ sequence, photoacoustic }) => sequence === pose[0] && !photoacoustic)?.bitmap;
-    if (bitmap) this.scene?.view3d.image({ bitmap, matrix12: pose.slice(3), width: bitmap.width, height: bitmap.height });
+    const at = this.images.findIndex(({ sequence, photoacoustic }) => sequence === pose[0] && !photoacoustic);
+    if (at < 0 || !this.scene) return;
+    const [{ bitmap }] = this.images.splice(at, 1); // the view closes it
+    this.scene.view3d.image({ bitmap, matrix12: pose.slice(3), width: bitmap.width, height: bitmap.height });
   }
 
   async end({ epoch, crc32, bricks }) {
@@ -254,7 +260,7 @@ function download(sweep, name) {
 }
 
 async function upload(sweep, blob, name) {
-  const answer = await fetch(`/api/sweeps/${sweep}/pictures?name=${encodeURIComponent(name.split('.')[0])}`, { method: 'POST', headers: { 'Content-Type': blob.type.split(';')[0] }, body: blob });
+  const answer = await fetch(`/api/sweeps/${sweep}/pictures?name=${encodeURIComponent(name.split('.')[0])}`, { method: 'POST', headers: { 'Content-Type': blob.type.split(';')[0] }, body: blob }).catch(() => { throw { error: 'LINK_LOST' }; });
   const told = await answer.json();
   if (!answer.ok) throw told;
   return told;

@@ -95,8 +95,8 @@ export function box(bounds, matrix, project, words) {
 }
 
 /** Which way is which, in the lower left corner: {lines, labels} in px of the view. */
-export function triad(rotation, { height }, words) {
-  const root = [72, height - 56];
+export function triad(rotation, words) {
+  const root = [108, 60]; // above left, where the box and its millimetres rarely are; the longest word fits beside it
   const tips = AXES.map((axis, n) => ({ ...axis, way: [rotation[0][n], -rotation[1][n]], near: rotation[2][n] }));
   tips.sort((a, b) => a.near - b.near); // what points to the viewer is drawn last
   const lines = tips.map(({ way, colour }) => [root, along([...root, 0], [...way, 0], TRIAD_PX), colour, 2.5]);

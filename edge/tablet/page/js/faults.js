@@ -3,7 +3,7 @@
 import { h, say } from './dom.js';
 import { has, t } from './i18n.js';
 
-const ICONS = { note: 'ℹ', break: '⛔', stop_recording: '●' };
+const ICONS = { note: 'ℹ', break: '✕', stop_recording: '●' };
 const SHOWN_S = 12;
 
 export class Faults {

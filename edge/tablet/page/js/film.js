@@ -1,4 +1,5 @@
 // What is seen as a file: a picture, or a film of one turn.
+import { Refused } from "./refused.js";
 
 const FILMS = ["video/mp4;codecs=avc1.42E01E", "video/mp4", "video/webm;codecs=vp9", "video/webm"]; // the first that the browser can write
 const FRAMES_PER_S = 25;
@@ -13,14 +14,14 @@ function copied(view, canvas, { even = false } = {}) {
   return canvas;
 }
 
-export function picture(view) {
+export async function picture(view) {
   const canvas = copied(view, document.createElement("canvas"));
-  return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the picture could not be made"))), "image/png"));
+  return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Refused("NO_GPU"))), "image/png"));
 }
 
 export async function turntable(view, { seconds = 6, onprogress = () => {}, signal } = {}) {
   const type = FILMS.find((one) => globalThis.MediaRecorder?.isTypeSupported(one));
-  if (!type) throw new Error("this browser cannot write films");
+  if (!type) throw new Refused("NO_FILMS");
   const canvas = copied(view, document.createElement("canvas"), { even: true });
   const stream = canvas.captureStream(FRAMES_PER_S);
   const recorder = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond: 8e6 });
@@ -30,19 +31,22 @@ export async function turntable(view, { seconds = 6, onprogress = () => {}, sign
   const was = view.camera.rotation;
   recorder.start();
   const begun = performance.now();
-  for (let share = 0; share < 1 && !signal?.aborted; share = (performance.now() - begun) / (1000 * seconds)) {
+  try {
+    for (let share = 0; share < 1 && !signal?.aborted; share = (performance.now() - begun) / (1000 * seconds)) {
+      view.camera.rotation = was;
+      view.camera.spin(2 * Math.PI * share);
+      view.touch();
+      copied(view, canvas, { even: true });
+      onprogress(share);
+      await new Promise((resolve) => setTimeout(resolve, 1000 / FRAMES_PER_S));
+    }
+  } finally {
     view.camera.rotation = was;
-    view.camera.spin(2 * Math.PI * share);
     view.touch();
-    copied(view, canvas, { even: true });
-    onprogress(share);
-    await new Promise((resolve) => setTimeout(resolve, 1000 / FRAMES_PER_S));
+    recorder.stop();
+    await ended;
+    stream.getTracks().forEach((track) => track.stop());
   }
-  view.camera.rotation = was;
-  view.touch();
-  recorder.stop();
-  await ended;
-  stream.getTracks().forEach((track) => track.stop());
   if (signal?.aborted) throw new DOMException("the film was stopped", "AbortError");
   return { blob: new Blob(pieces, { type: type.split(";")[0] }), type: type.split(";")[0] };
 }

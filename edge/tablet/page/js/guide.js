@@ -3,7 +3,7 @@
 import { h, setText } from './dom.js';
 import { drift, number, t } from './i18n.js';
 
-const ICONS = { ok: '✓', fast: '▲', too_fast: '⛔', stopped: '■', no_contact: '◌', none: '·' };
+const ICONS = { ok: '✓', fast: '▲', too_fast: '▲▲', stopped: '■', no_contact: '◌', none: '·' };
 const GAUGE_END = 3; // times the limit
 
 export class Guide {

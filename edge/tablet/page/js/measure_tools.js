@@ -2,15 +2,17 @@
 
 import { askText, h } from './dom.js';
 import { number, t } from './i18n.js';
-import { area, KINDS, measured, measuredVolume, stackedVolume } from './measuring.js';
+import { KINDS, measured, measuredVolume, slicesOf, stackedVolume } from './measuring.js';
+import { Refused } from './refused.js';
 
 const AXIS = { 'lateral-axial': 2, 'elevational-axial': 0, 'lateral-elevational': 1 };
 
 export class MeasureTools {
-  constructor(scene, { onchange, known }) {
+  constructor(scene, { onchange, known, onrefused }) {
     this.scene = scene;
     scene.ondrawn = () => (this.measures.length || this.outlines.length || this.points.length) && this.draw(); // figures stay on what they measure
     this.onchange = onchange;
+    this.onrefused = onrefused; // (wrong): what a finger asked for and does not get
     this.known = known; // () => ({path, spacing_mm})
     this.measures = [];
     this.undone = [];
@@ -50,7 +52,7 @@ export class MeasureTools {
     const point = view && (await this.toMm(view, x, y));
     if (!point) return;
     if (!this.points.length && !this.outlines.length) this.view = view;
-    if (this.kind === 'outline' && (view !== this.view || !view.toMm)) return; // all outlines of a volume are parallel
+    if (this.kind === 'outline' && (view !== this.view || !view.toMm)) return this.onrefused(new Refused('OTHER_VIEW')); // all outlines of a volume are parallel
     this.points.push(point);
     const { most = 64 } = KINDS[this.kind] ?? {};
     this.draw();
@@ -65,11 +67,16 @@ export class MeasureTools {
     this.draw();
   }
 
+  get axis() {
+    return AXIS[this.view?.plane] ?? 2;
+  }
+
   // Ends an outline or a polygon.
   finish() {
     const { least = 3 } = KINDS[this.kind] ?? {};
-    if (this.points.length < least) return;
+    if (this.points.length < least) throw new Refused('FEW_POINTS');
     if (this.kind === 'outline') {
+      slicesOf([...this.outlines, this.points], this.axis, this.known().spacing_mm);
       this.outlines.push(this.points);
       this.points = [];
     } else {
@@ -80,12 +87,10 @@ export class MeasureTools {
   }
 
   finishVolume() {
-    const ml = stackedVolume(this.outlines, AXIS[this.view?.plane] ?? 2);
-    if (ml === null) return false;
+    const ml = stackedVolume(this.outlines, this.axis, this.known().spacing_mm);
     this.add(measuredVolume(ml, this.outlines.flat(), this.known(), { outlines: this.outlines }));
     this.outlines = [];
     this.draw();
-    return true;
   }
 
   add(measure) {
@@ -175,5 +180,3 @@ export function label(measure) {
   const digits = measure.unit === 'deg' ? 0 : 1;
   return t('measure.value', { value: number(measure.value, digits), unit: t(`unit.${measure.unit}`), sigma: Number.isFinite(measure.uncertainty) ? number(measure.uncertainty, digits) : '?' });
 }
-
-export { area };

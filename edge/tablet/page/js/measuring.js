@@ -1,5 +1,7 @@
 // Geometry of measurements in Reference millimetres, and how uncertain they are. Pure: no page, no device.
 
+import { Refused } from './refused.js';
+
 const minus = (a, b) => a.map((v, i) => v - b[i]);
 const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
 const norm = (a) => Math.hypot(...a);
@@ -28,10 +30,39 @@ export function angle([a, b, c]) {
   return (Math.atan2(norm(cross(u, v)), u[0] * v[0] + u[1] * v[1] + u[2] * v[2]) * 180) / Math.PI;
 }
 
-// Outlines on parallel slices, in ml: trapezoids between them, half a slice beyond the first and the last.
-export function stackedVolume(outlines, axis) {
-  const cut = outlines.map((points) => ({ at: points[0][axis], area: area(points) })).sort((a, b) => a.at - b.at);
-  if (cut.length < 2) return null;
+// [{at, area}] of the slices (layers of voxels across `axis`) that hold outlines, in order. What is cut more than once has several outlines in
+// one slice, and its area is their sum; where two of them overlap nobody knows whether it is a hole or one drawn again: refused.
+export function slicesOf(outlines, axis, spacing_mm) {
+  const layers = new Map();
+  for (const points of outlines) {
+    const layer = Math.round(points[0][axis] / spacing_mm);
+    const there = layers.get(layer) ?? [];
+    if (there.some((other) => overlap(other, points, axis))) throw new Refused('OUTLINES_OVERLAP');
+    layers.set(layer, [...there, points]);
+  }
+  const sum = (values) => values.reduce((a, b) => a + b, 0);
+  const slice = (there) => ({ at: sum(there.map((points) => points[0][axis])) / there.length, area: sum(there.map(area)) });
+  return [...layers.values()].map(slice).sort((a, b) => a.at - b.at);
+}
+
+// Whether two outlines of one slice share more than their edges.
+function overlap(a, b, axis) {
+  const [one, other] = [a, b].map((points) => points.map((point) => point.filter((_, k) => k !== axis)));
+  const crosses = edges(one).some(([p, q]) => edges(other).some(([r, s]) => side(p, q, r) * side(p, q, s) < 0 && side(r, s, p) * side(r, s, q) < 0));
+  return crosses || one.some((point) => holds(other, point)) || other.some((point) => holds(one, point));
+}
+
+const edges = (points) => points.map((point, i) => [point, points[(i + 1) % points.length]]);
+const side = ([px, py], [qx, qy], [x, y]) => Math.sign((qx - px) * (y - py) - (qy - py) * (x - px));
+
+function holds(points, [x, y]) {
+  return edges(points).filter(([[px, py], [qx, qy]]) => py > y !== qy > y && x < px + ((y - py) / (qy - py)) * (qx - px)).length % 2 === 1;
+}
+
+// Outlines on parallel slices, in ml: trapezoids between the slices, half a slice beyond the first and the last.
+export function stackedVolume(outlines, axis, spacing_mm) {
+  const cut = slicesOf(outlines, axis, spacing_mm);
+  if (cut.length < 2) throw new Refused('ONE_SLICE');
   let volume = 0;
   for (let i = 1; i < cut.length; i++) volume += ((cut[i].area + cut[i - 1].area) / 2) * (cut[i].at - cut[i - 1].at);
   const step = (cut.at(-1).at - cut[0].at) / (cut.length - 1);

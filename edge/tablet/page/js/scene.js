@@ -4,6 +4,7 @@ import { Labels, Lines } from "./gl/lines.js";
 import { Marcher } from "./gl/marcher.js";
 import { Program } from "./gl/program.js";
 import { BrickTextures } from "./gl/textures.js";
+import { Refused } from "./refused.js";
 import { SLICE, SQUARE } from "./shaders.js";
 import { PLANES, SliceView } from "./slices.js";
 import { View3D } from "./view3d.js";
@@ -140,8 +141,9 @@ export class Scene {
     return now >= this.#free_at;
   }
 
-  /** Everything at full resolution, now; answers the device px per CSS px. For pictures and tests. */
+  /** Everything at full resolution, now; answers the device px per CSS px. For pictures and tests. Refused while the browser has taken the GPU. */
   drawNow() {
+    if (!this.#parts || this.gl.isContextLost()) throw new Refused("NO_GPU");
     this.still = true;
     for (const view of this.views) view.stale = true;
     const ratio = this.#draw(true);

@@ -50,7 +50,7 @@ const PICKS = {
 export class View3D extends View {
   #poses = [];
   #lines = [];
-  #image = null; // {matrix12, width, height}
+  #image = null; // {bitmap, matrix12, width, height}
   #follows = true; // the camera fits the volume, until somebody zooms or pans
   #marcher = null;
 
@@ -73,9 +73,10 @@ export class View3D extends View {
     this.touch({ moving: true });
   }
 
-  /** The live image where it is, or null for none. The bitmap is copied at once and stays the caller's. */
+  /** The live image where it is, or null for none. The bitmap is the view's from now on: a GPU that was lost and comes back gets it again. */
   image(image) {
-    this.#image = image && { matrix12: image.matrix12, width: image.width, height: image.height };
+    this.#forget();
+    this.#image = image;
     if (image) this.#marcher?.image(image.bitmap);
     if (image && image.width !== this.width) this.path(this.#poses, image);
     this.fit();
@@ -99,9 +100,14 @@ export class View3D extends View {
   clear() {
     this.#poses = [];
     this.#lines = [];
-    this.#image = null;
+    this.#forget();
     this.fitted = false;
     this.touch();
+  }
+
+  #forget() {
+    this.#image?.bitmap.close();
+    this.#image = null;
   }
 
   reset() {
@@ -167,6 +173,7 @@ export class View3D extends View {
   }
 
   draw({ gl, textures, lines, labels, marcher }, { ratio, full }) {
+    if (marcher !== this.#marcher && this.#image) marcher.image(this.#image.bitmap);
     this.#marcher = marcher;
     const { rect, scene } = this;
     const size = { width: rect.width, height: rect.height };
@@ -188,7 +195,7 @@ export class View3D extends View {
     const around = this.box && bounds ? box(bounds, look.matrix, project, scene.words) : { lines: [], ticks: [], labels: [] };
     const slices = this.planes && bounds && scene.slices.some((slice) => slice.rect) ? planeLines(bounds, scene.cross_mm) : [];
     const placed = [...around.lines, ...slices, ...(this.#image ? frameLines(this.#image) : []), ...this.#lines];
-    const corner = this.triad ? triad(this.camera.rotation, size, scene.words) : { lines: [], labels: [] };
+    const corner = this.triad ? triad(this.camera.rotation, scene.words) : { lines: [], labels: [] };
     lines.draw(placed, { matrix: look.matrix, size, hidden: HIDDEN });
     lines.draw([...around.ticks, ...corner.lines], { matrix: flat(size), size });
     labels.draw([...around.labels, ...corner.labels], { size, ratio });

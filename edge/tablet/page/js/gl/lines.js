@@ -124,7 +124,9 @@ export class Labels {
     for (const [text, at, { px = 12, colour = "#dfe7ef", align = [0.5, 0.5] } = {}] of labels) {
       const { texture, width, height } = this.#text(text, px, colour, ratio);
       gl.bindTexture(gl.TEXTURE_2D, texture);
-      const left = Math.round((at[0] - align[0] * width) * ratio) / ratio; // on whole pixels: it stays sharp
+      const inside = at[0] >= 0 && at[0] <= size.width && at[1] >= 0 && at[1] <= size.height;
+      const far = inside ? Math.max(Math.min(at[0] - align[0] * width, size.width - width), 0) : at[0] - align[0] * width; // no word is cut off
+      const left = Math.round(far * ratio) / ratio; // on whole pixels: it stays sharp
       const top = Math.round((at[1] - align[1] * height) * ratio) / ratio;
       this.#program.use({ uSize: [size.width, size.height], uAt: [left, top], uExtent: [width, height], uText: 6 });
       gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);

@@ -13,12 +13,13 @@ const UNSURE = ['unverified', 'unknown'];
 const TURN_S = 6;
 
 export class ReviewScreen {
-  constructor({ scene, volume, presets, run, download, upload, onleave }) {
-    Object.assign(this, { scene, volume, run, download, upload, onleave });
+  constructor({ scene, volume, presets, run, download, upload, onleave, onrefused }) {
+    Object.assign(this, { scene, volume, run, download, upload, onleave, onrefused });
     this.sweep = null;
     this.confirmed = false;
     this.tools = new MeasureTools(scene, {
       known: () => ({ path: this.path ?? [], spacing_mm: volume.spacing_mm || 0.5 }),
+      onrefused,
       onchange: (measures) => this.sweep && run('measures', { sweep: this.sweep.id, measures }).then(() => this.list()),
     });
     this.panes = ['3d', ...PLANES].map((view) => h('div', { class: 'pane', 'data-view': view }, h('span', { class: 'pane-name' }, t(`view.${view}`))));
@@ -40,20 +41,20 @@ export class ReviewScreen {
     this.yes = h('button', { class: 'ghost big', onclick: () => this.confirm() }, t('review.confirm'));
     this.job = h('progress', { max: 1, value: 0, hidden: true });
     const side = h('aside', { class: 'side' },
-      h('section', { class: 'turn' }, this.picture, this.direction, h('div', { class: 'row' }, this.yes, this.flip)), this.about,
-      h('div', { class: 'row' }, this.save, this.toss),
+      h('section', { class: 'turn' }, this.picture, this.direction, h('div', { class: 'row' }, this.yes, this.flip)),
+      h('section', { class: 'keep' }, this.about, h('div', { class: 'row' }, this.save, this.toss)),
       h('details', { open: true }, h('summary', {}, t('review.look')), field(t('review.mode'), this.mode), field(t('review.preset'), this.preset),
         field(t('review.low'), this.low), field(t('review.high'), this.high), h('label', { class: 'check' }, this.measured, t('review.measured_only'))),
       h('details', {}, h('summary', {}, t('measure.title')), h('div', { class: 'chips' }, this.tool),
         h('div', { class: 'row' },
-          h('button', { class: 'ghost', onclick: () => this.tools.finish() }, t('measure.done')),
+          h('button', { class: 'ghost', onclick: () => this.attempt(() => this.tools.finish()) }, t('measure.done')),
           h('button', { class: 'ghost', onclick: () => this.tools.undo() }, t('measure.undo')),
-          h('button', { class: 'ghost', onclick: () => this.tools.finishVolume() }, t('measure.volume'))),
+          h('button', { class: 'ghost', onclick: () => this.attempt(() => this.tools.finishVolume()) }, t('measure.volume'))),
         field(t('measure.threshold'), this.threshold), h('button', { class: 'ghost', onclick: () => this.region() }, t('measure.region')), this.results),
       h('details', {}, h('summary', {}, t('export.title')), h('div', { class: 'chips' },
         FORMATS.map((kind) => h('button', { class: 'chip', onclick: () => this.export(kind) }, kind))),
-        h('div', { class: 'row' }, h('button', { class: 'ghost', onclick: () => this.shoot() }, t('export.picture')),
-          h('button', { class: 'ghost', onclick: () => this.film() }, t('export.film'))), this.job));
+        h('div', { class: 'row' }, h('button', { class: 'ghost', onclick: () => this.attempt(() => this.shoot()) }, t('export.picture')),
+          h('button', { class: 'ghost', onclick: () => this.attempt(() => this.film()) }, t('export.film'))), this.job));
     this.element = h('main', { class: 'screen review-screen' }, h('div', { class: 'grid' }, this.panes), side);
   }
 
@@ -161,6 +162,16 @@ export class ReviewScreen {
     for (const name of job.files) this.download(job.sweep, name);
   }
 
+  // What is refused on the way is told to the operator.
+  async attempt(work) {
+    try {
+      await work();
+    } catch (wrong) {
+      if (!wrong.error) throw wrong;
+      this.onrefused(wrong);
+    }
+  }
+
   async shoot() {
     const { id } = this.sweep;
     await this.keepPicture(id, await this.scene.view3d.picture(), 'view.png');
@@ -168,11 +179,12 @@ export class ReviewScreen {
 
   async film() {
     const { id } = this.sweep;
-    const filming = (this.filming = new AbortController());
+    this.filming = new AbortController(); // another volume on the screen ends it
     show(this.job, true);
-    const { blob, type } = await this.scene.view3d.turntable({ seconds: TURN_S, signal: filming.signal, onprogress: (share) => (this.job.value = share) });
-    show(this.job, false);
-    await this.keepPicture(id, blob, type.includes('mp4') ? 'turntable.mp4' : 'turntable.webm');
+    const turned = this.scene.view3d.turntable({ seconds: TURN_S, signal: this.filming.signal, onprogress: (share) => (this.job.value = share) });
+    const ended = (wrong) => { if (wrong.name !== 'AbortError') throw wrong; };
+    const film = await turned.catch(ended).finally(() => show(this.job, false));
+    if (film) await this.keepPicture(id, film.blob, film.type.includes('mp4') ? 'turntable.mp4' : 'turntable.webm');
   }
 
   async keepPicture(id, blob, name) {
