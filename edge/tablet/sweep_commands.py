@@ -131,7 +131,8 @@ async def export_(gateway: Gateway, client: Client, request: Request) -> Answere
 
 
 async def _export(gateway: Gateway, client: Client, request: Request) -> None:
-    loop, told = asyncio.get_running_loop(), {"type": "job", "id": request.id, "what": "export", "files": [], "error": ""}
+    loop = asyncio.get_running_loop()
+    told = {"type": "job", "id": request.id, "sweep": request.sweep, "what": "export", "files": [], "error": ""}
 
     def progress(done: int, total: int) -> None:
         loop.call_soon_threadsafe(client.tell, told | {"done": done, "total": total})
