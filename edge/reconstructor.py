@@ -156,6 +156,7 @@ class Reconstructor:
         sweep.last_sequence, sweep.last_frame = frame.sequence, frame
         sweep.counts.lost += lost
         sweep.lost_since_pose += lost
+        sweep.elapsed = sweep.cadence.elapsed(frame, lost)
         if lost:
             for stream in sweep.streams.values():
                 stream.unbroken = False
@@ -190,7 +191,7 @@ class Reconstructor:
             return self._wait(sweep, frame, image)
         first = frame.modality == "bmode" and sweep.pose is None
         try:
-            step = self.motion.start(frame, image) if first else self.motion.step(frame, image, 1 + sweep.lost_since_pose)
+            step = self.motion.start(frame, image) if first else self.motion.step(frame, image, max(sweep.elapsed, 1))
         except MotionFailed as wrong:
             return self._break(frame, "NETWORK_FAILED", str(wrong))
         except VolumeFull as wrong:  # a GPU's memory has no room for the network's window

@@ -12,6 +12,7 @@ from edge.compounding.image import Image
 from edge.compounding.scan_conversion import ScanTable, Sector
 from edge.light import Light
 from edge.messages import Frame, Geometry
+from edge.motion.cadence import Cadence
 from edge.transform import Transform
 
 
@@ -53,7 +54,9 @@ class SweepState:
     placed_at_mm: NDArray[np.float64] | None = None  # the origin of the last pose that was placed, and when
     placed_ns: int = 0
     reason: str = ""  # why it ended
-    lost_since_pose: int = 0
+    lost_since_pose: int = 0  # frames of any kind
+    cadence: Cadence = field(default_factory=Cadence)
+    elapsed: int = 0  # B-mode frames from the one before to the last frame
     waiting: deque[tuple[Frame, Image]] = field(default_factory=deque)  # photoacoustic, until the next B-mode pose
     posed: bool = True  # the last frame was placed: a fault is told once per gap
 
