@@ -12,6 +12,7 @@ from edge.transform import Transform, image_to_center, image_to_face, interpolat
 
 FASTEST_PROBE_MM_S = 2000.0  # a pose that would need more is a tracker's outlier: one of them would tear the volume open
 POSE_JITTER_MM = 50.0
+SMALLEST_PIXEL_MM2 = 1e-9
 
 
 def pose_of(sweep: SweepState, frame: Frame, image: Image, step: Step) -> Transform | None:
@@ -41,8 +42,10 @@ def on_face(at: Transform, frame: Frame, image: Image, bmode: Geometry, bmode_co
     return at @ face_to_bmode @ image_to_face(image.shape[1], frame.geometry.spacing_mm)
 
 
-def impossible_jump(sweep: SweepState, frame: Frame, pose: Transform) -> str:
-    """Why no probe can have come from the last placed pose to this one; empty where it can."""
+def impossible(sweep: SweepState, frame: Frame, pose: Transform) -> str:
+    """Why no image lies at ``pose``, or why no probe can have come there from the last placed one; empty where it can."""
+    if np.linalg.norm(np.cross(pose.matrix[:3, 0], pose.matrix[:3, 1])) < SMALLEST_PIXEL_MM2:
+        return f"frame {frame.sequence}: the image has no area in Reference"
     if sweep.placed_at_mm is None:
         return ""
     elapsed_s = abs(frame.timestamp_ns - sweep.placed_ns) / 1e9

@@ -21,7 +21,7 @@ from edge.light import Light
 from edge.messages import FaultRaised, Frame, Message
 from edge.motion import MotionFailed, MotionSource, Step, turned
 from edge.motion.recorded import provenance
-from edge.placement import between, impossible_jump, on_face, pose_of
+from edge.placement import between, impossible, on_face, pose_of
 from edge.said import bricks_of_frame, end_of, fault, pose_of_frame
 from edge.sweep_state import Counts, Stream, SweepState, scan_table
 from edge.transform import Transform
@@ -202,10 +202,16 @@ class Reconstructor:
         if pose is None:
             sweep.neighbour_missing = True
             return self._place_rest(sweep, held=False) + self._without_pose(sweep, frame)
+        if why := impossible(sweep, frame, pose):  # before light is placed on the way to it
+            sweep.neighbour_missing = True
+            return self._without_pose(sweep, frame, "POSE_REFUSED", why) + self._place_rest(sweep, held=False)
         said = self._place_rest(sweep, held=False) if sweep.neighbour_missing else self._place_between(sweep, frame, image, pose)
         if sweep.ended:
             return said
         said += self._put(sweep, frame, image, pose, step, sweep.lost_since_pose)
+        if not sweep.posed:
+            sweep.neighbour_missing = True
+            return said
         sweep.pose_interval_ns = frame.timestamp_ns - sweep.pose_ns if sweep.pose is not None else 0
         sweep.pose, sweep.pose_ns, sweep.pose_geometry = pose, frame.timestamp_ns, (frame.geometry, image.shape[1])
         sweep.lost_since_pose, sweep.neighbour_missing = 0, False
@@ -256,8 +262,8 @@ class Reconstructor:
         assert channel is not None
         stream = sweep.streams[channel]
         valid = stream.table.valid if stream.table else None
-        if jump := impossible_jump(sweep, frame, pose):
-            return self._without_pose(sweep, frame, "POSE_REFUSED", jump)
+        if why := impossible(sweep, frame, pose):
+            return self._without_pose(sweep, frame, "POSE_REFUSED", why)
         try:
             slots = self.compounder.place(image, pose.matrix, channel=channel, valid=valid, bridge=stream.unbroken)
         except BadPose as wrong:

@@ -158,7 +158,9 @@ def interpolated(before: Transform, after: Transform, fraction: float) -> Transf
 
 
 def _orthonormal(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    u, _, vt = np.linalg.svd(axes / np.linalg.norm(axes, axis=0))
+    """The orientation of an image whose columns and rows lie along the first two ``axes``: writers differ in the third, which may be 0."""
+    across, down = axes[:, 0] / np.linalg.norm(axes[:, 0]), axes[:, 1] / np.linalg.norm(axes[:, 1])
+    u, _, vt = np.linalg.svd(np.stack([across, down, np.cross(across, down)], axis=1))
     return np.asarray(u @ vt, np.float64)
 
 
