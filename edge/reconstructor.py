@@ -277,17 +277,21 @@ class Reconstructor:
         return [at, bricks_of_frame(self.compounder, sweep, frame, slots, channel)] if self._say_bricks else [at]
 
     def _fill(self, sweep: SweepState) -> list[Message]:
-        """Fill holes in all channels; clients hear of every brick that holds a filled voxel."""
+        """Fill holes in all channels; clients hear of every brick that holds a filled voxel. Without memory for it they stay, said."""
         said: list[Message] = []
-        for channel in range(len(sweep.light.names)):
-            for changed in filled(self.compounder, channel):
-                if self._say_bricks and sweep.last_frame:
-                    said.append(bricks_of_frame(self.compounder, sweep, sweep.last_frame, changed, channel))
+        for channel, name in enumerate(sweep.light.names):
+            try:
+                for changed in filled(self.compounder, channel):
+                    if self._say_bricks and sweep.last_frame:
+                        said.append(bricks_of_frame(self.compounder, sweep, sweep.last_frame, changed, channel))
+            except VolumeFull as wrong:
+                assert sweep.last_frame is not None
+                said.append(fault(sweep.last_frame, "HOLES_NOT_FILLED", f"{name}: {wrong}"))
         return said
 
     def _break(self, frame: Frame, name: str, detail: str) -> list[Message]:
         """Raise a fault; where the table says that it breaks the sweep, end it."""
         said: list[Message] = [fault(frame, name, detail)]
         if FAULTS[name].effect is Effect.BREAK:
-            said += [m for m in self.finish(name) if not isinstance(m, FaultRaised)]
+            said += [m for m in self.finish(name) if not (isinstance(m, FaultRaised) and m.name == name)]
         return said
