@@ -7,7 +7,7 @@ import numpy as np
 from edge.compounding.image import Image
 from edge.messages import Frame, Geometry
 from edge.motion import Step
-from edge.sweep_state import SweepState
+from edge.sweep_state import SweepState, first_row_mm
 from edge.transform import Transform, image_to_center, image_to_face, interpolated
 
 FASTEST_PROBE_MM_S = 2000.0  # a pose that would need more is a tracker's outlier: one of them would tear the volume open
@@ -34,12 +34,18 @@ def between(sweep: SweepState, at_ns: int, pose: Transform, pose_ns: int) -> Tra
     return interpolated(sweep.pose, pose, min(max((at_ns - sweep.pose_ns) / span, 0.0), 1.0))
 
 
-def on_face(at: Transform, frame: Frame, image: Image, bmode: Geometry, bmode_columns: int) -> Transform:
-    """``at`` of the B-mode image as the pose of another image from the same transducer face."""
+def on_face(at: Transform, frame: Frame, image: Image, bmode: Geometry, bmode_columns: int) -> Transform | None:
+    """``at`` of the B-mode image as the pose of another image from the same transducer face.
+
+    Convex images meet where the probe's beams do, whatever their sectors are. None for a convex and a linear one: a linear image does
+    not say where its first row lies on a curved face.
+    """
     if frame.geometry == bmode:
         return at
-    face_to_bmode = image_to_face(bmode_columns, bmode.spacing_mm).inverse()
-    return at @ face_to_bmode @ image_to_face(image.shape[1], frame.geometry.spacing_mm)
+    if frame.geometry.kind != bmode.kind:
+        return None
+    face_to_bmode = image_to_face(bmode_columns, bmode.spacing_mm, first_row_mm(bmode)).inverse()
+    return at @ face_to_bmode @ image_to_face(image.shape[1], frame.geometry.spacing_mm, first_row_mm(frame.geometry))
 
 
 def impossible(sweep: SweepState, frame: Frame, pose: Transform) -> str:

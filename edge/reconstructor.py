@@ -257,11 +257,13 @@ class Reconstructor:
         sweep.posed = False
         return [fault(frame, name, detail or f"frame {frame.sequence}: pose {frame.pose_status}")]
 
-    def _put(self, sweep: SweepState, frame: Frame, image: Image, pose: Transform, step: Step, bridged: int = 0) -> list[Message]:
+    def _put(self, sweep: SweepState, frame: Frame, image: Image, pose: Transform | None, step: Step, bridged: int = 0) -> list[Message]:
         channel = sweep.light.channel(frame)
         assert channel is not None
         stream = sweep.streams[channel]
         valid = stream.table.valid if stream.table else None
+        if pose is None:
+            return self._without_pose(sweep, frame, "POSE_REFUSED", f"frame {frame.sequence}: a convex and a linear image share no face")
         if why := impossible(sweep, frame, pose):
             return self._without_pose(sweep, frame, "POSE_REFUSED", why)
         try:

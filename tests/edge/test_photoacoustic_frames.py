@@ -8,10 +8,11 @@ from heart_frames import GEOMETRY, TEXTURE, a_frame, feed, names, poses
 from edge.compounding import CHANNEL_COUNT, VolumeSettings, open_compounder
 from edge.config import MotionConfig
 from edge.light import BadPulseEnergy
-from edge.messages import Bricks, Extras
+from edge.messages import Bricks, Extras, Geometry
 from edge.motion import Step, open_motion
 from edge.motion.constant import Preset
 from edge.reconstructor import Reconstructor
+from edge.sweep_state import scan_table
 from edge.transform import Transform
 
 MS = 1_000_000
@@ -137,6 +138,43 @@ def test_light_lies_between_poses_whose_third_column_a_writer_left_empty(make):
     flat = {n: (0.2, 0, 0, 0, 0, 0.2, 0, 0, 0, 0, 0, 0.4 * n, 0, 0, 0, 1.0) for n in (0, 2)}
     found = poses(feed(make(), a_frame(0, image_to_reference=flat[0]), light(1), a_frame(2, image_to_reference=flat[2])))
     assert found[1][2, 3] == pytest.approx(0.4)
+
+
+def convex(angles_deg, radii_mm=(40.0, 80.0), spacing_mm=0.5):
+    (start, stop), (near, far) = angles_deg, radii_mm
+    return Geometry(
+        kind="convex", width=64, height=80, spacing_mm=(spacing_mm, spacing_mm),
+        radius_start_mm=near, radius_stop_mm=far, angle_start_deg=start, angle_stop_deg=stop,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "other", [convex((-15, 15)), convex((-35, 35), (45.0, 70.0)), convex((-35, 10), spacing_mm=0.4), convex((-15, 15), (42.0, 80.0), 0.7)]
+)
+def test_light_and_sound_of_a_convex_probe_meet_where_its_beams_do_whatever_their_sectors_are(make, other):
+    """The beams' meeting point in Reference, from each image by itself: its axis is its middle column, its depth z_top_mm."""
+    bmode, polar = convex((-35, 35)), np.full((80, 64), 99, np.uint8)
+    pose = np.diag([0.5, 0.5, 1.0, 1.0])
+
+    def meeting(geometry, matrix):
+        table = scan_table(geometry)
+        middle = [(table.valid.shape[1] - 1) / 2, -table.z_top_mm / geometry.spacing_mm[1], 0]
+        return Transform("Image", "Reference", matrix).apply(middle)
+
+    frames = [
+        light(n, geometry=other, pixels=polar) if n == 1
+        else a_frame(n, geometry=bmode, pixels=polar, image_to_reference=tuple(pose.ravel().tolist()))
+        for n in range(3)
+    ]  # fmt: skip
+    found = poses(feed(make(), *frames))
+    assert np.allclose(meeting(other, found[1]), meeting(bmode, found[0]), atol=1e-9)
+
+
+def test_a_linear_image_on_a_curved_face_is_refused_by_name(make):
+    polar = np.full((80, 64), 99, np.uint8)
+    frames = [a_frame(n, geometry=convex((-35, 35)), pixels=polar) for n in (0, 2)]
+    said = feed(make("constant"), frames[0], light(1), frames[1])
+    assert names(said) == ["POSE_REFUSED"] and sorted(poses(said)) == [0, 2]
 
 
 def test_a_tracked_sweep_whose_light_has_no_poses_is_interpolated_too_and_not_across_a_tracker_that_was_blind(make):
