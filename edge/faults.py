@@ -37,6 +37,7 @@ FAULTS = {
     "DIRECTION_UNVERIFIED": Fault(Effect.NOTE, "The sweep direction is not confirmed. The volume may be a mirror image."),
     "NETWORK_FAILED": Fault(Effect.BREAK, "The motion estimate failed. The sweep ended; the recording goes on."),
     "VOLUME_FULL": Fault(Effect.BREAK, "The volume is full. The sweep ended; save it and start a new one."),
+    "HOLES_NOT_FILLED": Fault(Effect.NOTE, "There was no memory to fill holes with. The volume is whole without; its holes are empty."),
     "VOLUME_NOT_SAVED": Fault(Effect.NOTE, "The volume could not be saved. Free some space; it can be rebuilt from the recording."),
     "MALFORMED_FRAMES": Fault(Effect.NOTE, "The probe sends damaged images. They were not used; check the cable."),
     "RECONSTRUCTOR_BEHIND": Fault(Effect.NOTE, "Images arrive faster than they can be placed. Some are missing from the live volume."),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge.compounding import FILLED, INTERPOLATED, MEASURED
 from edge.errors import SonosweepError
 from edge.files.volumes import Volume
+from edge.files.voxel_grid import first_voxel, on_box
 
 # Molar extinction in 1/cm per mol/l of oxygenated and deoxygenated haemoglobin, every 2 nm from 680 to 1000 nm: "Tabulated Molar Extinction
 # Coefficient for Hemoglobin in Water", compiled by S. Prahl, Oregon Medical Laser Center, from data of W. B. Gratzer (Med. Res. Council
@@ -134,21 +135,18 @@ def oxygen_saturation(volumes: Sequence[Volume], settings: Settings = Settings()
 def shared_box(volumes: Sequence[Volume]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[float, float, float]]:
     """Grey values and states [volumes, k, j, i] where all volumes overlap, and the centre of the first voxel. ``VolumesApart``."""
     step = volumes[0].spacing_mm
-    firsts = [np.array(volume.origin_mm) / step for volume in volumes]
-    lows = [np.rint(first).astype(int) for first in firsts]
-    if any(volume.spacing_mm != step for volume in volumes) or any(np.abs(a - b).max() > 0.01 for a, b in zip(firsts, lows, strict=True)):
+    firsts = [first_voxel(volume) for volume in volumes]
+    apart = [np.abs(np.array(volume.origin_mm) / step - first).max() for volume, first in zip(volumes, firsts, strict=True)]
+    if any(volume.spacing_mm != step for volume in volumes) or max(apart) > 0.01:
         raise VolumesApart("the volumes have different voxels; make them from one sweep with one spacing_mm")
-    low = np.max(lows, axis=0)
-    high = np.min([at + volume.intensity.shape[::-1] for at, volume in zip(lows, volumes, strict=True)], axis=0)
-    if (high <= low).any():
+    low = np.max(firsts, axis=0)
+    size = np.min([at + volume.intensity.shape[::-1] for at, volume in zip(firsts, volumes, strict=True)], axis=0) - low
+    if (size <= 0).any():
         raise VolumesApart("the volumes do not overlap; give volumes of one sweep")
-    grey, states = [], []
-    for at, volume in zip(lows, volumes, strict=True):
-        box = tuple(slice(a, b) for a, b in zip((low - at)[::-1], (high - at)[::-1], strict=True))
-        grey.append(volume.intensity[box])
-        states.append(volume.state[box] if volume.state.size else (volume.intensity[box] > 0).astype(np.uint8))
+    states = [volume.state if volume.state.size else (volume.intensity > 0).astype(np.uint8) for volume in volumes]
     x, y, z = (low * step).tolist()
-    return np.array(grey), np.array(states), (x, y, z)
+    grey = [on_box(volume.intensity, at, low, size) for at, volume in zip(firsts, volumes, strict=True)]
+    return np.array(grey), np.array([on_box(state, at, low, size) for at, state in zip(firsts, states, strict=True)]), (x, y, z)
 
 
 def brightest_neighbour(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from edge.files.volumes import Volume
+from edge.files.voxel_grid import first_voxel, on_box
 from edge.light import photoacoustic
 from edge.transform import Transform
 
@@ -86,16 +87,8 @@ def _maximum(volume: Volume, other: Volume | None, axis: int) -> Image.Image:
 
 
 def on_grid_of(volume: Volume, other: Volume) -> Grey:
-    """``other`` on the grid of ``volume`` (both are anchored at the Reference origin with equal spacing)."""
-    grid = np.zeros_like(volume.intensity)
-    shift = np.rint((np.array(other.origin_mm) - np.array(volume.origin_mm)) / volume.spacing_mm).astype(int)[::-1]
-    source, target = [], []
-    for s, n_other, n in zip(shift, other.intensity.shape, grid.shape, strict=True):
-        low, high = max(0, s), min(n, s + n_other)
-        target.append(slice(low, max(low, high)))
-        source.append(slice(low - s, max(low, high) - s))
-    grid[tuple(target)] = other.intensity[tuple(source)]
-    return grid
+    """``other`` on the grid of ``volume``, of the same spacing."""
+    return on_box(other.intensity, first_voxel(other), first_voxel(volume), np.array(volume.intensity.shape[::-1]))
 
 
 def coloured(grey: Grey, state: Grey | None, warm: Grey | None) -> Image.Image:

@@ -21,7 +21,7 @@ from edge.light import Light
 from edge.messages import FaultRaised, Frame, Message
 from edge.motion import MotionFailed, MotionSource, Step, turned
 from edge.motion.recorded import provenance
-from edge.placement import between, impossible_jump, on_face, pose_of
+from edge.placement import between, impossible, on_face, pose_of
 from edge.said import bricks_of_frame, end_of, fault, pose_of_frame
 from edge.sweep_state import Counts, Stream, SweepState, scan_table
 from edge.transform import Transform
@@ -156,6 +156,7 @@ class Reconstructor:
         sweep.last_sequence, sweep.last_frame = frame.sequence, frame
         sweep.counts.lost += lost
         sweep.lost_since_pose += lost
+        sweep.elapsed = sweep.cadence.elapsed(frame, lost)
         if lost:
             for stream in sweep.streams.values():
                 stream.unbroken = False
@@ -190,7 +191,7 @@ class Reconstructor:
             return self._wait(sweep, frame, image)
         first = frame.modality == "bmode" and sweep.pose is None
         try:
-            step = self.motion.start(frame, image) if first else self.motion.step(frame, image, 1 + sweep.lost_since_pose)
+            step = self.motion.start(frame, image) if first else self.motion.step(frame, image, max(sweep.elapsed, 1))
         except MotionFailed as wrong:
             return self._break(frame, "NETWORK_FAILED", str(wrong))
         except VolumeFull as wrong:  # a GPU's memory has no room for the network's window
@@ -201,10 +202,16 @@ class Reconstructor:
         if pose is None:
             sweep.neighbour_missing = True
             return self._place_rest(sweep, held=False) + self._without_pose(sweep, frame)
+        if why := impossible(sweep, frame, pose):  # before light is placed on the way to it
+            sweep.neighbour_missing = True
+            return self._without_pose(sweep, frame, "POSE_REFUSED", why) + self._place_rest(sweep, held=False)
         said = self._place_rest(sweep, held=False) if sweep.neighbour_missing else self._place_between(sweep, frame, image, pose)
         if sweep.ended:
             return said
         said += self._put(sweep, frame, image, pose, step, sweep.lost_since_pose)
+        if not sweep.posed:
+            sweep.neighbour_missing = True
+            return said
         sweep.pose_interval_ns = frame.timestamp_ns - sweep.pose_ns if sweep.pose is not None else 0
         sweep.pose, sweep.pose_ns, sweep.pose_geometry = pose, frame.timestamp_ns, (frame.geometry, image.shape[1])
         sweep.lost_since_pose, sweep.neighbour_missing = 0, False
@@ -250,13 +257,15 @@ class Reconstructor:
         sweep.posed = False
         return [fault(frame, name, detail or f"frame {frame.sequence}: pose {frame.pose_status}")]
 
-    def _put(self, sweep: SweepState, frame: Frame, image: Image, pose: Transform, step: Step, bridged: int = 0) -> list[Message]:
+    def _put(self, sweep: SweepState, frame: Frame, image: Image, pose: Transform | None, step: Step, bridged: int = 0) -> list[Message]:
         channel = sweep.light.channel(frame)
         assert channel is not None
         stream = sweep.streams[channel]
         valid = stream.table.valid if stream.table else None
-        if jump := impossible_jump(sweep, frame, pose):
-            return self._without_pose(sweep, frame, "POSE_REFUSED", jump)
+        if pose is None:
+            return self._without_pose(sweep, frame, "POSE_REFUSED", f"frame {frame.sequence}: a convex and a linear image share no face")
+        if why := impossible(sweep, frame, pose):
+            return self._without_pose(sweep, frame, "POSE_REFUSED", why)
         try:
             slots = self.compounder.place(image, pose.matrix, channel=channel, valid=valid, bridge=stream.unbroken)
         except BadPose as wrong:
@@ -270,17 +279,21 @@ class Reconstructor:
         return [at, bricks_of_frame(self.compounder, sweep, frame, slots, channel)] if self._say_bricks else [at]
 
     def _fill(self, sweep: SweepState) -> list[Message]:
-        """Fill holes in all channels; clients hear of every brick that holds a filled voxel."""
+        """Fill holes in all channels; clients hear of every brick that holds a filled voxel. Without memory for it they stay, said."""
         said: list[Message] = []
-        for channel in range(len(sweep.light.names)):
-            for changed in filled(self.compounder, channel):
-                if self._say_bricks and sweep.last_frame:
-                    said.append(bricks_of_frame(self.compounder, sweep, sweep.last_frame, changed, channel))
+        for channel, name in enumerate(sweep.light.names):
+            try:
+                for changed in filled(self.compounder, channel):
+                    if self._say_bricks and sweep.last_frame:
+                        said.append(bricks_of_frame(self.compounder, sweep, sweep.last_frame, changed, channel))
+            except VolumeFull as wrong:
+                assert sweep.last_frame is not None
+                said.append(fault(sweep.last_frame, "HOLES_NOT_FILLED", f"{name}: {wrong}"))
         return said
 
     def _break(self, frame: Frame, name: str, detail: str) -> list[Message]:
         """Raise a fault; where the table says that it breaks the sweep, end it."""
         said: list[Message] = [fault(frame, name, detail)]
         if FAULTS[name].effect is Effect.BREAK:
-            said += [m for m in self.finish(name) if not isinstance(m, FaultRaised)]
+            said += [m for m in self.finish(name) if not (isinstance(m, FaultRaised) and m.name == name)]
         return said

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.compounding.image import Image
-from edge.compounding.scan_conversion import ScanTable, Sector
+from edge.compounding.scan_conversion import ScanTable, Sector, extent
 from edge.light import Light
 from edge.messages import Frame, Geometry
+from edge.motion.cadence import Cadence
 from edge.transform import Transform
 
 
@@ -53,16 +54,31 @@ class SweepState:
     placed_at_mm: NDArray[np.float64] | None = None  # the origin of the last pose that was placed, and when
     placed_ns: int = 0
     reason: str = ""  # why it ended
-    lost_since_pose: int = 0
+    lost_since_pose: int = 0  # frames of any kind
+    cadence: Cadence = field(default_factory=Cadence)
+    elapsed: int = 0  # B-mode frames from the one before to the last frame
     waiting: deque[tuple[Frame, Image]] = field(default_factory=deque)  # photoacoustic, until the next B-mode pose
     posed: bool = True  # the last frame was placed: a fault is told once per gap
 
 
 def scan_table(geometry: Geometry) -> ScanTable | None:
     """The look-up of a convex geometry's scan conversion; None for a linear one. Raises BadSector."""
-    if geometry.kind == "linear":
-        return None
-    sector = Sector(
+    return None if geometry.kind == "linear" else ScanTable(_sector(geometry), geometry.spacing_mm[0])
+
+
+def placed_size(geometry: Geometry) -> tuple[int, int]:
+    """(columns, rows) of the image that is placed: a convex one after scan conversion. Raises BadSector."""
+    table = scan_table(geometry)
+    return (geometry.width, geometry.height) if table is None else (table.valid.shape[1], table.valid.shape[0])
+
+
+def first_row_mm(geometry: Geometry) -> float:
+    """How far below the point where a convex probe's beams meet the first row of the placed image lies; 0 of a linear one."""
+    return 0.0 if geometry.kind == "linear" else extent(_sector(geometry), geometry.spacing_mm[0])[2]
+
+
+def _sector(geometry: Geometry) -> Sector:
+    return Sector(
         beams=geometry.width,
         samples=geometry.height,
         radius_start_mm=geometry.radius_start_mm,
@@ -70,10 +86,3 @@ def scan_table(geometry: Geometry) -> ScanTable | None:
         angle_start_deg=geometry.angle_start_deg,
         angle_stop_deg=geometry.angle_stop_deg,
     )
-    return ScanTable(sector, geometry.spacing_mm[0])
-
-
-def placed_size(geometry: Geometry) -> tuple[int, int]:
-    """(columns, rows) of the image that is placed: a convex one after scan conversion. Raises BadSector."""
-    table = scan_table(geometry)
-    return (geometry.width, geometry.height) if table is None else (table.valid.shape[1], table.valid.shape[0])

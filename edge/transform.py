@@ -16,7 +16,7 @@ from edge.errors import SonosweepError
 COORDINATE_SYSTEMS = {
     "Image": "pixel indices of the MF image: column (lateral), row (axial), 0; pixel centres at integers",
     "Center": "millimetres, origin in the centre of the image; lateral, axial, elevational",
-    "Face": "millimetres, origin in the middle of the image's first row, where the transducer touches; axes as Center",
+    "Face": "millimetres, origin in the middle of the image's first row, or where a convex probe's beams meet; axes as Center",
     "PreviousCenter": "Center of the frame before",
     "Probe": "millimetres, the tracked marker on the probe",
     "Tracker": "millimetres, the tracking device",
@@ -106,11 +106,14 @@ def image_to_center(width: int, height: int, spacing_mm: tuple[float, float]) ->
     return Transform("Image", "Center", matrix)
 
 
-def image_to_face(width: int, spacing_mm: tuple[float, float]) -> Transform:
-    """Pixel indices to millimetres about the middle of the first row: what two images of one probe have in common."""
+def image_to_face(width: int, spacing_mm: tuple[float, float], first_row_mm: float = 0.0) -> Transform:
+    """Pixel indices to millimetres about what two images of one probe have in common: the middle of the first row.
+
+    Of a convex probe it is the point where its beams meet, ``first_row_mm`` above the first row.
+    """
     lateral, axial = spacing_mm
     matrix = np.diag([lateral, axial, 1.0, 1.0])
-    matrix[0, 3] = -lateral * (width - 1) / 2
+    matrix[:2, 3] = -lateral * (width - 1) / 2, first_row_mm
     return Transform("Image", "Face", matrix)
 
 
@@ -158,7 +161,9 @@ def interpolated(before: Transform, after: Transform, fraction: float) -> Transf
 
 
 def _orthonormal(axes: NDArray[np.float64]) -> NDArray[np.float64]:
-    u, _, vt = np.linalg.svd(axes / np.linalg.norm(axes, axis=0))
+    """The orientation of an image whose columns and rows lie along the first two ``axes``: writers differ in the third, which may be 0."""
+    across, down = axes[:, 0] / np.linalg.norm(axes[:, 0]), axes[:, 1] / np.linalg.norm(axes[:, 1])
+    u, _, vt = np.linalg.svd(np.stack([across, down, np.cross(across, down)], axis=1))
     return np.asarray(u @ vt, np.float64)
 
 

@@ -69,7 +69,7 @@ class ScanTable:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.spacing_mm) and self.spacing_mm > 0):
             raise BadSector(f"spacing_mm is {self.spacing_mm!r}; it must be above 0")
-        width, height, z_top_mm = _extent(self.sector, self.spacing_mm)
+        width, height, z_top_mm = extent(self.sector, self.spacing_mm)
         if max(width, height) > MAX_IMAGE or min(width, height) < 2:
             raise BadSector(f"the converted image would be {width} x {height} pixels; choose another spacing_mm")
         x = (np.arange(width, dtype=np.float64) - (width - 1) / 2) * self.spacing_mm
@@ -87,8 +87,8 @@ class ScanTable:
         return self.index, self.fraction_lateral, self.fraction_axial
 
 
-def _extent(sector: Sector, spacing_mm: float) -> tuple[int, int, float]:
-    """Width and height of the image in pixels, and the depth of its first row."""
+def extent(sector: Sector, spacing_mm: float) -> tuple[int, int, float]:
+    """Width and height of the image in pixels, and the depth (mm) of its first row below the point where the beams meet."""
     angles = np.radians(sorted((sector.angle_start_deg, sector.angle_stop_deg)))
     widest = float(np.abs(angles).max())
     narrowest = 0.0 if angles[0] <= 0 <= angles[1] else float(np.abs(angles).min())

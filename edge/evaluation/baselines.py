@@ -76,7 +76,9 @@ def _mean_step(sweeps: Sequence[Watched]) -> Floats:
     steps = np.concatenate([_direct_steps(sweep) for sweep in sweeps])
     if not len(steps):
         named = ", ".join(sweep.path.name for sweep in sweeps)
-        raise NothingToCompare(f"{named}: no two tracked ultrasound frames follow each other directly; give the constant motion by --preset")
+        raise NothingToCompare(
+            f"{named}: no two tracked ultrasound frames follow each other directly; give the constant motion by --preset"
+        )
     return np.asarray(steps.mean(0))
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.compounding import VolumeSettings, open_compounder
 from edge.compounding.image import Image
 from edge.evaluation.watch import Watched
 from edge.files import open_sweep
 from edge.files.volumes import Volume
+from edge.files.voxel_grid import first_voxel, on_box
 from edge.messages import Frame
 from edge.motion import Step
 from edge.motion.accuracy import Matrices
@@ -19,7 +19,6 @@ from edge.reconstructor import Reconstructor
 from edge.transform import Transform, first_image_to_reference, image_to_center
 
 SPACING_MM = 0.5
-Grey = NDArray[np.uint8]
 
 
 class GivenPoses:
@@ -72,27 +71,14 @@ def similarity(a: Volume, b: Volume) -> tuple[float, float]:
 
     Voxels that either volume holds count; where one of them is empty it has the value 0.
     """
-    low = np.rint(np.minimum(a.origin_mm, b.origin_mm) / a.spacing_mm).astype(int)
-    corners = [_first(volume) + volume.intensity.shape[::-1] for volume in (a, b)]
-    size = (np.maximum(*corners) - low)[::-1]
-    grids = [_on_grid(volume.intensity, _first(volume) - low, size) for volume in (a, b)]
-    held = [_on_grid((volume.state > 0).astype(np.uint8), _first(volume) - low, size) > 0 for volume in (a, b)]
+    firsts = [first_voxel(volume) for volume in (a, b)]
+    low = np.minimum(*firsts)
+    size = np.maximum(*(first + volume.intensity.shape[::-1] for first, volume in zip(firsts, (a, b), strict=True))) - low
+    grids = [on_box(volume.intensity, first, low, size) for first, volume in zip(firsts, (a, b), strict=True)]
+    held = [on_box((volume.state > 0).astype(np.uint8), first, low, size) > 0 for first, volume in zip(firsts, (a, b), strict=True)]
     either = held[0] | held[1]
     x, y = (grid[either].astype(np.float32) for grid in grids)
     x, y = x - x.mean(), y - y.mean()
     together = float(np.sqrt(np.dot(x, x)) * np.sqrt(np.dot(y, y)))
     filled = float(held[0].sum() + held[1].sum())
     return float(np.dot(x, y)) / together if together > 0 else 0.0, 2 * float((held[0] & held[1]).sum()) / max(filled, 1.0)
-
-
-def _first(volume: Volume) -> NDArray[np.int64]:
-    """(i, j, k) of the volume's first voxel on the grid that is anchored at the Reference origin."""
-    return np.rint(np.array(volume.origin_mm) / volume.spacing_mm).astype(np.int64)
-
-
-def _on_grid(voxels: Grey, first: NDArray[np.int64], size: NDArray[np.int64]) -> Grey:
-    grid = np.zeros(tuple(size), np.uint8)
-    i, j, k = first
-    nk, nj, ni = voxels.shape
-    grid[k : k + nk, j : j + nj, i : i + ni] = voxels
-    return grid

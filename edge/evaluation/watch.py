@@ -111,7 +111,8 @@ def watch(path: Path, sources: Mapping[str, MotionSource], plus_config: Path | N
 def _noted(frames: Iterator[Frame], followed: dict[tuple[int, int, int], tuple[int, int]]) -> Iterator[Frame]:
     """The B-mode frames; how each follows the one before is written down by sweep and sequence."""
     for frame, elapsed, widest_gap in bmode_frames(frames):
-        followed[*frame.sweep_key, frame.sequence] = elapsed, widest_gap
+        boot_id, sweep = frame.sweep_key
+        followed[boot_id, sweep, frame.sequence] = elapsed, widest_gap
         yield frame
 
 

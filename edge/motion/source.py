@@ -58,7 +58,8 @@ class MotionSource(Protocol):
         """The pose of a sweep's first frame: absolute, or a reason (then the next frame may start the sweep)."""
 
     def step(self, frame: Frame, image: Image, elapsed_frames: int) -> Step:
-        """The pose of the next frame. ``elapsed_frames`` is 1, and 1 more for each frame that was lost in between.
+        """The pose of the next frame. ``elapsed_frames`` is 1, and 1 more for each B-mode frame that was lost in between
+        (``edge.motion.cadence``).
 
         ``MotionFailed`` where a relative source has no motion for it.
         """

@@ -8,9 +8,11 @@ from heart_frames import GEOMETRY, TEXTURE, a_frame, feed, names, poses
 from edge.compounding import CHANNEL_COUNT, VolumeSettings, open_compounder
 from edge.config import MotionConfig
 from edge.light import BadPulseEnergy
-from edge.messages import Bricks, Extras
+from edge.messages import Bricks, Extras, Geometry
 from edge.motion import Step, open_motion
+from edge.motion.constant import Preset
 from edge.reconstructor import Reconstructor
+from edge.sweep_state import scan_table
 from edge.transform import Transform
 
 MS = 1_000_000
@@ -99,6 +101,80 @@ def test_photoacoustic_frames_long_after_the_last_ultrasound_are_not_placed(make
 def test_photoacoustic_frames_before_the_first_ultrasound_are_said_to_be_held(make):
     said = feed(make("constant"), light(0), a_frame(1), a_frame(2))
     assert names(said) == ["POSE_HELD"] and np.array_equal(poses(said)[0], poses(said)[1])
+
+
+@pytest.mark.parametrize(("lost", "z_mm"), [((), 2.0), ((3, 5, 7), 2.0), ((3, 4, 5), 2.0), ((4,), 2.0)])
+def test_lost_light_moves_no_probe_of_constant_motion_and_lost_ultrasound_is_bridged(make, tmp_path, lost, z_mm):
+    preset = Preset(motion=(0, 0, 0.5, 0, 0, 0), spread=(0,) * 6, steps=9, frame_interval_s=0.1, sweeps=("a",))
+    (tmp_path / "preset.json").write_bytes(msgspec.json.encode(preset))
+    source = open_motion(MotionConfig(source="constant", preset=str(tmp_path / "preset.json"), direction="+"))
+    found = poses(feed(make(source), *(light(n) if n % 2 else a_frame(n) for n in range(9) if n not in lost)))
+    assert found[8][2, 3] == pytest.approx(z_mm)
+
+
+def test_a_trackers_outlier_is_judged_before_light_is_placed_on_the_way_to_it(make):
+    far = {"z_mm": 190.0}
+    at = {"timestamp_ns": 66 * MS}
+    frames = [a_frame(0, timestamp_ns=0), light(1, timestamp_ns=33 * MS), a_frame(2, **at, **far), light(3, timestamp_ns=99 * MS)]
+    frames += [a_frame(n, timestamp_ns=n * 33 * MS) if n % 2 == 0 else light(n, timestamp_ns=n * 33 * MS) for n in range(4, 9)]
+    reconstructor = make()
+    said = feed(reconstructor, *frames)
+    assert names(said) == ["POSE_REFUSED"] and sorted(poses(said)) == [0, 4, 5, 6, 7, 8]
+    assert max(found[2, 3] for found in poses(said).values()) < 5
+    assert reconstructor.counts.unplaced == 3
+
+
+@pytest.mark.parametrize("pixel_mm", [(0.0, 0.0), (0.2, 0.0), (1e-12, 1e-12)])
+def test_a_pose_without_an_area_is_no_neighbour_for_light(make, pixel_mm):
+    nowhere = tuple(np.diag([*pixel_mm, 1.0, 1.0]).ravel().tolist())
+    frames = [light(n) if n % 2 else a_frame(n, **({"image_to_reference": nowhere} if n == 4 else {})) for n in range(9)]
+    reconstructor = make()
+    said = feed(reconstructor, *frames)
+    assert names(said) == ["POSE_REFUSED"]
+    assert sorted(poses(said)) == [0, 1, 2, 6, 7, 8] and reconstructor.counts.unplaced == 3
+
+
+def test_light_lies_between_poses_whose_third_column_a_writer_left_empty(make):
+    flat = {n: (0.2, 0, 0, 0, 0, 0.2, 0, 0, 0, 0, 0, 0.4 * n, 0, 0, 0, 1.0) for n in (0, 2)}
+    found = poses(feed(make(), a_frame(0, image_to_reference=flat[0]), light(1), a_frame(2, image_to_reference=flat[2])))
+    assert found[1][2, 3] == pytest.approx(0.4)
+
+
+def convex(angles_deg, radii_mm=(40.0, 80.0), spacing_mm=0.5):
+    (start, stop), (near, far) = angles_deg, radii_mm
+    return Geometry(
+        kind="convex", width=64, height=80, spacing_mm=(spacing_mm, spacing_mm),
+        radius_start_mm=near, radius_stop_mm=far, angle_start_deg=start, angle_stop_deg=stop,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "other", [convex((-15, 15)), convex((-35, 35), (45.0, 70.0)), convex((-35, 10), spacing_mm=0.4), convex((-15, 15), (42.0, 80.0), 0.7)]
+)
+def test_light_and_sound_of_a_convex_probe_meet_where_its_beams_do_whatever_their_sectors_are(make, other):
+    """The beams' meeting point in Reference, from each image by itself: its axis is its middle column, its depth z_top_mm."""
+    bmode, polar = convex((-35, 35)), np.full((80, 64), 99, np.uint8)
+    pose = np.diag([0.5, 0.5, 1.0, 1.0])
+
+    def meeting(geometry, matrix):
+        table = scan_table(geometry)
+        middle = [(table.valid.shape[1] - 1) / 2, -table.z_top_mm / geometry.spacing_mm[1], 0]
+        return Transform("Image", "Reference", matrix).apply(middle)
+
+    frames = [
+        light(n, geometry=other, pixels=polar) if n == 1
+        else a_frame(n, geometry=bmode, pixels=polar, image_to_reference=tuple(pose.ravel().tolist()))
+        for n in range(3)
+    ]  # fmt: skip
+    found = poses(feed(make(), *frames))
+    assert np.allclose(meeting(other, found[1]), meeting(bmode, found[0]), atol=1e-9)
+
+
+def test_a_linear_image_on_a_curved_face_is_refused_by_name(make):
+    polar = np.full((80, 64), 99, np.uint8)
+    frames = [a_frame(n, geometry=convex((-35, 35)), pixels=polar) for n in (0, 2)]
+    said = feed(make("constant"), frames[0], light(1), frames[1])
+    assert names(said) == ["POSE_REFUSED"] and sorted(poses(said)) == [0, 2]
 
 
 def test_a_tracked_sweep_whose_light_has_no_poses_is_interpolated_too_and_not_across_a_tracker_that_was_blind(make):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from heart_frames import GEOMETRY, TEXTURE, a_frame, feed, names, poses
 
-from edge.compounding import VolumeSettings, open_compounder
+from edge.compounding import VolumeFull, VolumeSettings, open_compounder
 from edge.compounding.scan_conversion import ScanTable, Sector
 from edge.config import MotionConfig
 from edge.faults import FAULTS, Effect
@@ -268,6 +268,36 @@ def test_holes_are_filled_only_on_request_and_are_flagged(make):
     assert plain.compounder.voxel_counts(0).filled == 0
     assert filled.compounder.voxel_counts(0).filled > 0
     assert filled.volumes()["ultrasound"].metadata["voxels_filled"] != "0"
+
+
+@pytest.mark.parametrize("reason", ["stopped", "VOLUME_FULL"])
+def test_without_memory_to_fill_holes_the_sweep_ends_and_its_volume_is_kept(make, monkeypatch, reason):
+    reconstructor = make(fill_holes=True)
+
+    def no_memory(channel=0):
+        raise VolumeFull("no memory is left to fill holes with")
+
+    feed(reconstructor, a_frame(0), a_frame(1))
+    monkeypatch.setattr(reconstructor.compounder, "fill_holes", no_memory)
+    said = reconstructor.finish(reason)
+    assert names(said) == [*(["VOLUME_FULL"] if reason == "VOLUME_FULL" else []), "HOLES_NOT_FILLED"]
+    assert isinstance(said[-1], SweepEnded) and said[-1].reason == reconstructor.ended == reason
+    assert reconstructor.volumes()["ultrasound"].metadata["voxels_filled"] == "0"
+    assert names(feed(reconstructor, *(a_frame(n, sweep=2) for n in range(2)))) == [], "and the next sweep begins"
+
+
+def test_a_volume_that_is_full_while_frames_come_ends_the_sweep_though_holes_cannot_be_filled(make, monkeypatch):
+    reconstructor = make(fill_holes=True)
+
+    def full(*arguments, **options):
+        raise VolumeFull("this machine has no memory left")
+
+    feed(reconstructor, a_frame(0))
+    for name in ("place", "fill_holes"):
+        monkeypatch.setattr(reconstructor.compounder, name, full)
+    said = feed(reconstructor, a_frame(1))
+    assert names(said) == ["VOLUME_FULL", "HOLES_NOT_FILLED"] and not reconstructor.sweeping
+    assert isinstance(said[-1], SweepEnded)
 
 
 def test_every_breaking_fault_of_the_reconstructor_tells_the_operator_that_the_sweep_ended():
