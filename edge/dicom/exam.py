@@ -25,13 +25,17 @@ _STAMP = "%Y-%m-%dT%H:%M:%SZ"
 
 @dataclass(frozen=True)
 class Exam:
-    """Whose sweep it is and when it was made. ``fields`` as in docs/tablet-link.md; ``anonymous`` leaves out all that names somebody."""
+    """Whose sweep it is and when it was made (``file_time``: nobody wrote that down, it is the time of a file).
+
+    ``fields`` as in docs/tablet-link.md; ``anonymous`` leaves out all that names somebody.
+    """
 
     sweep: str
     created: str
     clock_trusted: bool = True
     fields: Mapping[str, str] = field(default_factory=dict)
     anonymous: bool = False
+    file_time: bool = False
     clock_source: str = ""
 
     @property

@@ -23,6 +23,9 @@ from edge.dicom.identifiers import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, uid_
 from edge.files.atomic import replacing
 
 NOT_FOR_DIAGNOSIS = "Research use, not for diagnosis."
+CLOCK_NOT_SET = "The device's clock was not set when the sweep was made."
+CLOCK_OF_TABLET = "The device's clock was set from a tablet."
+FILE_TIME = "The time is that of a file, not of the sweep."
 CONFIRMED = ("preset", "operator", "tracked", "recorded")
 SMALLEST_JPEG2000 = 64  # rows or columns: OpenJPEG takes no image that it cannot halve five times; a smaller one stays as it is
 Compression = Literal["none", "rle", "jpeg-ls", "jpeg2000"]
@@ -83,13 +86,10 @@ def begin(exam: Exam, config: DicomConfig, sop_class: str, modality: str, *kind:
     return ds
 
 
-NOT_SYNCHRONISED = ("The device's clock was not set when the sweep was made.", "The device's clock was set from a tablet.")
-
-
 def comment(ds: Dataset, exam: Exam, *sentences: str) -> None:
     """What a person should know before using the image."""
-    clock = "" if exam.clock_trusted else NOT_SYNCHRONISED[exam.clock_source != ""]
-    ds.ImageComments = " ".join(filter(None, (NOT_FOR_DIAGNOSIS, *sentences, clock)))
+    when = FILE_TIME if exam.file_time else "" if exam.clock_trusted else CLOCK_OF_TABLET if exam.clock_source else CLOCK_NOT_SET
+    ds.ImageComments = " ".join(filter(None, (NOT_FOR_DIAGNOSIS, *sentences, when)))
 
 
 def tell_origin(ds: Dataset, origin: Origin) -> None:

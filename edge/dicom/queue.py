@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import time
@@ -20,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from edge.dicom.errors import AlreadyQueued, MalformedDicom, NoSuchObject, QueueDamaged
+from edge.dicom.identifiers import sha256_of
 from edge.dicom.reading import is_uid, read_header
 from edge.files.atomic import make_folder, replacing, sync_folder
 
@@ -59,7 +59,7 @@ class Queue:
     def add(self, path: Path, name: str = "") -> Entry:
         """Take an object over, durably when this returns. The same object again changes nothing. ``AlreadyQueued``, ``MalformedDicom``."""
         header = read_header(path)
-        data_sha256 = _sha256(path)
+        data_sha256 = sha256_of(path)
         with self._locked():
             known = self._known(header.uid)
             if known is not None:
@@ -183,7 +183,7 @@ class Queue:
         with contextlib.suppress(MalformedDicom):
             header = read_header(path)
             if header.uid == path.stem:
-                entry = Entry(**header._asdict(), sha256=_sha256(path), bytes=path.stat().st_size, name=path.stem)
+                entry = Entry(**header._asdict(), sha256=sha256_of(path), bytes=path.stat().st_size, name=path.stem)
                 self._write(entry)
 
     @contextlib.contextmanager
@@ -201,11 +201,3 @@ def _lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

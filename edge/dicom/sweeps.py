@@ -15,14 +15,15 @@ from edge.dicom.clips import review_picture, ultrasound_clip
 from edge.dicom.copies import plain_copy
 from edge.dicom.errors import AcousticOutputUnknown, NothingToWrite
 from edge.dicom.exam import Exam
+from edge.dicom.identifiers import sha256_of
 from edge.dicom.objects import Origin, write_object
 from edge.dicom.probe_facts import ProbeFacts, completed, gather
 from edge.dicom.volumes import photoacoustic_image, ultrasound_volume
 from edge.errors import SonosweepError
 from edge.files import UnknownFile
 from edge.files.parts import SweepInParts
-from edge.files.volumes import Volume, is_volume, read_volume
-from edge.health import now_utc
+from edge.files.recovery import start_of
+from edge.files.volumes import Volume, is_volume, read_volume, volume_stem
 from edge.tablet.library import ID, Library, Record
 
 KINDS = ("volume", "copy", "clip", "pictures")
@@ -36,11 +37,12 @@ class SweepFiles:
     volumes: list[Path] = field(default_factory=list)
     recording: Path | None = None
     pictures: list[Path] = field(default_factory=list)
+    file_time: bool = False  # the record's time is that of a file
 
     def exam(self, *, anonymous: bool = False) -> Exam:
         """Whose it is and when it was made."""
         record = self.record
-        return Exam(record.id, record.created or now_utc(), record.clock_trusted, record.exam, anonymous, record.clock_source)
+        return Exam(record.id, record.created, record.clock_trusted, record.exam, anonymous, self.file_time, record.clock_source)
 
 
 class Written(NamedTuple):
@@ -55,24 +57,30 @@ def of_library(library: Library, sweep: str) -> SweepFiles:
     files = library.files(sweep)
     recording = next((path for path in files if path.suffix == ".mcap"), None)
     pictures = [path for path in files if path.suffix == ".png"]
-    return SweepFiles(library.record(sweep), library.volume_files(sweep), recording, pictures)
+    found = SweepFiles(library.record(sweep), library.volume_files(sweep), recording, pictures)
+    told = found.record.created and any(path.name == f"{sweep}.json" for path in files)
+    return found if told else _dated(found)
 
 
 def of_file(path: Path) -> SweepFiles:
-    """A volume or recording by its path; of a library's sweep everything that lies with it. ``NothingToWrite`` for anything else."""
+    """A volume or recording by its path; of a library's sweep everything that lies with it. ``NothingToWrite`` for anything else.
+
+    Names say little outside a library: there the content of the recording (where one lies beside the volume, else of the volume) is part
+    of the sweep's id, from which its UIDs and the names of its objects follow.
+    """
     path = path.resolve()
     if not path.is_file():
         raise NothingToWrite(f"{path}: there is no such file, and no sweep of the library is called so")
     named = ID.match(path.name)
     if named and (path.parent / f"{named[0]}.json").is_file():
         return of_library(Library(path.parent, path.parent), named[0])
-    stamp = Record(id=named[0] if named else path.name.split(".")[0], created=_made(path))
     if path.suffix == ".mcap":
-        return SweepFiles(stamp, recording=path)
+        return _identified(path.stem, [], path)
     try:
-        if is_volume(path) and not path.name.split(".")[0].endswith("-state"):
-            beside = path.with_name(f"{path.name.split('.')[0]}.mcap")
-            return SweepFiles(stamp, [path], beside if beside.is_file() else None)
+        stem = volume_stem(path)
+        if is_volume(path) and not stem.endswith("-state"):
+            beside = path.with_name(f"{stem}.mcap")
+            return _identified(stem, [path], beside if beside.is_file() else None)
     except UnknownFile:
         pass
     raise NothingToWrite(f"{path}: is no volume and no recording of a sweep")
@@ -151,6 +159,22 @@ def _origin(volume: Volume, otherwise: Origin) -> Origin:
     return Origin(told.get("motion", otherwise.motion), told.get("direction", otherwise.direction), told.get("direction_source", "unknown"))
 
 
-def _made(path: Path) -> str:
-    made = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.timezone.utc)
-    return made.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _identified(stem: str, volumes: list[Path], recording: Path | None) -> SweepFiles:
+    """Files outside a library."""
+    whole = recording or volumes[0]
+    made = datetime.datetime.fromtimestamp(whole.stat().st_mtime, datetime.timezone.utc)
+    record = Record(id=f"{stem}-{sha256_of(whole)[:16]}", created=made.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    return _dated(SweepFiles(record, volumes, recording))
+
+
+def _dated(files: SweepFiles) -> SweepFiles:
+    """With the time that its recorder wrote down; without one the record's stays, and is told as that of a file."""
+    try:
+        start = start_of(files.recording) if files.recording else {}
+    except (SonosweepError, OSError):
+        start = {}  # what is wrong with it is said where its clip is made
+    files.file_time = "started" not in start
+    if not files.file_time:
+        files.record.created, files.record.clock_trusted = start["started"], start.get("clock_trusted") == "true"
+        files.record.clock_source = start.get("clock_source", "")
+    return files

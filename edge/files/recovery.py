@@ -82,6 +82,13 @@ def survey(path: Path) -> Scan:
     return scan
 
 
+def start_of(path: Path) -> dict[str, str]:
+    """What the recorder wrote before the first frame: ``started``, ``clock_trusted`` ... ``UnsupportedFile``."""
+    scan = Scan()
+    next(chunks(path, scan, skim=True), None)
+    return scan.metadata.get("sweep", {})
+
+
 def chunks(path: Path, scan: Scan, *, skim: bool = False) -> Iterator[list[Message]]:
     """The messages of each whole chunk whose CRC holds, one chunk in memory; ``scan`` is filled on the way.
 

@@ -103,6 +103,11 @@ def companion_path(path: Path, what: str) -> Path:
     return path.with_name(f"{stem}-{what}{ending}")
 
 
+def volume_stem(path: Path) -> str:
+    """``leg.0318.nii.gz`` to ``leg.0318``. ``UnknownFile`` for what is named as no volume."""
+    return _split_name(path)[0]
+
+
 def is_volume(path: Path) -> bool:
     """Whether ``path`` is a file of one volume, as far as its header goes: not a sweep, nor anything else of that name."""
     if not path.is_file():

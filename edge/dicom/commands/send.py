@@ -21,7 +21,7 @@ from edge.dicom.stow import StowRs
 
 SUMMARY = "queue sweeps or DICOM files on the disk, and send what waits to the PACS"
 EXAMPLES = """  sonosweep dicom send sweep_00000000deadbeef_0001
-  sonosweep dicom send dicom-out/leg-ultrasound.dcm
+  sonosweep dicom send dicom-out/sweep_00000000deadbeef_0001-clip.dcm
   sonosweep dicom send --watch                # until it is stopped: whenever the PACS can be reached
   sonosweep dicom send leg.nrrd --only-queue  # the network may be gone"""
 STEP_S = 1.0

@@ -11,6 +11,7 @@ from highdicom._standard_utils import get_iod_module_map, get_module_attribute_m
 from pydicom.dataset import Dataset
 from synthetic_frames import frame
 
+from edge.app import main
 from edge.config import DicomConfig
 from edge.dicom.clips import review_picture, ultrasound_clip
 from edge.dicom.copies import plain_copy
@@ -19,6 +20,8 @@ from edge.dicom.objects import SYNTAXES, Origin, write_object
 from edge.dicom.probe_facts import ProbeFacts, gather
 from edge.dicom.sweeps import of_file, of_library, write_sweep
 from edge.dicom.volumes import photoacoustic_image, ultrasound_volume
+from edge.files.recording import RecordingWriter
+from edge.files.volumes import write_volume
 from edge.messages import Geometry
 
 PHOTOACOUSTIC = ["-photoacoustic", "-photoacoustic-copy"]
@@ -304,3 +307,42 @@ def test_a_file_that_is_no_sweep_is_refused(tmp_path):
     for name in ("a.txt", "none.nrrd"):
         with pytest.raises(NothingToWrite):
             of_file(tmp_path / name)
+
+
+def a_volume(path, value):
+    """Of a file system, not of a library."""
+    made = phantom()
+    made.intensity[0, 0, 0] = value
+    path.parent.mkdir(exist_ok=True)
+    write_volume(path, replace(made, metadata=made.metadata | {"direction_source": "operator"}))
+    return path
+
+
+def test_two_files_of_the_same_name_are_two_patients_and_neither_overwrites_the_other(tmp_path):
+    paths = [a_volume(tmp_path / where / "volume.nrrd", value) for value, where in enumerate("ab")]
+    paths += [a_volume(tmp_path / f"leg.{day}.nrrd", value) for value, day in enumerate(("0318", "0319"), 2)]
+    assert main(["dicom", "write", *map(str, paths), "-o", str(tmp_path / "out"), "--what", "copy"]) == 0
+    made = [pydicom.dcmread(path) for path in sorted((tmp_path / "out").iterdir())]
+    assert len(made) == 4 and sum(path.name.startswith("leg.031") for path in (tmp_path / "out").iterdir()) == 2
+    for name in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        assert len({str(ds[name].value) for ds in made}) == 4, name
+    assert len({of_file(path).record.id for path in paths}) == 4
+    before = of_file(paths[0]).record.id
+    assert of_file(paths[0].rename(tmp_path / "volume.nrrd")).record.id == before, "the same content is the same sweep wherever it lies"
+
+
+def test_a_recording_lies_beside_a_volume_only_under_its_whole_name_and_says_when_the_sweep_was(tmp_path):
+    for name, started in (("leg", "2026-03-01T08:00:00Z"), ("leg.0318", "2026-03-18T09:30:00Z")):
+        writer = RecordingWriter(tmp_path / f"{name}.mcap", {"started": started, "clock_trusted": "true"})
+        writer.append(frame(0, last=True))
+        writer.finish("last")
+    found = of_file(a_volume(tmp_path / "leg.0318.nrrd", 1))
+    assert found.recording == tmp_path / "leg.0318.mcap"
+    assert found.exam().moment.isoformat() == "2026-03-18T09:30:00" and found.exam().clock_trusted
+    assert of_file(found.recording).record.id == found.record.id, "the recording and its volume are one sweep"
+    assert of_file(a_volume(tmp_path / "leg.0319.nrrd", 1)).recording is None
+
+
+def test_a_volume_without_a_recording_says_that_its_time_is_the_file_s(tmp_path):
+    ds = plain_copy(phantom(), of_file(a_volume(tmp_path / "leg.nrrd", 1)).exam(), ORIGIN, DicomConfig())
+    assert "The time is that of a file, not of the sweep." in ds.ImageComments and "clock was not set" not in ds.ImageComments
