@@ -49,6 +49,12 @@ def rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
+def facts(answer: dict[str, Any]) -> str:
+    """One fact a line, as people read it: no brackets, no quotes, "-" for nothing."""
+    widest = max(map(len, answer))
+    return "\n".join(f"{key:>{widest}}  {_words(value)}" for key, value in answer.items())
+
+
 def table(rows: list[dict[str, Any]], columns: list[str]) -> str:
     """Rows as aligned text; numbers to the right, "-" where there is none."""
     cells = [[_cell(row.get(column, "")) for column in columns] for row in rows]
@@ -64,3 +70,13 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:.0f}" if isinstance(value, float) else str(value)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(map(_words, value)) or "-"
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {_words(inner)}" for key, inner in value.items()) or "-"
+    return "-" if value in ("", None) else str(value)
