@@ -44,11 +44,22 @@ def progress(items: Iterable[T], *, total: int | None, label: str, unit: str = "
     yield from tqdm(items, total=total, desc=label, unit=unit, file=sys.stderr, disable=None, leave=False)
 
 
+def rounded(value: float | None, digits: int) -> float | None:
+    """A measure as people read it; None where there is none."""
+    return None if value is None else round(value, digits)
+
+
+def facts(answer: dict[str, Any]) -> str:
+    """One fact a line, as people read it: no brackets, no quotes, "-" for nothing."""
+    widest = max(map(len, answer))
+    return "\n".join(f"{key:>{widest}}  {_words(value)}" for key, value in answer.items())
+
+
 def table(rows: list[dict[str, Any]], columns: list[str]) -> str:
-    """Rows as aligned text; numbers to the right."""
+    """Rows as aligned text; numbers to the right, "-" where there is none."""
     cells = [[_cell(row.get(column, "")) for column in columns] for row in rows]
     widths = [max([len(c), *(len(r[i]) for r in cells)]) for i, c in enumerate(columns)]
-    numeric = [all(isinstance(row.get(c, 0), int | float) for row in rows) for c in columns]
+    numeric = [all(isinstance(row.get(c, 0), int | float | None) for row in rows) for c in columns]
     lines = [columns, ["-" * w for w in widths], *cells]
     return "\n".join(
         "  ".join(x.rjust(w) if n else x.ljust(w) for x, w, n in zip(line, widths, numeric, strict=True)).rstrip() for line in lines
@@ -56,4 +67,16 @@ def table(rows: list[dict[str, Any]], columns: list[str]) -> str:
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:.0f}" if isinstance(value, float) else str(value)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(map(_words, value)) or "-"
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {_words(inner)}" for key, inner in value.items()) or "-"
+    return "-" if value in ("", None) else str(value)

@@ -6,8 +6,6 @@ import contextlib
 import io
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,8 +18,8 @@ from PIL import Image
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from small_device import device_config, held_probe
 
-from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
 from edge.local_device import LocalDevice
 from edge.services import SERVICES
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
@@ -43,21 +41,12 @@ def clinic(**changes: object) -> Iterator[Tablet]:
     size = {"image_size": (COLUMNS, 100), "spacing_mm": (SPACING_MM, SPACING_MM)}
     settings = SimulationSettings(**{"frames": 160, "frames_per_s": 20.0, **size, **changes})
     write_simulated_sweep(folder / "sweep.igs.mha", simulate_sweep(settings))
-    config = Config(
-        run_dir=run_dir,
-        bridge=BridgeConfig(endpoint=f"ipc://{run_dir}/probe.ipc", sweeps="operator"),
-        motion=MotionConfig(source="constant"),
-        volume=VolumeConfig(spacing_mm=0.5, save=str(folder / "sweeps")),
-        record=RecordConfig(folder=str(folder / "sweeps")),
-        tablet=TabletConfig(address="127.0.0.1", port=free_port(), folder=str(folder / "tablet")),
-    )
-    words = ["probe", str(folder / "sweep.igs.mha"), "--endpoint", config.bridge.endpoint, "--held", "--quiet", "--no-poses"]
+    config = device_config(folder, run_dir, port=free_port(), secure=True)
     with LocalDevice(config, tuple(SERVICES)) as device, chromium() as browser:
-        with subprocess.Popen([sys.executable, "-m", "edge", *words], stdin=subprocess.PIPE) as probe:
+        with held_probe(folder / "sweep.igs.mha", config, "--no-poses") as probe:
             one = Tablet(device, browser, probe)
             one.pair()
             yield one
-            probe.kill()
     shutil.rmtree(folder)
     shutil.rmtree(run_dir)
 

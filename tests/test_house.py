@@ -30,7 +30,7 @@ DOORS = {
     "torch": "export/",
     "mcap": "edge/files/",
     "nibabel": "edge/files/",
-    "pydicom": ("edge/dicom/", "edge/files/dicom_clip.py"),
+    "pydicom": ("edge/dicom/", "edge/files/dicom_"),
     "pynetdicom": "edge/dicom/",
     "av": "edge/files/video.py",
     "h5py": "edge/files/hdf5.py",

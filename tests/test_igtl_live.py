@@ -16,8 +16,8 @@ import SimpleITK
 sys.path.insert(0, str(Path(__file__).parent / "edge" / "openigtlink"))
 
 from igtl_bench import PATIENCE_S, Plain
+from small_device import device_config, held_probe
 
-from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
 from edge.local_device import LocalDevice
 from edge.openigtlink.bodies import CommandBody, pack_command, parse_command, parse_image, parse_transform
 from edge.services import SERVICES
@@ -50,29 +50,11 @@ def run_dir():
 def test_a_client_starts_follows_and_ends_a_sweep_and_has_the_volume_where_the_file_has_it(tmp_path, run_dir):
     settings = SimulationSettings(frames=160, frames_per_s=20.0, image_size=(96, 80), spacing_mm=(0.4, 0.4), speckle=False)
     write_simulated_sweep(tmp_path / "sweep.igs.mha", simulate_sweep(settings))
-    config = Config(
-        run_dir=run_dir,
-        bridge=BridgeConfig(endpoint=f"ipc://{run_dir}/probe.ipc", sweeps="operator"),
-        motion=MotionConfig(source="recorded"),
-        volume=VolumeConfig(spacing_mm=0.5, save=str(tmp_path / "sweeps")),
-        record=RecordConfig(folder=str(tmp_path / "sweeps")),
-        tablet=TabletConfig(address="127.0.0.1", port=0, secure=False, folder=str(tmp_path / "tablet")),
-    )
-    play = [
-        sys.executable,
-        "-m",
-        "edge",
-        "probe",
-        str(tmp_path / "sweep.igs.mha"),
-        "--endpoint",
-        config.bridge.endpoint,
-        "--held",
-        "--quiet",
-    ]
+    config = device_config(tmp_path, run_dir, motion="recorded")
     serve = [sys.executable, "-m", "edge", "igtl", "serve", "--run-dir", run_dir, "--port", "0"]
     log = tmp_path / "igtl.log"
     with LocalDevice(config, tuple(SERVICES)), log.open("wb") as out:
-        with process(serve, stderr=out), process(play, stdin=subprocess.PIPE) as probe:
+        with process(serve, stderr=out), held_probe(tmp_path / "sweep.igs.mha", config) as probe:
             deadline = time.monotonic() + PATIENCE_S
             while not (found := re.search(r":(\d+);", log.read_text())) and time.monotonic() < deadline:
                 time.sleep(0.05)

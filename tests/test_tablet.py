@@ -3,7 +3,6 @@
 import asyncio
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,8 +15,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "edge" / "tablet"))
 
 from link_client import LinkClient
+from small_device import device_config, held_probe
 
-from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
 from edge.files.archive import check_archive
 from edge.files.volumes import read_volume
 from edge.local_device import LocalDevice
@@ -40,24 +39,14 @@ def sweep(tmp_path_factory):
 @pytest.fixture
 def config(tmp_path):
     run_dir = tempfile.mkdtemp(prefix="sono-")
-    yield Config(
-        run_dir=run_dir,
-        bridge=BridgeConfig(endpoint=f"ipc://{run_dir}/probe.ipc", sweeps="operator"),
-        motion=MotionConfig(source="constant"),
-        volume=VolumeConfig(spacing_mm=0.5, save=str(tmp_path / "sweeps")),
-        record=RecordConfig(folder=str(tmp_path / "sweeps")),
-        tablet=TabletConfig(address="127.0.0.1", port=0, secure=False, folder=str(tmp_path / "tablet")),
-    )
+    yield device_config(tmp_path, run_dir)
     shutil.rmtree(run_dir)
 
 
 @pytest.fixture
 def device(config, sweep):
-    words = ["probe", str(sweep), "--endpoint", config.bridge.endpoint, "--held", "--quiet", "--no-poses"]
-    with LocalDevice(config, tuple(SERVICES)) as device:
-        with subprocess.Popen([sys.executable, "-m", "edge", *words], stdin=subprocess.PIPE) as device.probe:
-            yield device
-            device.probe.kill()
+    with LocalDevice(config, tuple(SERVICES)) as device, held_probe(sweep, config, "--no-poses") as device.probe:
+        yield device
 
 
 class Page:

@@ -69,10 +69,9 @@ def told(rows: Rows) -> list[str]:
         return []
     own, constant = rows[:2]
     head = f"against the tracked poses of the same sweep ({own['path_mm']:.1f} mm; --motion recorded would place it by them):"
-    shown = [{key: "-" if value is None else value for key, value in row.items()} for row in rows]
     ends = f"{own['motion']} ends {own['final_drift_mm']:.1f} mm off ({own['final_drift_rate_percent']:.1f} %)"
     beside = f"{constant['motion']} ends {constant['final_drift_mm']:.1f} mm off ({constant['final_drift_rate_percent']:.1f} %)"
-    return ["", head, table(shown, COLUMNS), f"{ends}; {beside}"]
+    return ["", head, table(rows, COLUMNS), f"{ends}; {beside}"]
 
 
 def even(timestamps_ns: Mapping[int, int], geometry: Geometry, speed_mm_s: float) -> dict[int, Transform]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.commands.accuracy import Truth, even
 from edge.commands.options import numbers
-from edge.console import progress, say, table
+from edge.console import progress, rounded, say, table
 from edge.errors import SonosweepError
 from edge.evaluation.vessels import Poses, compare_vessels, find
 from edge.files import open_sweep
@@ -23,7 +23,6 @@ from edge.vessel_picture import draw_vessels
 
 VESSEL_FRAMES, VESSEL_STEP_MM = 281, 0.25  # 70 mm, ultrasound at both ends; light of each of two wavelengths every 1.0 mm
 COLUMNS = {
-    "motion": "motion",
     "dice": "Dice",
     "dice_of_true_poses": "of true poses",
     "centre_line_mm": "centre line mm",
@@ -141,10 +140,6 @@ def vessels_told(rows: list[dict[str, Any]]) -> list[str]:
     """The measures as text; nothing where there are none."""
     if not rows:
         return []
-    shown = [{title: _rounded(row[key]) for key, title in COLUMNS.items()} for row in rows]
+    shown = [{"motion": row["motion"]} | {title: rounded(row[key], 2) for key, title in COLUMNS.items()} for row in rows]
     head = "vessels against the phantom (Dice per 20 mm after rigid alignment; centre line and placement absolute):"
-    return ["", head, table(shown, list(COLUMNS.values()))]
-
-
-def _rounded(value: Any) -> Any:
-    return "-" if value is None else round(value, 2) if isinstance(value, float) else value
+    return ["", head, table(shown, ["motion", *COLUMNS.values()])]

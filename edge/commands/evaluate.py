@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.commands.options import MODEL_HELP, add_calibration, add_json, check_outputs
 from edge.config import Direction, MotionConfig
-from edge.console import progress, result, table
+from edge.console import progress, result, rounded, table
 from edge.errors import SonosweepError
 from edge.evaluation.baselines import constant, constant_steps, decorrelation_curve, listen, still
 from edge.evaluation.coverage import normalised_errors
@@ -159,12 +159,8 @@ def _tables(one: dict[str, Any], name: str) -> str:
     """How far from the truth, and the motion from frame to frame: its correlation and its mean absolute error (mm, degrees)."""
     far, steps = [], []
     for motion, values in {name: one, **one["baselines"]}.items():
-        measured = {title: _shown(values[key]) for key, title in COLUMNS.items() if one[key] is not None}
+        measured = {title: rounded(values[key], 3) for key, title in COLUMNS.items() if one[key] is not None}
         far.append({"motion": motion} | measured)
-        together = {f"r {axis}": _shown(r) for axis, r in values["correlation"].items()}
-        steps.append({"motion": motion} | together | {f"|{axis}|": _shown(error) for axis, error in values["relative_error"].items()})
+        together = {f"r {axis}": rounded(r, 3) for axis, r in values["correlation"].items()}
+        steps.append({"motion": motion} | together | {f"|{axis}|": rounded(error, 3) for axis, error in values["relative_error"].items()})
     return "\n".join(table(rows, list(rows[0])) for rows in (far, steps))
-
-
-def _shown(value: float | None) -> float | str:
-    return "-" if value is None else round(value, 3)

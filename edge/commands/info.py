@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.commands.options import add_calibration, add_json
-from edge.console import progress, result
+from edge.console import facts, progress, result
 from edge.files import FORMATS, NoFrames, NoPhysicalSpacing, SweepFile, UnknownFile, UnsupportedFile, open_sweep
 from edge.files.archive import check_archive
 from edge.files.volumes import StoredVolume, check_volume_path, read_stored
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read the file to its end, so that what is said holds for all of it."""
     answer = describe(options.file, options.plus_config, options.probe)
-    result(answer, as_json=options.json, text="\n".join(f"{key:>24}  {_text(value)}" for key, value in answer.items()))
+    result(answer, as_json=options.json, text=facts(answer))
     return 0
 
 
@@ -177,13 +177,3 @@ def volume_description(volume: StoredVolume) -> dict[str, Any]:
         "voxels_not_zero": int(np.count_nonzero(voxels)),
         "metadata": volume.metadata,
     }
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list):
-        return ", ".join(map(_text, value)) or "-"
-    if isinstance(value, dict):
-        return "; ".join(f"{key} {_text(inner)}" for key, inner in value.items()) or "-"
-    return "-" if value in ("", None) else str(value)

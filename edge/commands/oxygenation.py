@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge.commands.options import add_json, check_outputs, numbers
-from edge.console import result
+from edge.console import facts, result
 from edge.files import CannotWrite
 from edge.files.volumes import check_volume_path, read_volume, write_volume
 from edge.oxygenation import THRESHOLD, BadWavelengths, Settings, oxygen_saturation
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         "caveat": found.metadata["caveat"],
         "files": files,
     }
-    result(answer, as_json=options.json, text="\n".join(f"{key:>18}  {value}" for key, value in answer.items()))
+    result(answer, as_json=options.json, text=facts(answer))
     return 0 if len(percent) else 1
 
 

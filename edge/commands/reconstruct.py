@@ -17,7 +17,7 @@ from edge.commands.options import MODEL_HELP, PRESET_HELP, add_calibration, add_
 from edge.commands.run import open_reconstructor
 from edge.compounding import CHANNEL_COUNT, MEASURED, VoxelCounts
 from edge.config import Config, Direction, MotionConfig, VolumeConfig
-from edge.console import progress, result, say
+from edge.console import facts, progress, result, say
 from edge.errors import SonosweepError
 from edge.faults import FAULTS, Effect
 from edge.files import CannotWrite, SweepFile, check_sweep_path, open_sweep, write_sweep
@@ -198,9 +198,8 @@ def _accuracy(options: argparse.Namespace, reconstructor: Reconstructor, placed:
 
 
 def _text(answer: dict[str, Any]) -> str:
-    lines = [f"{key:>19}  {value}" for key, value in answer.items() if key not in ("files", "accuracy")]
-    lines += [f"{'wrote':>19}  {path}" for path in answer["files"]]
-    return "\n".join([*lines, *told(answer["accuracy"])])
+    shown = {key: value for key, value in answer.items() if key not in ("files", "accuracy")} | {"wrote": answer["files"]}
+    return "\n".join([facts(shown), *told(answer["accuracy"])])
 
 
 def _answer(reconstructor: Reconstructor, seconds: float) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.commands.options import add_json, numbers
-from edge.console import progress, result
+from edge.console import facts, progress, result
 from edge.simulation import (
     SCANNER_PERSISTENCE,
     Convex,
@@ -97,5 +97,5 @@ def run(options: argparse.Namespace) -> int:
         truth = options.output.with_name(options.output.name.partition(".")[0] + ".truth.json")
         truth.write_text(json.dumps(sweep.phantom.truth(), indent=1) + "\n")
         answer["truth"] = str(truth)
-    result(answer, as_json=options.json, text="\n".join(f"{key:>12}  {value}" for key, value in answer.items()))
+    result(answer, as_json=options.json, text=facts(answer))
     return 0

@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from edge.dicom.errors import MalformedDicom
-from edge.dicom.reading import MALFORMED, is_uid, quiet
+from edge.dicom.reading import is_uid
+from edge.files.dicom_errors import MALFORMED, quiet
 
 MOST_OBJECTS = 100_000
 REASONS = {  # PS3.3 C.14.1.1

@@ -21,8 +21,8 @@ from edge.dicom.commitment import Report, parse_report, request
 from edge.dicom.errors import MalformedDicom, NotConfigured, Unreachable, WorklistRefused
 from edge.dicom.identifiers import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 from edge.dicom.queue import Entry
-from edge.dicom.reading import MALFORMED
 from edge.dicom.sender import Outcome
+from edge.files.dicom_errors import MALFORMED
 
 PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -115,7 +115,7 @@ class Dimse:
             try:
                 ds = dcmread(path)
                 ds.decompress(generate_instance_uid=False)
-            except (*MALFORMED, RuntimeError) as wrong:
+            except MALFORMED as wrong:
                 return Outcome("refused", f"the PACS takes it only uncompressed, and it cannot be decompressed here: {wrong}")
         try:
             status = pacs.send_c_store(ds)

@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import re
-import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from edge.dicom.errors import MalformedDicom
+from edge.files.dicom_errors import MALFORMED, quiet
 
-MALFORMED = (  # what pydicom raises on bytes that are no DICOM, found by mutating objects
-    InvalidDicomError,
-    BytesLengthException,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,
-    LookupError,
-    struct.error,
-)
 UID = re.compile(r"(0|[1-9]\d{0,38})(\.(0|[1-9]\d{0,38}))+")
 LONGEST_UID = 64
 LARGEST_OBJECT = 2 << 30
@@ -49,14 +29,6 @@ class Header(NamedTuple):
     uid: str
     sop_class: str
     syntax: str
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """pydicom's warnings about the values of others are not for our log: what matters is refused by name."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def is_uid(text: str) -> bool:

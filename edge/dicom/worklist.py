@@ -11,7 +11,8 @@ from pydicom.sequence import Sequence
 from edge.config import DicomConfig
 from edge.dicom.errors import MalformedDicom
 from edge.dicom.network import find_worklist
-from edge.dicom.reading import MALFORMED, is_uid, quiet
+from edge.dicom.reading import is_uid
+from edge.files.dicom_errors import MALFORMED, quiet
 
 LONGEST = 64
 SEXES = ("F", "M", "O")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.console import rounded
 from edge.evaluation.measures import measure
 from edge.messages import Geometry
 from edge.motion.accuracy import TooShort, chain_of_poses, grid, repeated, steps_of
@@ -44,8 +45,4 @@ def compare(
         measured = {row: measure(true, chain, points) for row, chain in chains.items()}
     except TooShort:
         return []
-    return [{"motion": row} | {column: _rounded(getattr(of, column)) for column in COLUMNS[1:]} for row, of in measured.items()]
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+    return [{"motion": row} | {column: rounded(getattr(of, column), 3) for column in COLUMNS[1:]} for row, of in measured.items()]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,30 +73,14 @@ def _named_errors(path: Path) -> Iterator[Any]:
         import pydicom.pixels
     except ImportError as missing:
         raise LibraryMissing(f"{path}: DICOM needs pydicom: pip install 'sonosweep[dicom]'") from missing
+    from edge.files.dicom_errors import MALFORMED, quiet
+
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is odd in a file is said by its errors, or does not matter here
+        with quiet():  # what is odd in a file is said by its errors, or does not matter here
             yield pydicom
     except pydicom.errors.InvalidDicomError as wrong:
         raise MalformedFile(f"{path}: is no DICOM file") from wrong
-    except (
-        pydicom.errors.BytesLengthException,
-        struct.error,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        EOFError,
-        OverflowError,
-        ArithmeticError,
-        NotImplementedError,
-        RecursionError,
-        RuntimeError,
-        MemoryError,
-        AssertionError,
-        OSError,
-    ) as wrong:
+    except MALFORMED as wrong:
         raise MalformedFile(f"{path}: is no DICOM clip that can be read: {type(wrong).__name__}: {str(wrong)[:200]}") from wrong
 
 

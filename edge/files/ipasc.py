@@ -28,7 +28,7 @@ POSE_ORIGIN = ("sonosweep_pose_source", "sonosweep_pose_direction", "sonosweep_p
 
 
 def write_ipasc(path: Path, frames: Iterable[Frame], speed_of_sound_m_s: float = SPEED_OF_SOUND_M_S) -> int:
-    """Write the photoacoustic frames, whole or not at all; answers how many instants (of all wavelengths each). ``CannotWrite``.
+    """Write the photoacoustic frames, whole or not at all; answers how many frames. ``CannotWrite``.
 
     Frames of several wavelengths that follow each other are one instant; one that misses a wavelength is left out.
     """
@@ -92,7 +92,7 @@ def write_ipasc(path: Path, frames: Iterable[Frame], speed_of_sound_m_s: float =
         file[f"{light}/illuminator_position"] = np.zeros(3)
         file[f"{light}/illuminator_orientation"] = np.array([0.0, 0.0, 1.0])
         file[f"{light}/wavelength_range"] = np.array([min(wavelengths_nm) * 1e-9, max(wavelengths_nm) * 1e-9, 1e-9])
-    return len(instants)
+    return len(measured)
 
 
 def _instants(frames: list[Frame], wavelengths_nm: list[float]) -> list[list[Frame]]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edge.config import Config
+from edge.console import rounded
 from edge.faults import FAULTS
 from edge.messages import Bricks, FaultRaised, Frame, Message, Pose, Status, SweepEnded
 from edge.services import GONE_AFTER_S, SERVICES, WAITING
@@ -109,7 +110,7 @@ class Session:
             direction=sweep.direction,
             direction_source=sweep.direction_source,
             motion=sweep.motion,
-            drift_mm=_rounded(self.guide.drift_mm, 2),
+            drift_mm=rounded(self.guide.drift_mm, 2),
             spacing_mm=self.shown.spacing_mm,
             channels=tuple(
                 sorted({("ultrasound", "photoacoustic")[min(c, 1)] for c in self.shown.store.channel[: self.shown.store.count].tolist()})
@@ -183,7 +184,7 @@ class Session:
             "placed": sweep.placed,
             "lost": sweep.lost,
             "length_mm": round(self.guide.length_mm, 1),
-            "drift_mm": _rounded(self.guide.drift_mm, 2),
+            "drift_mm": rounded(self.guide.drift_mm, 2),
             "direction": sweep.direction,
             "direction_source": sweep.direction_source,
             "motion": sweep.motion,
@@ -202,7 +203,7 @@ class Session:
         self.guide.place(pose.timestamp_ns, matrix, pose.uncertainty, size, pose.bridged, tracked=self._tracked)
         sweep.placed += 1
         sweep.motion = pose.source
-        told = [pose.sequence, _rounded(self.guide.drift_mm, 3), pose.bridged, *matrix[:3].ravel().tolist()]
+        told = [pose.sequence, rounded(self.guide.drift_mm, 3), pose.bridged, *matrix[:3].ravel().tolist()]
         self.shown.path.append(told)
         return [*said, {"type": "pose", "epoch": pose.epoch, "pose": told}]
 
@@ -284,7 +285,3 @@ class Session:
 
     def _size(self) -> tuple[int, int]:
         return placed_size(self._frame.geometry) if self._frame is not None else (0, 0)
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)

@@ -20,7 +20,7 @@ from edge.messages import Extras, Frame
 
 def test_photoacoustic_frames_are_complete_and_consistent_to_ipascs_own_tool(tmp_path):
     frames = list(photoacoustic())
-    assert write_ipasc(tmp_path / "a.ipasc.h5", frames) == 3
+    assert write_ipasc(tmp_path / "a.ipasc.h5", frames) == 6
     data = pacfish.load_data(str(tmp_path / "a.ipasc.h5"))
     checker = pacfish.ConsistencyChecker()
     assert checker.check_acquisition_meta_data(data.meta_data_acquisition) and checker.check_device_meta_data(data.meta_data_device)

@@ -17,24 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.openigtlink.bodies import (
-    CommandBody,
-    ImageBody,
-    StatusBody,
-    TrackedBody,
-    pack_command,
-    pack_image,
-    pack_status,
-    pack_text,
-    pack_tracked,
-    pack_transform,
-    parse_command,
-    parse_image,
-    parse_status,
-    parse_text,
-    parse_tracked,
-    parse_transform,
-)
+import edge.openigtlink.bodies as bodies
 from edge.openigtlink.envelope import HEAD_BYTES, crc64, open_body, parse_head, seal
 from edge.openigtlink.errors import MalformedIgtl
 from edge.openigtlink.requests import read_request
@@ -42,12 +25,12 @@ from firmware_bridge.igtl_frames import IgtlFrames, Wanted
 from firmware_bridge.wire import encode_frame
 
 PARSERS: dict[str, Any] = {
-    "IMAGE": parse_image,
-    "TRANSFORM": parse_transform,
-    "TDATA": parse_tracked,
-    "STATUS": parse_status,
-    "STRING": parse_text,
-    "COMMAND": parse_command,
+    "IMAGE": bodies.parse_image,
+    "TRANSFORM": bodies.parse_transform,
+    "TDATA": bodies.parse_tracked,
+    "STATUS": bodies.parse_status,
+    "STRING": bodies.parse_text,
+    "COMMAND": bodies.parse_command,
 }
 EXTREMES = [0, 1, 2, 3, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 63, (1 << 64) - 1]
 FLOATS = [0.0, -0.0, 1e-30, 1e30, float("nan"), float("inf"), -1.0, 0.2, 4096.0]
@@ -60,17 +43,17 @@ def corpus() -> list[bytes]:
     """Valid messages of every kind, in both versions."""
     turned = np.array([[0, -0.1, 0, 10], [0.2, 0, 0, -20], [0, 0, 1, 5], [0, 0, 0, 1.0]])
     image = np.arange(24 * 16, dtype=np.uint8).reshape(1, 16, 24)
-    bodies = {
-        "IMAGE": pack_image(ImageBody(image, turned)),
-        "TRANSFORM": pack_transform(turned),
-        "TDATA": pack_tracked([TrackedBody("ImageToReference", turned)] * 2),
-        "STATUS": pack_status(StatusBody(1, "", "well")),
-        "STRING": pack_text("start"),
-        "COMMAND": pack_command(CommandBody(3, "start", '<Command Name="StartRecording"/>')),
+    contents = {
+        "IMAGE": bodies.pack_image(bodies.ImageBody(image, turned)),
+        "TRANSFORM": bodies.pack_transform(turned),
+        "TDATA": bodies.pack_tracked([bodies.TrackedBody("ImageToReference", turned)] * 2),
+        "STATUS": bodies.pack_status(bodies.StatusBody(1, "", "well")),
+        "STRING": bodies.pack_text("start"),
+        "COMMAND": bodies.pack_command(bodies.CommandBody(3, "start", '<Command Name="StartRecording"/>')),
     }
     told = {"TransformStatus": "OK", "PoseSource": "recorded"}
     names = {"IMAGE": "Image_Reference", "TRANSFORM": "ImageToReference"}
-    return [seal(kind, names.get(kind, "x"), 10**18, body, version, told) for kind, body in bodies.items() for version in (1, 2)]
+    return [seal(kind, names.get(kind, "x"), 10**18, body, version, told) for kind, body in contents.items() for version in (1, 2)]
 
 
 def mutated(data: bytes, dice: random.Random) -> bytes:
