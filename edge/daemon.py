@@ -17,7 +17,6 @@ from pathlib import Path
 from types import FrameType
 
 from edge.errors import SonosweepError
-from edge.services import IDLE_STATUS_PERIOD_S, STATUS_PERIOD_S
 
 FIRST_LISTENED = 3  # SD_LISTEN_FDS_START
 
@@ -63,21 +62,6 @@ def listen_sockets() -> dict[str, socket.socket]:
         os.set_inheritable(FIRST_LISTENED + at, False)
         sockets[names[at] if at < len(names) and names[at] else str(at)] = socket.socket(fileno=FIRST_LISTENED + at)
     return sockets
-
-
-class SignOfLife:
-    """When a service's status is due: often while there is work, less often while it is idle, at once where its state has changed."""
-
-    def __init__(self) -> None:
-        self._told_s, self._state = -IDLE_STATUS_PERIOD_S, ""
-
-    def due(self, state: str, *, idle: bool) -> bool:
-        """Whether to say it now; then it counts as said."""
-        now_s = time.monotonic()
-        if state == self._state and now_s - self._told_s < (IDLE_STATUS_PERIOD_S if idle else STATUS_PERIOD_S):
-            return False
-        self._told_s, self._state = now_s, state
-        return True
 
 
 def serve(step: Callable[[], None], *, status: Callable[[], str] = lambda: "running", over: Callable[[], bool] = lambda: False) -> bool:

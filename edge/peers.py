@@ -1,4 +1,4 @@
-"""Who else is alive: every service listens for the others' status and names the one that fell silent."""
+"""Who is alive: every service says its status, listens for the others', and names the one that fell silent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import zmq
 
 from edge.bus import Subscriber, ipc
 from edge.messages import Command, FaultRaised, Frame, Message, Status
-from edge.services import ALL, GONE_AFTER_S, SERVICES
+from edge.services import ALL, GONE_AFTER_S, IDLE_STATUS_PERIOD_S, SERVICES, STATUS_PERIOD_S
 
 
 class Peers:
@@ -73,3 +73,18 @@ class Peers:
         """Close all subscriptions."""
         for subscriber in self._subscribers.values():
             subscriber.close()
+
+
+class SignOfLife:
+    """When a service's status is due: often while there is work, less often while it is idle, at once where its state has changed."""
+
+    def __init__(self) -> None:
+        self._told_s, self._state = -IDLE_STATUS_PERIOD_S, ""
+
+    def due(self, state: str, *, idle: bool) -> bool:
+        """Whether to say it now; then it counts as said."""
+        now_s = time.monotonic()
+        if state == self._state and now_s - self._told_s < (IDLE_STATUS_PERIOD_S if idle else STATUS_PERIOD_S):
+            return False
+        self._told_s, self._state = now_s, state
+        return True

@@ -14,7 +14,7 @@ from edge.bus import FrameIntake, Publisher, ipc
 from edge.clock import clock_source
 from edge.config import Config
 from edge.console import say
-from edge.daemon import SignOfLife, memory_mib
+from edge.daemon import memory_mib
 from edge.files.atomic import make_folder
 from edge.files.parts import Earlier, stem
 from edge.files.recording import RecordingFailed, RecordingWriter
@@ -23,7 +23,7 @@ from edge.health import clock_trusted, free_mib, now_utc
 from edge.journal import say_fault
 from edge.latency import Latencies
 from edge.messages import FaultRaised, Frame, Geometry, MalformedMessage, Message, Status, SweepEnded
-from edge.peers import Peers
+from edge.peers import Peers, SignOfLife
 from edge.services import SERVICES
 
 WAIT_MS = 200

@@ -12,13 +12,13 @@ import zmq
 
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.config import Config
-from edge.daemon import SignOfLife, memory_mib
+from edge.daemon import memory_mib
 from edge.errors import SonosweepError
 from edge.journal import say_fault
 from edge.latency import Latencies
 from edge.messages import Command, FaultRaised, Frame, MalformedMessage, Message, Status, SweepEnded
 from edge.orders import Orders
-from edge.peers import Peers
+from edge.peers import Peers, SignOfLife
 from edge.rebuild import Rebuild
 from edge.reconstructor import Reconstructor
 from edge.saving import save_volumes

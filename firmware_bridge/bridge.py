@@ -11,12 +11,12 @@ import zmq
 
 from edge.bus import Publisher, ipc
 from edge.config import Config
-from edge.daemon import SignOfLife, memory_mib
+from edge.daemon import memory_mib
 from edge.journal import say_fault
 from edge.latency import Latencies
 from edge.messages import Buffer, Command, FaultRaised, Frame, Status
 from edge.orders import Orders
-from edge.peers import Peers
+from edge.peers import Peers, SignOfLife
 from edge.services import ALL, SERVICES
 from firmware_bridge.arrivals import ClockOffset, Losses
 from firmware_bridge.consumers import Tally, open_consumers

@@ -14,10 +14,9 @@ import zmq
 
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.console import say
-from edge.daemon import SignOfLife
 from edge.messages import Answer, Command, FaultRaised, Frame, MalformedMessage, Message, Status
 from edge.orders import SAY_AGAIN_S
-from edge.peers import Peers
+from edge.peers import Peers, SignOfLife
 
 ANSWER_WITHIN_S = 2.0
 MESSAGES_PER_TURN = 64  # then the tablets have their turn

@@ -19,6 +19,7 @@ OPERATOR = '[bridge]\nsweeps = "operator"\n'
 PARTITION = "[Mount]\nWhat=tmpfs\nWhere=/var/lib/sonosweep\nType=tmpfs\nOptions=size=64m,mode=0750\n"
 DATA = "/var/lib/sonosweep"
 FRAMES, FRAMES_PER_S = 240, 15.0
+HELD_BY_THE_BRIDGE, IN_THE_BRIDGE_NS = 4, 1_000_000_000  # the bridge has no copy of what it is just handing over
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +126,16 @@ def test_the_tablets_start_becomes_a_saved_volume(machine, tmp_path):
     ("how", "rate", "services"), [("KILL", 1.0, ("run", "record", "tablet", "bridge")), ("STOP", 0.5, ("record", "run"))]
 )
 def test_no_frame_is_lost_through_kills_and_hangs(machine, tmp_path, how, rate, services):
-    """What a service had taken, and what came while it was away. A hung one is killed by the watchdog; a hung bridge takes nothing."""
-    words = ["sonosweep", "probe", "/opt/long.igs.mha", "--quiet", "--no-poses", "--json", "--rate", str(rate)]
+    """What a service had taken, and what came while it was away. Only a killed bridge loses the frames that it holds at that moment.
+
+    A hung service is killed by the watchdog; a hung bridge takes nothing, and the probe waits.
+    """
+    words = ["sonosweep", "probe", "/opt/long.igs.mha", "--quiet", "--no-poses", "--json", "--trace", "/tmp/sent.json", "--rate", str(rate)]
+    killed_ns = {}
     with subprocess.Popen([*machine.enter, *words], stdout=subprocess.PIPE, text=True) as probe:
         until(machine, "it is recorded", lambda: state_of(machine, "record") == "recording")
         for name in services:
+            killed_ns[name] = time.monotonic_ns()
             until_back(machine, name, how)
             time.sleep(0.5)
         told = json.loads(probe.communicate()[0])
@@ -139,7 +145,10 @@ def test_no_frame_is_lost_through_kills_and_hangs(machine, tmp_path, how, rate, 
     kept = [frame.sequence for file in files for frame in open_sweep(file).frames()]
     lost, ends = set(range(FRAMES)) - set(kept), [open_sweep(file).description["end_reason"] for file in files]
     say(f"{FRAMES} frames sent, {how} of {', '.join(services)}: {len(lost)} lost, in {len(files)} files that ended by {', '.join(ends)}")
-    assert kept == list(range(FRAMES))
+    sent_ns = {int(sequence): at for sequence, at in json.loads(machine.run("cat", "/tmp/sent.json")).items()}
+    excused = {number for number in lost if "bridge" in killed_ns and abs(sent_ns[number] - killed_ns["bridge"]) < IN_THE_BRIDGE_NS}
+    assert lost == excused and len(lost) <= HELD_BY_THE_BRIDGE
+    assert kept == sorted(set(kept)), "recorded twice"
 
 
 def test_a_full_disk_is_named_and_once_there_is_room_the_next_sweep_is_whole(machine, tmp_path):
