@@ -146,9 +146,7 @@ class Frame(Message, frozen=True, kw_only=True):
             raise MalformedMessage(f"frame {self.sequence}: {self.pixels.dtype} {self.pixels.shape} are not the pixels of {self.geometry}")
         black, white = self.sample_range
         if not 0 <= black < white <= np.iinfo(self.pixels.dtype).max:
-            raise MalformedMessage(
-                f"frame {self.sequence}: black and white must rise within the range of {self.pixels.dtype}, got {self.sample_range}"
-            )
+            raise MalformedMessage(f"frame {self.sequence}: black and white must rise within {self.pixels.dtype}, got {self.sample_range}")
         if self.image_to_reference is not None and len(self.image_to_reference) != 16:
             raise MalformedMessage(f"frame {self.sequence}: a pose has 16 numbers, got {len(self.image_to_reference)}")
 
@@ -235,6 +233,7 @@ class Status(Message, frozen=True, kw_only=True):
     latency_ms: dict[str, tuple[float, float, float]] = {}  # stage: p50, p99, max since the service began
     faults: dict[str, int] = {}  # raised since the service began, by name: a client that came late learns of them here
     standing: dict[str, str] = {}  # faults that hold now, with their detail
+    ended: SweepEnded | None = None  # its last, again: whoever was too slow for the message hears of the end here
     health: dict[str, float] = {}  # memory_mib of the process; the gateway adds the device's own
 
 

@@ -16,15 +16,16 @@ from edge.daemon import memory_mib
 from edge.errors import SonosweepError
 from edge.journal import say_fault
 from edge.latency import Latencies
-from edge.messages import Command, FaultRaised, Frame, MalformedMessage, Message, Status, SweepEnded
+from edge.messages import Command, FaultRaised, Frame, MalformedMessage, Message, Pose, Status, SweepEnded
 from edge.orders import Orders
 from edge.peers import Peers
 from edge.rebuild import Rebuild
 from edge.reconstructor import Reconstructor
 from edge.saving import save_volumes
-from edge.services import STATUS_PERIOD_S
+from edge.services import ALL, STATUS_PERIOD_S
 
 FRAMES_PER_STEP = 8  # then status and faults have their turn
+POSES_AHEAD = 200  # that a rebuild is before who shows it: with their bricks some 500 messages, half of what a subscriber's queue holds
 
 
 class RunService:
@@ -36,18 +37,20 @@ class RunService:
         self._reconstructor = reconstructor
         self._intake = FrameIntake(context, ipc(run_dir, "frames.run"))
         self._publisher = Publisher(context, ipc(run_dir, "run"))
-        self._peers = Peers(context, run_dir, "run")
+        self._peers = Peers(context, run_dir, "run", ALL.keys() - {"run"})
         self._orders = Orders("run", self._publisher, self._obey)
         self._latencies = Latencies()
         self._saver = ThreadPoolExecutor(1, "save")
         self._saving: list[tuple[Path, SweepEnded, Future[tuple[str, ...]]]] = []
         self._rebuild: Rebuild | None = None
+        self._ended: SweepEnded | None = None
         self._told = 0.0
         self._heard = time.monotonic()
 
     def step(self) -> None:
         """Place what has come, then say how we are."""
-        self._intake.socket.poll(0 if self._rebuild else 100)
+        waits = self._rebuild is not None and self._ahead()
+        self._intake.socket.poll(100 if self._rebuild is None else 10 if waits else 0)
         for _ in range(FRAMES_PER_STEP):
             try:
                 frame = self._intake.receive()
@@ -58,7 +61,8 @@ class RunService:
                 break
             if isinstance(frame, Frame):
                 self._feed(frame)
-        self._go_on_rebuilding()
+        if not waits:
+            self._go_on_rebuilding()
         if self._reconstructor.sweeping and not self._rebuild and time.monotonic() - self._heard > self._config.volume.silent_after_s:
             self._say(self._reconstructor.finish("PROBE_SILENT"))
         self._finish_saving()
@@ -81,6 +85,7 @@ class RunService:
             backend=f"{self._reconstructor.compounder.backend}, {self._motion()}",
             latency_ms=self._latencies.summary(),
             faults=self._publisher.faults,
+            ended=self._ended,
             health={"memory_mib": memory_mib()},
         )
 
@@ -94,6 +99,11 @@ class RunService:
         self._intake.close()
         self._peers.close()
         self._publisher.close()
+
+    def _ahead(self) -> bool:
+        """Somebody who shows what we place has yet to hear so many poses that more could be lost to it."""
+        said, statuses = self._publisher.said(Pose), self._peers.statuses.items()
+        return any(said - status.counts.get("poses_heard", said) > POSES_AHEAD for name, status in statuses if self._peers.alive(name))
 
     def _motion(self) -> str:
         motion = self._reconstructor.motion
@@ -168,6 +178,8 @@ class RunService:
     def _publish(self, message: Message) -> None:
         if isinstance(message, FaultRaised):
             say_fault(message)
+        elif isinstance(message, SweepEnded):
+            self._ended = message
         self._publisher.say(message)
 
     def _save(self, ended: SweepEnded) -> None:
