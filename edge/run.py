@@ -81,6 +81,7 @@ class RunService:
             state=self._state(),
             counts=msgspec.to_builtins(self._reconstructor.counts)
             | {"bricks": self._reconstructor.compounder.brick_count()}
+            | {"saving": len(self._saving)}
             | ({"rebuilt": self._rebuild.done, "to_rebuild": self._rebuild.total} if self._rebuild else {}),
             backend=f"{self._reconstructor.compounder.backend}, {self._motion()}",
             latency_ms=self._latencies.summary(),
@@ -129,6 +130,7 @@ class RunService:
             self._rebuild = Rebuild(self._reconstructor, Path(command.path), command.direction, command.direction_source)
         except (SonosweepError, OSError) as wrong:
             return "REBUILD_FAILED", str(wrong)
+        self._publish(self.status())  # before the answer: whoever has that knows that files are being written
         return "", ""
 
     def _go_on_rebuilding(self) -> None:
@@ -179,7 +181,7 @@ class RunService:
         if isinstance(message, FaultRaised):
             say_fault(message)
         elif isinstance(message, SweepEnded):
-            self._ended = message
+            self._ended, self._told = message, 0.0  # the status that it changes follows at once
         self._publisher.say(message)
 
     def _save(self, ended: SweepEnded) -> None:

@@ -157,3 +157,13 @@ def test_a_rebuild_waits_for_who_shows_it_and_for_nobody_who_does_not(bench, rec
     assert 18 < bench.service._rebuild.done <= 20
     ended = bench.until(SweepEnded)  # the tablet has fallen silent: nobody is waited for
     assert ended.placed == 40 and bench.until(Status, lambda m: m.ended is not None).ended == ended
+
+
+def test_who_has_the_answer_to_a_rebuild_knows_that_it_runs_and_who_has_its_end_that_it_does_not(bench, recording):
+    bench.asks(action="rebuild", direction="-", direction_source="operator", path=str(recording))
+    answered = next(i for i, m in enumerate(bench.heard) if isinstance(m, Answer))
+    assert [m.state for m in bench.heard[:answered] if isinstance(m, Status)][-1] == "rebuilding"
+    ended = bench.until(SweepEnded)
+    bench.until(Status, lambda m: m.ended == ended)
+    first = next(m for m in bench.heard[bench.heard.index(ended) :] if isinstance(m, Status))
+    assert (first.state, first.counts["saving"]) == ("idle", 0)
