@@ -2,7 +2,8 @@
 
 All endpoints are ipc files in the run directory. A frame queue is one bounded PUSH per consumer, owned by the bridge: a
 consumer may die without another noticing. A publisher numbers what it says, so a subscriber that was too slow knows how much
-it missed (PUB drops the newest at its high-water mark, silently).
+it missed (PUB drops the newest at its high-water mark, silently). A status carries the numbers of all topics: so the last messages of a
+topic cannot be missed unnoticed either.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import struct
 import time
 from pathlib import Path
 
+import msgspec
 import zmq
 
 from edge.errors import SonosweepError
-from edge.messages import FaultRaised, MalformedMessage, Message, decode, encode
+from edge.messages import FaultRaised, MalformedMessage, Message, Status, decode, encode
 
 LONGEST_IPC_PATH = 107  # sun_path, less its final zero
 SOCKET_FRAMES = 2
@@ -111,7 +113,12 @@ class Publisher:
             self.faults[message.name] = self.faults.get(message.name, 0) + 1
         topic, *rest = encode(message)
         said = self._said[message.topic] = self._said.get(message.topic, 0) + 1
-        self._socket.send_multipart([topic, _COUNTER.pack(said), *rest], copy=False)
+        number = msgspec.msgpack.encode(self._said) if isinstance(message, Status) else _COUNTER.pack(said)
+        self._socket.send_multipart([topic, number, *rest], copy=False)
+
+    def said(self, kind: type[Message]) -> int:
+        """How many messages of this kind were said so far."""
+        return self._said.get(kind.topic, 0)
 
     def close(self) -> None:
         """Close; what is queued has a second to leave. The socket's file goes too (libzmq leaves it)."""
@@ -120,7 +127,7 @@ class Publisher:
 
 
 class Subscriber:
-    """Hears the topics of one publisher. ``missed`` counts what was said and not heard since the first message."""
+    """Hears the topics of one publisher. ``missed`` counts what was said and not heard since the first message or status."""
 
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, types: tuple[type[Message], ...], messages: int = 1000
@@ -128,11 +135,12 @@ class Subscriber:
         self.socket = context.socket(zmq.SUB)
         self.socket.setsockopt(zmq.RCVHWM, messages)
         self.socket.setsockopt(zmq.LINGER, 0)
-        for kind in types:
-            self.socket.subscribe(kind.topic.encode())
+        self._topics = [kind.topic for kind in sorted(types, key=lambda kind: kind is Status)]  # whoever hears a status hears the rest
+        for topic in self._topics:
+            self.socket.subscribe(topic.encode())
         self.socket.connect(endpoint)
         self.missed = 0
-        self._heard: dict[bytes, int] = {}
+        self._heard: dict[str, int] = {}
 
     def receive(self) -> Message | None:
         """The next message, or None where none waits."""
@@ -142,15 +150,33 @@ class Subscriber:
             topic, counter, *rest = self.socket.recv_multipart(zmq.DONTWAIT, copy=False)
         except zmq.Again:
             return None
-        said, key = _COUNTER.unpack(counter.bytes)[0], topic.bytes
-        if said > self._heard.get(key, said - 1) + 1:
-            self.missed += said - self._heard[key] - 1
-        self._heard[key] = said  # a lower number than before: the publisher was started again
-        return decode([key, *(part.buffer for part in rest)])
+        key = topic.bytes.decode()
+        said = dict.fromkeys(self._topics, 0) | _numbers(counter.bytes) if key == Status.topic else {key: _COUNTER.unpack(counter.bytes)[0]}
+        self._count({topic: said[topic] for topic in self._topics if topic in said}, now=key)
+        return decode([topic.bytes, *(part.buffer for part in rest)])
+
+    def heard(self, kind: type[Message]) -> int:
+        """The publisher's number of the last message of this kind that was heard, or is known to be missed."""
+        return self._heard.get(kind.topic, 0)
+
+    def _count(self, said: dict[str, int], now: str) -> None:
+        """``said``: the publisher's numbers, of which that of the topic ``now`` belongs to the message that was just heard."""
+        new = {topic: number - (topic == now) for topic, number in said.items()}  # less what has just arrived
+        if any(number < self._heard.get(topic, 0) for topic, number in new.items()):
+            self._heard.clear()  # the publisher was started again
+        self.missed += sum(number - self._heard.get(topic, number) for topic, number in new.items())
+        self._heard |= said
 
     def close(self) -> None:
         """Close at once."""
         self.socket.close(0)
+
+
+def _numbers(part: bytes) -> dict[str, int]:
+    try:
+        return msgspec.msgpack.decode(part, type=dict[str, int])
+    except msgspec.MsgspecError as wrong:
+        raise MalformedMessage(f"the numbers of a status cannot be read: {wrong}") from wrong
 
 
 def _receive(socket: zmq.Socket[bytes], flags: int) -> Message | None:

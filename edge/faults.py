@@ -69,5 +69,8 @@ FAULTS = {
     "CLOCK_WRONG": Fault(Effect.NOTE, "The date of the device is wrong. Set its clock; until then sweeps are kept under a wrong date."),
     "CLOCK_JUMPED": Fault(Effect.NOTE, "The clock of the device was changed. Earlier sweeps may be kept under a wrong date."),
     "ENGINE_BUILDING": Fault(Effect.NOTE, "The device prepares itself for its first use. This takes minutes; wait with the first sweep."),
+    "MESSAGES_MISSED": Fault(
+        Effect.NOTE, "The device was too slow to show all of the live volume. The saved volume is whole: open the sweep from the list."
+    ),
     "RECORDER_GONE": Fault(Effect.NOTE, "The recording stopped and is being restarted. Images wait for it."),
 }

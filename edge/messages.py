@@ -235,6 +235,7 @@ class Status(Message, frozen=True, kw_only=True):
     latency_ms: dict[str, tuple[float, float, float]] = {}  # stage: p50, p99, max since the service began
     faults: dict[str, int] = {}  # raised since the service began, by name: a client that came late learns of them here
     standing: dict[str, str] = {}  # faults that hold now, with their detail
+    ended: SweepEnded | None = None  # its last, again: whoever was too slow for the message hears of the end here
     health: dict[str, float] = {}  # memory_mib of the process; the gateway adds the device's own
     safe_ns: int = 0  # the recorder: frames received until then are on the disk, or were refused
 

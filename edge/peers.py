@@ -9,8 +9,10 @@ from pathlib import Path
 import zmq
 
 from edge.bus import Subscriber, ipc
-from edge.messages import Command, FaultRaised, Frame, Message, Status
+from edge.messages import Command, FaultRaised, Frame, Message, Status, SweepEnded
 from edge.services import ALL, GONE_AFTER_S, IDLE_STATUS_PERIOD_S, SERVICES, STATUS_PERIOD_S
+
+MISSED_AGAIN_S = 5.0  # between two faults about messages that were missed
 
 
 class Peers:
@@ -35,9 +37,13 @@ class Peers:
         self._gone: set[str] = set()
         self.statuses: dict[str, Status] = {}  # the newest of each service; the owner takes them out where it wants them
         self.said: list[Message] = []  # what the table lets ``me`` hear beside status, oldest first; the owner takes it out
+        self._ended: dict[str, SweepEnded | None] = {}  # the last of each service, as a message or in its status
+        self._missed_told, self._missed_at = 0, -MISSED_AGAIN_S
 
     def check(self) -> list[FaultRaised]:
-        """Hear what waits; answer one fault for each service that has fallen silent since the last call."""
+        """Hear what waits; answer one fault for each service that has fallen silent since the last call.
+
+        The end of a sweep that was missed as a message is among ``said`` all the same, from the status."""
         now = time.monotonic()
         for name, subscriber in self._subscribers.items():
             while (message := subscriber.receive()) is not None:
@@ -45,11 +51,25 @@ class Peers:
                     self._heard[name] = now
                     self.statuses[name] = message
                     self._gone.discard(name)
+                    self._hear_end(name, message.ended)
                 else:
                     self.said.append(message)
+                    if isinstance(message, SweepEnded):
+                        self._ended[name] = message
         silent = {name for name, heard in self._heard.items() if now - heard > GONE_AFTER_S} - self._gone
         self._gone |= silent
-        return [FaultRaised(service=self._me, name=SERVICES[name].gone, detail=f"silent for {GONE_AFTER_S} s") for name in sorted(silent)]
+        named = sorted(name for name in silent if ALL[name].gone)  # nobody misses a guest
+        return [FaultRaised(service=self._me, name=ALL[name].gone, detail=f"silent for {GONE_AFTER_S} s") for name in named]
+
+    def missed(self) -> list[FaultRaised]:
+        """A fault where more messages were said and not heard since the last one (of 5 s ago at least)."""
+        missed = {name: subscriber.missed for name, subscriber in self._subscribers.items() if subscriber.missed}
+        total, now = sum(missed.values()), time.monotonic()
+        if total == self._missed_told or now - self._missed_at < MISSED_AGAIN_S:
+            return []
+        self._missed_told, self._missed_at = total, now
+        detail = ", ".join(f"{count} messages of {name}" for name, count in missed.items())
+        return [FaultRaised(service=self._me, name="MESSAGES_MISSED", detail=f"{detail} since the start")]
 
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
@@ -69,10 +89,20 @@ class Peers:
         """Whether ``name`` has been heard and fallen silent; one that is still starting has not."""
         return name in self._gone
 
+    def heard(self, name: str, kind: type[Message]) -> int:
+        """See :meth:`edge.bus.Subscriber.heard`."""
+        return self._subscribers[name].heard(kind)
+
     def close(self) -> None:
         """Close all subscriptions."""
         for subscriber in self._subscribers.values():
             subscriber.close()
+
+    def _hear_end(self, name: str, ended: SweepEnded | None) -> None:
+        before = self._ended.setdefault(name, ended)  # of the first status: it was before our time
+        if ended is not None and ended != before and SweepEnded in self.hears:
+            self._ended[name] = ended
+            self.said.append(ended)
 
 
 class SignOfLife:
@@ -88,3 +118,7 @@ class SignOfLife:
             return False
         self._told_s, self._state = now_s, state
         return True
+
+    def hurry(self) -> None:
+        """Something else that it tells has changed: it is due at once."""
+        self._told_s = -IDLE_STATUS_PERIOD_S

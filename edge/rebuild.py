@@ -11,7 +11,7 @@ from edge.files.parts import SweepInParts
 from edge.messages import Frame, Message
 from edge.reconstructor import Reconstructor
 
-PIECE_S = 0.1  # at a time; then status, commands and faults have their turn
+PIECE_S, PIECE_FRAMES = 0.1, 64  # at most at a time; then status, commands and faults have their turn
 
 
 class Rebuild:
@@ -34,7 +34,9 @@ class Rebuild:
         """What there is to say of the next frames, and whether that was all of them."""
         said: list[Message] = []
         until = time.monotonic() + PIECE_S
-        while time.monotonic() < until:
+        for _ in range(PIECE_FRAMES):
+            if time.monotonic() >= until:
+                break
             frame = next(self._frames, None)
             if frame is None:
                 return said + self._reconstructor.finish("stopped"), True

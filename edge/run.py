@@ -16,15 +16,17 @@ from edge.daemon import memory_mib
 from edge.errors import SonosweepError
 from edge.journal import say_fault
 from edge.latency import Latencies
-from edge.messages import Command, FaultRaised, Frame, MalformedMessage, Message, Status, SweepEnded
+from edge.messages import Command, FaultRaised, Frame, MalformedMessage, Message, Pose, Status, SweepEnded
 from edge.orders import Orders
 from edge.peers import Peers, SignOfLife
 from edge.rebuild import Rebuild
 from edge.reconstructor import Reconstructor
 from edge.saving import save_volumes
+from edge.services import ALL
 
 FRAMES_PER_STEP = 8  # then status and faults have their turn
-WAIT_MS, SAVING_MS = 200, 50
+WAIT_MS, SAVING_MS, AHEAD_MS = 200, 50, 10
+POSES_AHEAD = 200  # that a rebuild is before who shows it: with their bricks some 500 messages, half of what a subscriber's queue holds
 
 
 class RunService:
@@ -43,7 +45,7 @@ class RunService:
         self._reconstructor = reconstructor
         self._intake = FrameIntake(context, ipc(run_dir, "frames.run"))
         self._publisher = Publisher(context, ipc(run_dir, "run"))
-        self._peers = Peers(context, run_dir, "run")
+        self._peers = Peers(context, run_dir, "run", ALL.keys() - {"run"})
         self._orders = Orders("run", self._publisher, self._obey)
         self._latencies = Latencies()
         self._saver = ThreadPoolExecutor(1, "save")
@@ -53,6 +55,7 @@ class RunService:
         self._poller = zmq.Poller()
         for socket in (self._intake.socket, *self._peers.commanders):
             self._poller.register(socket, zmq.POLLIN)
+        self._ended: SweepEnded | None = None
         self._heard = time.monotonic()
         self._standing = standing or {}
         for name, detail in self._standing.items():
@@ -60,7 +63,8 @@ class RunService:
 
     def step(self) -> None:
         """Place what has come, then say how we are."""
-        self._poller.poll(0 if self._rebuild else SAVING_MS if self._saving else WAIT_MS)
+        waits = self._rebuild is not None and self._ahead()
+        self._poller.poll(AHEAD_MS if waits else 0 if self._rebuild else SAVING_MS if self._saving else WAIT_MS)
         for _ in range(FRAMES_PER_STEP):
             try:
                 frame = self._intake.receive()
@@ -71,7 +75,8 @@ class RunService:
                 break
             if isinstance(frame, Frame):
                 self._feed(frame)
-        self._go_on_rebuilding()
+        if not waits:
+            self._go_on_rebuilding()
         if self._reconstructor.sweeping and not self._rebuild and time.monotonic() - self._heard > self._config.volume.silent_after_s:
             self._say(self._reconstructor.finish("PROBE_SILENT"))
         self._finish_saving()
@@ -89,11 +94,13 @@ class RunService:
             state=self.state,
             counts=msgspec.to_builtins(self._reconstructor.counts)
             | {"bricks": self._reconstructor.compounder.brick_count()}
+            | {"saving": len(self._saving)}
             | ({"rebuilt": self._rebuild.done, "to_rebuild": self._rebuild.total} if self._rebuild else {}),
             backend=f"{self._reconstructor.compounder.backend}, {self._motion()}",
             latency_ms=self._latencies.summary(),
             faults=self._publisher.faults,
             standing=self._standing,
+            ended=self._ended,
             health={"memory_mib": memory_mib()},
         )
 
@@ -107,6 +114,11 @@ class RunService:
         self._intake.close()
         self._peers.close()
         self._publisher.close()
+
+    def _ahead(self) -> bool:
+        """Somebody who shows what we place has yet to hear so many poses that more could be lost to it."""
+        said, statuses = self._publisher.said(Pose), self._peers.statuses.items()
+        return any(said - status.counts.get("poses_heard", said) > POSES_AHEAD for name, status in statuses if self._peers.alive(name))
 
     def _motion(self) -> str:
         motion = self._reconstructor.motion
@@ -134,6 +146,7 @@ class RunService:
             self._rebuild = Rebuild(self._reconstructor, Path(command.path), command.direction, command.direction_source)
         except (SonosweepError, OSError) as wrong:
             return "REBUILD_FAILED", str(wrong)
+        self._publish(self.status())  # before the answer: whoever has that knows that files are being written
         return "", ""
 
     def _go_on_rebuilding(self) -> None:
@@ -183,6 +196,9 @@ class RunService:
     def _publish(self, message: Message) -> None:
         if isinstance(message, FaultRaised):
             say_fault(message)
+        elif isinstance(message, SweepEnded):
+            self._ended = message
+            self._life.hurry()
         self._publisher.say(message)
 
     def _save(self, ended: SweepEnded) -> None:

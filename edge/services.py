@@ -35,7 +35,9 @@ SERVICES = {
     ),
 }
 GUESTS = {  # run where somebody starts them; nobody misses them
-    "igtl": Service("sonosweep igtl", (Frame, Pose, Bricks, SweepEnded, Status, FaultRaised), (Status,), "", queue_frames=2, shows=True),
+    "igtl": Service(
+        "sonosweep igtl", (Frame, Pose, Bricks, SweepEnded, Status, FaultRaised), (Status, FaultRaised), "", queue_frames=2, shows=True
+    ),
 }
 ALL = SERVICES | GUESTS
 CORE = tuple(name for name, service in SERVICES.items() if not service.shows)  # what a sweep needs; the rest only shows it

@@ -86,6 +86,7 @@ class IgtlServer:
             "clients": len(self.clients),
             "sent": self._taken + sum(client.sent for client in self.clients),
             "not_shown": sum(client.outbox.dropped for client in self.clients),
+            "poses_heard": self._link.poses_heard,
         }
         return Status(service="igtl", state="serving", counts=counts, faults=self._link.faults, health={"memory_mib": memory_mib()})
 

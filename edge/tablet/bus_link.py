@@ -14,7 +14,8 @@ import zmq
 
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.console import say
-from edge.messages import Answer, Command, FaultRaised, Frame, MalformedMessage, Message, Status
+from edge.journal import say_fault
+from edge.messages import Answer, Command, FaultRaised, Frame, MalformedMessage, Message, Pose, Status
 from edge.orders import SAY_AGAIN_S
 from edge.peers import Peers, SignOfLife
 
@@ -80,6 +81,11 @@ class BusLink:
         self._publisher.say(fault)
 
     @property
+    def poses_heard(self) -> int:
+        """The reconstructor's number of the last pose that was heard; in our status, so that a rebuild does not run away from us."""
+        return self._peers.heard("run", Pose)
+
+    @property
     def faults(self) -> dict[str, int]:
         """Raised by the gateway since it began."""
         return self._publisher.faults
@@ -93,6 +99,10 @@ class BusLink:
 
     def _heard(self) -> list[Message]:
         heard: list[Message] = list(self._peers.check())
+        for fault in self._peers.missed():
+            say_fault(fault)
+            self.raise_fault(fault)
+            heard.append(fault)
         heard += self._peers.statuses.values()
         self._peers.statuses.clear()
         for message in self._peers.said:

@@ -80,7 +80,7 @@ class TabletService:
     def status(self) -> Status:
         """The gateway's sign of life, with its faults."""
         self._wake(time.monotonic())
-        counts = {"clients": len(self.clients), "jobs": len(self._jobs)}
+        counts = {"clients": len(self.clients), "jobs": len(self._jobs), "poses_heard": self.link.poses_heard}
         device = {"memory_mib": memory_mib()} | self._watch.figures
         return Status(
             service="tablet", state="serving", counts=counts, faults=self.link.faults, standing=self._watch.standing, health=device

@@ -37,6 +37,7 @@ REFUSALS = {
     "NO_IMAGES": Refusal(409, "The probe sends no images. Check the probe and its cable, then start again."),
     "NO_SUCH_SWEEP": Refusal(404, "This sweep is not in the library any more. Load the list again."),
     "WRONG_STATE": Refusal(409, "This cannot be done with the sweep as it is now. Load the list again."),
+    "STILL_WRITING": Refusal(409, "A volume is still being written. Wait until that is done, then try again."),
     "DIRECTION_UNCONFIRMED": Refusal(409, "Confirm the sweep direction first: a wrong one gives a mirror image."),
     "DIRECTION_TRACKED": Refusal(409, "This sweep was placed by a tracker, which knows the direction."),
     "REBUILD_FAILED": Refusal(409, "The volume could not be rebuilt. The recording is complete; try again."),

@@ -81,8 +81,10 @@ async def discard(gateway: Gateway, client: Client, request: Request) -> Answere
     if current is not None and current.id == request.sweep:
         if current.state == "sweeping":
             raise Refused("SWEEP_RUNS")
-        current.state = "discarded"
+    _check_written(gateway, request.sweep)
     gateway.library.discard(request.sweep)
+    if current is not None and current.id == request.sweep:
+        current.state = "discarded"
     gateway.tell_library()
     return {}
 
@@ -97,6 +99,7 @@ async def restore(gateway: Gateway, client: Client, request: Request) -> Answere
 
 
 async def purge(gateway: Gateway, client: Client, request: Request) -> Answered:
+    _check_written(gateway, request.sweep)
     gateway.library.purge(request.sweep)
     gateway.tell_library()
     return {}
@@ -104,8 +107,7 @@ async def purge(gateway: Gateway, client: Client, request: Request) -> Answered:
 
 async def flip(gateway: Gateway, client: Client, request: Request) -> Answered:
     """Rebuild from the recording in the other direction; all tablets watch it grow."""
-    if request.sweep in gateway.exporting:
-        raise Refused("WRONG_STATE", "its files are being written")
+    _check_written(gateway, request.sweep)
     record, recording = gateway.library.record(request.sweep), gateway.library.recording(request.sweep)
     direction = "+" if record.direction == "-" else "-"
     path = str(recording.absolute())
@@ -122,8 +124,7 @@ async def measures(gateway: Gateway, client: Client, request: Request) -> Answer
 
 
 async def export_(gateway: Gateway, client: Client, request: Request) -> Answered:
-    if gateway.session.service("run", time.monotonic()) == "rebuilding":
-        raise Refused("WRONG_STATE", "its volume is being rebuilt")
+    _check_written(gateway, request.sweep)
     gateway.library.record(request.sweep)
     gateway.exporting.add(request.sweep)
     gateway.start_job(_export(gateway, client, request))
@@ -146,6 +147,15 @@ async def _export(gateway: Gateway, client: Client, request: Request) -> None:
     finally:
         gateway.exporting.discard(request.sweep)
     gateway.tell_library()
+
+
+def _check_written(gateway: Gateway, sweep: str) -> None:
+    """Refuses what must not happen while files of a sweep are being written: afterwards they would lie where nobody expects them."""
+    run = gateway.session.statuses(time.monotonic()).get("run")
+    if sweep in gateway.exporting:
+        raise Refused("STILL_WRITING", f"{sweep} is being exported")
+    if run is not None and (run.state == "rebuilding" or run.counts.get("saving")):
+        raise Refused("STILL_WRITING", "a volume is being rebuilt or saved")
 
 
 def _exam(gateway: Gateway, request: Request) -> None:

@@ -8,7 +8,7 @@ import pytest
 from edge import peers as peers_module
 from edge.bus import BusError, FrameIntake, FrameQueue, Publisher, Subscriber, ipc
 from edge.daemon import AlreadyRunning, sole
-from edge.messages import FaultRaised, Frame, Geometry, Status
+from edge.messages import FaultRaised, Frame, Geometry, Status, SweepEnded
 from edge.peers import Peers
 
 
@@ -103,3 +103,85 @@ def test_a_service_runs_once_in_a_run_directory(run_dir):
             pass
     with sole(run_dir, "bridge"):
         pass
+
+
+def ended(sweep):
+    return SweepEnded(service="run", boot_id=1, sweep=sweep, reason="last", frames=3)
+
+
+def a_pair(context, run_dir, types):
+    """A publisher and a subscriber that have found each other by a status."""
+    publisher, subscriber = Publisher(context, ipc(run_dir, "run")), Subscriber(context, ipc(run_dir, "run"), types)
+
+    def found():
+        publisher.say(Status(service="run", state="idle", counts={}))
+        return subscriber.receive()
+
+    assert eventually(found)
+    while eventually(subscriber.receive, 0.1) is not None:
+        pass
+    return publisher, subscriber
+
+
+def test_the_last_messages_of_a_topic_are_not_missed_unnoticed(context, run_dir):
+    publisher, subscriber = a_pair(context, run_dir, (Status, SweepEnded))
+    publisher._said[SweepEnded.topic] = 2  # as if a full queue had dropped them: the first two of their kind, and none comes after
+    publisher.say(Status(service="run", state="idle", counts={}))
+    assert isinstance(eventually(subscriber.receive), Status)
+    assert (subscriber.missed, subscriber.heard(SweepEnded)) == (2, 2)
+    publisher.say(ended(3))
+    assert eventually(subscriber.receive) == ended(3) and subscriber.missed == 2
+    subscriber.close()
+    publisher.close()
+
+
+def test_a_publisher_that_was_started_again_is_not_taken_for_one_that_was_missed(context, run_dir):
+    publisher, subscriber = a_pair(context, run_dir, (Status, SweepEnded))
+    for number in range(5):
+        publisher.say(ended(number))
+    while eventually(subscriber.receive, 0.1) is not None:
+        pass
+    publisher.close()
+    publisher = Publisher(context, ipc(run_dir, "run"))
+
+    def heard():
+        publisher.say(Status(service="run", state="idle", counts={}))
+        return subscriber.receive()
+
+    assert eventually(heard) and (subscriber.missed, subscriber.heard(SweepEnded)) == (0, 0)
+    subscriber.close()
+    publisher.close()
+
+
+def test_the_end_of_a_sweep_is_heard_once_though_its_message_was_dropped(context, run_dir):
+    publisher, peers, heard = Publisher(context, ipc(run_dir, "run")), Peers(context, run_dir, "tablet", ("run",)), []
+
+    def hears(*messages):
+        for message in messages:
+            publisher.say(message)
+        peers.check()
+        heard.extend(peers.said)
+        peers.said.clear()
+        return peers.alive("run") or None
+
+    def status(sweep):
+        return Status(service="run", state="idle", counts={}, ended=ended(sweep))
+
+    assert eventually(lambda: hears(status(1)))
+    eventually(lambda: hears(), 0.3)
+    assert heard == [], "it was before our time"
+    for messages in ((status(2),), (status(2),), (ended(3), status(3)), (status(3),)):
+        hears(*messages)
+        time.sleep(0.05)
+        hears()
+    assert heard == [ended(2), ended(3)]
+    assert peers.missed() == []
+    publisher._said[SweepEnded.topic] += 7
+    hears(status(3))
+    time.sleep(0.05)
+    hears()
+    (fault,) = peers.missed()
+    assert (fault.name, fault.service, fault.detail) == ("MESSAGES_MISSED", "tablet", "7 messages of run since the start")
+    assert peers.missed() == [], "said once"
+    peers.close()
+    publisher.close()

@@ -133,3 +133,37 @@ def test_a_new_sweep_has_precedence_over_a_rebuild(bench, recording, monkeypatch
     bench.frames.offer(next(frames), 1000)
     fault = bench.until(FaultRaised, lambda m: m.name == "REBUILD_FAILED")
     assert "a new sweep began" in fault.detail
+
+
+def test_a_rebuild_waits_for_who_shows_it_and_for_nobody_who_does_not(bench, recording, monkeypatch):
+    monkeypatch.setattr("edge.run.POSES_AHEAD", 10)
+    monkeypatch.setattr("edge.rebuild.PIECE_FRAMES", 2)
+
+    def showing(heard):
+        bench.tablet.say(Status(service="tablet", state="serving", counts={"poses_heard": heard}))
+
+    deadline = time.monotonic() + 5
+    while not bench.service._peers.alive("tablet") and time.monotonic() < deadline:
+        showing(0)
+        bench.service.step()
+    bench.asks(action="rebuild", direction="-", direction_source="operator", path=str(recording))
+    for _ in range(30):
+        showing(0)
+        bench.service.step()
+    assert 10 < bench.service._rebuild.done <= 12, "it ran away from the tablet"
+    for _ in range(30):
+        showing(8)
+        bench.service.step()
+    assert 18 < bench.service._rebuild.done <= 20
+    ended = bench.until(SweepEnded)  # the tablet has fallen silent: nobody is waited for
+    assert ended.placed == 40 and bench.until(Status, lambda m: m.ended is not None).ended == ended
+
+
+def test_who_has_the_answer_to_a_rebuild_knows_that_it_runs_and_who_has_its_end_that_it_does_not(bench, recording):
+    bench.asks(action="rebuild", direction="-", direction_source="operator", path=str(recording))
+    answered = next(i for i, m in enumerate(bench.heard) if isinstance(m, Answer))
+    assert [m.state for m in bench.heard[:answered] if isinstance(m, Status)][-1] == "rebuilding"
+    ended = bench.until(SweepEnded)
+    bench.until(Status, lambda m: m.ended == ended)
+    first = next(m for m in bench.heard[bench.heard.index(ended) :] if isinstance(m, Status))
+    assert (first.state, first.counts["saving"]) == ("idle", 0)

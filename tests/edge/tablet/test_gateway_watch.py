@@ -16,7 +16,7 @@ class Link:
     """The gateway's end of the bus, without one."""
 
     def __init__(self):
-        self.raised, self.faults = [], {}
+        self.raised, self.faults, self.poses_heard = [], {}, 0
 
     def raise_fault(self, fault):
         self.raised.append(fault)

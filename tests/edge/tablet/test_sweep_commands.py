@@ -1,0 +1,79 @@
+"""Commands about sweeps while files of them are being written, at a gateway without a bus."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from edge.config import Config, DicomConfig
+from edge.messages import Status
+from edge.tablet import sweep_commands as commands
+from edge.tablet.library import Library, Record, sweep_id
+from edge.tablet.refusals import Refused
+from edge.tablet.session import Session
+from edge.tablet.wire import Request
+
+SWEEP = sweep_id(0xABC, 1)
+
+
+class Desk:
+    """The gateway's side of a command. ``run`` says what the reconstructor does."""
+
+    def __init__(self, folder):
+        self.library = Library(folder / "sweeps", folder / "volumes")
+        self.session, self.exporting, self.jobs, self.secure, self.dicom = Session(Config()), set(), [], True, DicomConfig()
+        self.asked = []
+        self.link = SimpleNamespace(command=self._command)
+        (self.library.recordings / f"{SWEEP}_0.mcap").write_bytes(b"recording")
+        self.library.write(Record(id=SWEEP, direction_source="operator"))
+
+    async def _command(self, service, **words):
+        self.asked.append(words["action"])
+        return SimpleNamespace(error="", detail="")
+
+    def run(self, state, **counts):
+        self.session.hear(Status(service="run", state=state, counts=counts), time.monotonic())
+
+    def tell_library(self):
+        pass
+
+    def start_job(self, work):
+        self.jobs.append(work)
+
+    def does(self, command, client=None, **words):
+        return asyncio.run(command(self, client, Request(1, "x", sweep=SWEEP, **words)))
+
+
+@pytest.fixture
+def desk(tmp_path):
+    desk = Desk(tmp_path)
+    yield desk
+    for job in desk.jobs:
+        job.close()
+
+
+@pytest.mark.parametrize(("state", "counts"), [("rebuilding", {}), ("saving", {"saving": 1}), ("sweeping", {"saving": 1})])
+@pytest.mark.parametrize("name", ["discard", "purge", "flip", "export_"])
+def test_nothing_is_moved_or_made_while_a_volume_is_written(desk, name, state, counts):
+    if name == "purge":
+        desk.library.discard(SWEEP)
+    before = sorted(desk.library.files(SWEEP))
+    desk.run(state, **counts)
+    with pytest.raises(Refused, match="still being written"):
+        desk.does(getattr(commands, name), formats=("nrrd",))
+    assert sorted(desk.library.files(SWEEP)) == before and not desk.asked and not desk.jobs and not desk.exporting
+    desk.run("idle", saving=0)
+    desk.does(getattr(commands, name), formats=("nrrd",))
+
+
+@pytest.mark.parametrize("name", ["discard", "purge", "flip", "export_"])
+def test_nothing_is_moved_or_made_twice_while_the_sweep_is_exported(desk, name):
+    desk.run("idle")
+    if name == "purge":
+        desk.library.discard(SWEEP)
+    desk.exporting.add(SWEEP)
+    with pytest.raises(Refused, match="still being written"):
+        desk.does(getattr(commands, name), formats=("nrrd",))
+    desk.exporting.clear()
+    desk.does(getattr(commands, name), formats=("nrrd",))
