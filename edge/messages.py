@@ -157,9 +157,7 @@ class Frame(Message, frozen=True, kw_only=True):
 
 
 class Pose(Message, frozen=True, kw_only=True):
-    """Where a frame was placed. ``uncertainty`` [6]: standard deviation of the step (mm, rad), empty where not known.
-
-    ``bridged`` counts the lost frames that the step before this pose had to span."""
+    """Where a frame was placed. ``uncertainty`` [6]: standard deviation of the step (mm, rad), empty where not known."""
 
     topic: ClassVar[str] = "pose"
     boot_id: int
@@ -170,15 +168,15 @@ class Pose(Message, frozen=True, kw_only=True):
     image_to_reference: tuple[float, ...]
     source: str
     uncertainty: tuple[float, ...] = ()
-    bridged: int = 0
+    bridged: int = 0  # lost frames that the step before this pose had to span
+    derived: bool = False  # it lies where the poses of other images put it, and is no step of the path
 
 
 class Bricks(Message, frozen=True, kw_only=True):
     """The bricks that one frame changed, as they are now. A new ``epoch`` means: throw away every brick held so far.
 
     ``coords`` int32 [n, 3] brick indices (x, y, z); voxel (i, j, k) of brick b has its centre at spacing_mm * (8 b + (i, j, k)) in
-    Reference. ``intensity`` and ``state`` uint8 [n, 8, 8, 8] as [k, j, i]; state 0 empty, 1 measured, 2 interpolated, 3 filled.
-    ``channel_name`` as the channel's file is named: ``ultrasound``, ``photoacoustic-850nm``."""
+    Reference. ``intensity`` and ``state`` uint8 [n, 8, 8, 8] as [k, j, i]; state 0 empty, 1 measured, 2 interpolated, 3 filled."""
 
     topic: ClassVar[str] = "bricks"
     boot_id: int
@@ -186,7 +184,7 @@ class Bricks(Message, frozen=True, kw_only=True):
     sequence: int
     epoch: int
     channel: int
-    channel_name: str
+    channel_name: str  # as its file is named: ultrasound, photoacoustic-850nm
     spacing_mm: float
     timestamp_ns: int
     received_ns: int
@@ -210,6 +208,7 @@ class SweepEnded(Message, frozen=True, kw_only=True):
     motion: str = ""
     direction: str = ""
     direction_source: str = ""
+    rebuilt: bool = False  # its volume was built from the recording once more
 
 
 class FaultRaised(Message, frozen=True, kw_only=True):
@@ -252,6 +251,7 @@ class Command(Message, frozen=True, kw_only=True):
     direction: Literal["+", "-", ""] = ""
     direction_source: str = ""  # who confirmed it
     path: str = ""
+    frames: int = 0  # images in the volume that is to be rebuilt: one with fewer does not take its place
 
 
 class Answer(Message, frozen=True, kw_only=True):

@@ -230,7 +230,7 @@ class Reconstructor:
         while sweep.waiting and not sweep.ended:
             frame, image = sweep.waiting.popleft()
             at = between(sweep, frame.timestamp_ns, pose, bmode.timestamp_ns)
-            said += self._put(sweep, frame, image, on_face(at, frame, image, bmode.geometry, bmode_image.shape[1]), Step())
+            said += self._put(sweep, frame, image, on_face(at, frame, image, bmode.geometry, bmode_image.shape[1]))
         return said
 
     def _place_rest(self, sweep: SweepState, held: bool) -> list[Message]:
@@ -243,7 +243,7 @@ class Reconstructor:
                 said += self._without_pose(sweep, frame)
                 continue
             said.append(fault(frame, "POSE_HELD", f"frame {frame.sequence}: no ultrasound image followed"))
-            said += self._put(sweep, frame, image, on_face(sweep.pose, frame, image, *sweep.pose_geometry), Step())
+            said += self._put(sweep, frame, image, on_face(sweep.pose, frame, image, *sweep.pose_geometry))
         return said
 
     def _without_pose(self, sweep: SweepState, frame: Frame, name: str = "POSE_MISSING", detail: str = "") -> list[Message]:
@@ -257,7 +257,9 @@ class Reconstructor:
         sweep.posed = False
         return [fault(frame, name, detail or f"frame {frame.sequence}: pose {frame.pose_status}")]
 
-    def _put(self, sweep: SweepState, frame: Frame, image: Image, pose: Transform | None, step: Step, bridged: int = 0) -> list[Message]:
+    def _put(
+        self, sweep: SweepState, frame: Frame, image: Image, pose: Transform | None, step: Step | None = None, bridged: int = 0
+    ) -> list[Message]:
         channel = sweep.light.channel(frame)
         assert channel is not None
         stream = sweep.streams[channel]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -21,7 +20,7 @@ from edge.orders import Orders
 from edge.peers import Peers, SignOfLife
 from edge.rebuild import Rebuild
 from edge.reconstructor import Reconstructor
-from edge.saving import save_volumes
+from edge.saving import next_volume, save_volumes
 from edge.services import ALL
 
 FRAMES_PER_STEP = 8  # then status and faults have their turn
@@ -143,7 +142,8 @@ class RunService:
         if not self._reconstructor.motion.relative:
             return "DIRECTION_TRACKED", ""
         try:
-            self._rebuild = Rebuild(self._reconstructor, Path(command.path), command.direction, command.direction_source)
+            path, direction, source = Path(command.path), command.direction, command.direction_source
+            self._rebuild = Rebuild(self._reconstructor, path, direction, source, frames=command.frames)
         except (SonosweepError, OSError) as wrong:
             return "REBUILD_FAILED", str(wrong)
         self._publish(self.status())  # before the answer: whoever has that knows that files are being written
@@ -209,8 +209,7 @@ class RunService:
             self._not_saved(ended, wrong)
             return
         folder, stem = Path(self._config.volume.save), f"sweep_{ended.boot_id:016x}_{ended.sweep:04d}"
-        taken = {item[0] for item in self._saving}
-        path = next(p for n in count() if not (p := folder / f"{stem}_{n}.nrrd").exists() and p not in taken)  # a part after a restart
+        path = next_volume(folder, stem, [item[0] for item in self._saving])
         self._saving.append((path, ended, self._saver.submit(save_volumes, path, volumes)))
 
     def _finish_saving(self) -> None:

@@ -17,8 +17,8 @@ def fault(frame: Frame, name: str, detail: str) -> FaultRaised:
     return FaultRaised(service="run", name=name, detail=detail, boot_id=frame.boot_id, sweep=frame.sweep, sequence=frame.sequence)
 
 
-def pose_of_frame(sweep: SweepState, frame: Frame, pose: Transform, source: str, step: Step, bridged: int) -> Pose:
-    """Where ``frame`` was placed, and by what."""
+def pose_of_frame(sweep: SweepState, frame: Frame, pose: Transform, source: str, step: Step | None, bridged: int) -> Pose:
+    """Where ``frame`` was placed, and by what; without a step, where the poses of other images put it."""
     return Pose(
         boot_id=frame.boot_id,
         sweep=frame.sweep,
@@ -27,8 +27,9 @@ def pose_of_frame(sweep: SweepState, frame: Frame, pose: Transform, source: str,
         epoch=sweep.epoch,
         image_to_reference=tuple(pose.matrix.ravel().tolist()),
         source=source,
-        uncertainty=step.uncertainty,
+        uncertainty=step.uncertainty if step else (),
         bridged=bridged,
+        derived=step is None,
     )
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from edge.files.volumes import Volume, companion_path, is_volume, state_path, write_volume
 from edge.light import PHOTOACOUSTIC_NAME, ULTRASOUND
+
+
+def next_volume(folder: Path, stem: str, taken: Iterable[Path]) -> Path:
+    """``<stem>_<n>.nrrd``, n above all in ``folder``, in the folders within it and in ``taken``: the newest volume has the highest."""
+    paths = [*folder.glob(f"{stem}_*.nrrd"), *folder.glob(f"*/{stem}_*.nrrd"), *taken]
+    parts = [int(part[1]) for path in paths if (part := re.match(rf"{re.escape(stem)}_(\d+)", path.name))]
+    return folder / f"{stem}_{1 + max(parts, default=-1)}.nrrd"
 
 
 def save_volumes(path: Path, volumes: dict[str, Volume]) -> tuple[str, ...]:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edge.config import DicomConfig
+from edge.messages import FaultRaised
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
 from edge.tablet.library import Library
-from edge.tablet.session import Session, Shown
+from edge.tablet.session import Session
+from edge.tablet.sweep import Shown
 
 Answered = dict[str, Any]
 
@@ -30,6 +32,9 @@ class Gateway(Protocol):
 
     def note(self, event: str, who: str, detail: str) -> None:
         """Into the audit log."""
+
+    def fault(self, fault: FaultRaised) -> None:
+        """Of our own: into the log, to whoever listens, and to the tablets."""
 
     def tell_library(self) -> None:
         """Tell every tablet the list of sweeps."""

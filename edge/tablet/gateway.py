@@ -16,9 +16,8 @@ from edge import clock, health
 from edge.caches import BUILDING
 from edge.config import Config
 from edge.daemon import memory_mib
-from edge.errors import SonosweepError
 from edge.journal import say_fault
-from edge.messages import FaultRaised, Frame, Status, SweepEnded
+from edge.messages import FaultRaised, Frame, Status
 from edge.tablet.branding import read_branding
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
@@ -26,14 +25,16 @@ from edge.tablet.commands import obey
 from edge.tablet.doors import Doors
 from edge.tablet.exports import read_channels
 from edge.tablet.feed import Picture
-from edge.tablet.library import Library, Record, sweep_id
+from edge.tablet.library import Library
 from edge.tablet.listing import all_listed
+from edge.tablet.notes import note_sweeps
 from edge.tablet.presets import LANGUAGES
 from edge.tablet.privacy import without_patient
 from edge.tablet.refusals import Refused
-from edge.tablet.session import Session, Shown
+from edge.tablet.session import Session
 from edge.tablet.shelf import Shelf
 from edge.tablet.store import BrickStore
+from edge.tablet.sweep import Shown
 from edge.tablet.sweep_commands import begin, end
 from edge.tablet.wire import IN_SWEEP, LARGEST_TEXT, PHOTOACOUSTIC, Ack, MalformedCommand, Request, read_text
 
@@ -72,9 +73,7 @@ class TabletService:
                 self._tell_live(said)
             if isinstance(message, Frame):
                 self._show_image(now)
-            for ended in self.session.ended:
-                self._note_sweep(ended)
-            self.session.ended.clear()
+            note_sweeps(self)
             self._wake(now)
 
     def status(self) -> Status:
@@ -87,7 +86,7 @@ class TabletService:
         )
 
     def fault(self, fault: FaultRaised) -> None:
-        """Of our own: into the log, to whoever listens, and to the tablets."""
+        """See the protocol."""
         say_fault(fault)
         self.link.raise_fault(fault)
         self.session.hear(fault, time.monotonic())
@@ -265,33 +264,12 @@ class TabletService:
             "pairing": self._doors.pairing(),
             "clock": clock.told(),
         }
-        if not self.secure:
-            state["exam"] = without_patient(state["exam"])
+        for told in (state, state["sweep"]) if not self.secure else ():
+            if told is not None:
+                told["exam"] = without_patient(told["exam"])
         for client in self.clients:
             operator = {"name": self.operator.name, "me": self.operator is client} if self.operator else None
             client.tell(state | {"operator": operator, "quality": client.feed.quality})
-
-    def _note_sweep(self, ended: SweepEnded) -> None:
-        """A sweep has ended, or was rebuilt: what is known of it goes beside its files."""
-        record, sweep = self.session.record(), sweep_id(ended.boot_id, ended.sweep)
-        if record is None or record.id != sweep:
-            return
-        try:
-            before = self.library.record(sweep) if sweep in self.library.ids() else Record(id=sweep)
-            if (
-                before.ended or before.exam or before.state != "unsaved"
-            ):  # rebuilt: the exam and its state stay, measurements were of the mirror image
-                for kept in ("state", "exam", "created", "clock_trusted", "clock_source"):
-                    setattr(record, kept, getattr(before, kept))
-                self.library.forget_older_volumes(sweep)
-            else:
-                record.created, record.clock_trusted, record.clock_source = health.now_utc(), health.clock_trusted(), clock.clock_source()
-            self.library.write(record)
-            if self.session.sweep:
-                self.session.sweep.state = record.state
-        except (SonosweepError, OSError) as wrong:
-            self.fault(FaultRaised(service="tablet", name="SWEEP_NOT_NOTED", detail=str(wrong)))
-        self.tell_library()
 
     async def _tell_library(self) -> None:
         message = await self.listing()

@@ -101,6 +101,11 @@ class Library:
             known.state = "discarded"
         return known
 
+    def known(self, sweep: str) -> Record | None:
+        """What was written down of it; None where nothing was. ``SidecarUnreadable``."""
+        places = (self.recordings / f"{sweep}.json", self.recordings / TRASH / f"{sweep}.json")
+        return self.record(sweep) if any(path.exists() for path in places) else None
+
     def write(self, record: Record) -> None:
         """Keep what is known, whole or as it was."""
         folder = self.recordings / TRASH if record.state == "discarded" else self.recordings
@@ -144,14 +149,15 @@ class Library:
         newest = max((_part(path) for path in found), default=0)
         return [path for path in found if _part(path) == newest]
 
-    def forget_older_volumes(self, sweep: str) -> None:
-        """Remove what was made of an older volume: two that are mirror images of each other must not lie side by side.
+    def forget_but(self, sweep: str, files: tuple[str, ...]) -> None:
+        """Remove all that was made of an older volume than ``files``: two that are mirror images of each other must not lie side by side.
 
-        Recordings and what is known stay: all else can be made again.
+        Pictures, measurements and other formats are of the volume that they were made of, whatever number they bear. Recordings and what
+        is known stay: all else can be made again.
         """
-        keep = {_part(path) for path in self.volume_files(sweep)}
+        keep = {Path(file).name for file in files}
         for path in self.files(sweep):
-            if path.suffix not in (".mcap", ".json") and _part(path) not in keep:
+            if path.suffix not in (".mcap", ".json") and path.name not in keep:
                 path.unlink()
 
     def save(self, sweep: str, exam: dict[str, str]) -> Record:

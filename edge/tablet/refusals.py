@@ -40,7 +40,7 @@ REFUSALS = {
     "STILL_WRITING": Refusal(409, "A volume is still being written. Wait until that is done, then try again."),
     "DIRECTION_UNCONFIRMED": Refusal(409, "Confirm the sweep direction first: a wrong one gives a mirror image."),
     "DIRECTION_TRACKED": Refusal(409, "This sweep was placed by a tracker, which knows the direction."),
-    "REBUILD_FAILED": Refusal(409, "The volume could not be rebuilt. The recording is complete; try again."),
+    "REBUILD_FAILED": Refusal(409, "The volume could not be rebuilt. What was saved before stays; try again."),
     "UNREADABLE": Refusal(409, "The sweep's files cannot be read. The recording was not touched."),
     "CLOCK_FROM_NETWORK": Refusal(409, "The network sets the device's clock. It need not be set by hand."),
     "CLOCK_NOT_SET": Refusal(409, "The device's clock could not be set. Check this tablet's own date, then try again."),

@@ -6,7 +6,7 @@ Times are seconds of CLOCK_MONOTONIC and are passed in.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,39 +14,26 @@ import numpy as np
 from edge.config import Config
 from edge.console import rounded
 from edge.faults import FAULTS
-from edge.messages import Bricks, FaultRaised, Frame, Message, Pose, Status, SweepEnded
+from edge.messages import Bricks, FaultRaised, Frame, Geometry, Message, Pose, Status, SweepEnded
 from edge.services import GONE_AFTER_S, SERVICES, WAITING
 from edge.sweep_state import placed_size
 from edge.tablet.guide import FrameRate, Guide, contact, limit_mm_s
 from edge.tablet.jpeg import LiveImages
 from edge.tablet.library import Record, sweep_id
 from edge.tablet.store import BrickStore, BrickTooFar
-from edge.tablet.sweep import Sweep
+from edge.tablet.sweep import Shown, Sweep
 
 FAULTS_KEPT, FAULT_SHOWN_S = 16, 30.0
 SILENT_S = 1.0
+OPEN_KEPT = 16  # sweeps whose end was not heard; the reconstructor writes their volumes one after the other
 RECORDING = dict.fromkeys(("last", "stopped", "next", "PROBE_SILENT", "PROBE_RESTARTED", "BATTERY_EMPTY"), "stopped")
 
 
-@dataclass
-class Shown:
-    """A volume that tablets look at: the live one, or one from the library. ``path``: poses as docs/tablet-link.md has them."""
-
-    source: str
-    epoch: int
-    spacing_mm: float
-    store: BrickStore = field(default_factory=BrickStore)
-    path: list[list[float | None]] = field(default_factory=list)
-    complete: bool = False
-
-    def told(self) -> list[dict[str, Any]]:
-        """The messages with which a tablet begins to look at it."""
-        epoch = {"type": "epoch", "epoch": self.epoch, "source": self.source, "spacing_mm": self.spacing_mm, "channels": 2}
-        return [epoch, {"type": "path", "epoch": self.epoch, "poses": self.path}]
-
-
 class Session:
-    """``hear`` every message; it answers what all tablets that watch the live volume are told at once. Then ask for ``state``."""
+    """``hear`` every message; it answers what all tablets that watch the live volume are told at once. Then ask for ``state``.
+
+    ``begun``, ``ended`` and ``given_up`` (rebuilds that came to nothing) are for the library to note; the owner takes them out.
+    """
 
     def __init__(self, config: Config) -> None:
         self._spacing_mm = config.volume.spacing_mm
@@ -56,13 +43,19 @@ class Session:
         self.frozen = False
         self.sweep: Sweep | None = None
         self.shown = Shown("live", 0, self._spacing_mm)
-        self.ended: list[SweepEnded] = []  # of the reconstructor, for the library to note; the owner takes them out
-        self.guide = Guide()
+        self.begun: list[Sweep] = []
+        self.ended: list[tuple[Sweep, SweepEnded]] = []
+        self.given_up: list[Sweep] = []
+        self._open: dict[str, Sweep] = {}  # by id, until the reconstructor says that they have ended: their volumes are being written
+        self._heard_end: dict[str, SweepEnded] = {}  # the last of each sweep: it may be said again
+        self._to_rebuild: dict[str, Record] = {}  # what is known of sweeps whose rebuild was asked for
+        self._listening = False  # before that a sweep may have begun without us, under another form
         self.recorded_bytes_per_s = 0.0
         self.standing: dict[str, str] = {}  # the gateway's own faults that hold, with their detail
         self._images, self._rate = LiveImages(), FrameRate()
         self._live: dict[str, Any] | None = None
         self._frame: Frame | None = None
+        self._geometry: Geometry | None = None
         self._grey: np.ndarray[Any, Any] | None = None
         self._image_s = -1e9
         self._status: dict[str, tuple[float, Status]] = {}
@@ -79,7 +72,7 @@ class Session:
         elif isinstance(message, Status):
             self._heard_status(message, now_s)
         elif isinstance(message, FaultRaised):
-            self._faults.append((now_s, message))
+            self._heard_fault(message, now_s)
         elif isinstance(message, Frame):
             self._image(message, now_s)
         return []
@@ -90,35 +83,24 @@ class Session:
             return None
         return self._frame, self._grey
 
-    def begin(self, now_s: float) -> None:
-        """A sweep was started by the operator: what was shown of the last one makes room."""
+    def begin(self, asked_s: float) -> None:
+        """A sweep was started by the operator, who asked at ``asked_s``: what was shown of the last one makes room."""
         self.frozen = False
-        self.sweep = None
-        self.guide = Guide()
+        if self.sweep is not None and self.sweep.started_s < asked_s:
+            self.sweep = None
 
-    def record(self) -> Record | None:
-        """What the library is to know of the sweep that has ended."""
-        sweep = self.sweep
-        if sweep is None:
-            return None
-        return Record(
-            id=sweep.id,
-            exam=self.exam,
-            frames=sweep.placed,
-            length_mm=round(self.guide.length_mm, 1),
-            duration_s=round((sweep.ended_s or sweep.started_s) - sweep.started_s, 2),
-            direction=sweep.direction,
-            direction_source=sweep.direction_source,
-            motion=sweep.motion,
-            drift_mm=rounded(self.guide.drift_mm, 2),
-            spacing_mm=self.shown.spacing_mm,
-            channels=tuple(
-                sorted({("ultrasound", "photoacoustic")[min(c, 1)] for c in self.shown.store.channel[: self.shown.store.count].tolist()})
-            ),
-            ended=sweep.ended,
-            image_size=sweep.image_size,
-            path=[tuple(pose) for pose in self.shown.path],
-        )
+    def rebuild(self, known: Record) -> None:
+        """The sweep's volume will be built again: what comes of it belongs to what is known, and not to the form."""
+        self._to_rebuild[known.id] = known
+
+    def not_rebuilt(self, sweep: str) -> None:
+        """The rebuild was refused."""
+        self._to_rebuild.pop(sweep, None)
+
+    def name_patient(self, sweep: str, exam: dict[str, str]) -> None:
+        """The exam of a sweep that we may still have in hand was corrected."""
+        if one := self._in_hand(sweep):
+            one.exam = exam
 
     def service(self, name: str, now_s: float) -> str:
         """What it says of itself; ``gone`` where it says nothing."""
@@ -132,7 +114,7 @@ class Session:
     def state(self, now_s: float) -> dict[str, Any]:
         """The parts of ``state`` that are the same for every tablet and come from the bus."""
         age_s = now_s - self._image_s
-        bridge = self.service("bridge", now_s)
+        bridge, guide = self.service("bridge", now_s), self.sweep.guide if self.sweep else Guide()
         live = None if self._live is None else self._live | {
             "frames_per_s": round(self._rate.per_s(now_s), 1), "frozen": self.frozen, "age_ms": round(1e3 * age_s)
         }  # fmt: skip
@@ -147,10 +129,10 @@ class Session:
             "live": live,
             "sweep": self._sweep_state(now_s),
             "guide": {
-                "speed_mm_s": self.guide.speed_mm_s,
+                "speed_mm_s": guide.speed_mm_s,
                 "limit_mm_s": round(limit_mm_s(self._rate.per_s(now_s)), 1),
-                "verdict": self.guide.verdict if self.sweep and self.sweep.state == "sweeping" else "none",
-                "coverage": self.guide.coverage(),
+                "verdict": guide.verdict if self.sweep and self.sweep.state == "sweeping" else "none",
+                "coverage": guide.coverage(),
             },
             "exam": self.exam,
             "preset": self.preset,
@@ -171,83 +153,98 @@ class Session:
         ]
 
     def _sweep_state(self, now_s: float) -> dict[str, Any] | None:
-        sweep = self.sweep
+        sweep, run = self.sweep, self.service("run", now_s)
         if sweep is None:
             return None
-        run = self.service("run", now_s)
-        return {
-            "id": sweep.id,
-            "state": run if run in ("rebuilding", "saving") else sweep.state,
-            "epoch": self.shown.epoch,
-            "elapsed_s": round((sweep.ended_s or now_s) - sweep.started_s, 1),
-            "frames": sweep.frames,
-            "placed": sweep.placed,
-            "lost": sweep.lost,
-            "length_mm": round(self.guide.length_mm, 1),
-            "drift_mm": rounded(self.guide.drift_mm, 2),
-            "direction": sweep.direction,
-            "direction_source": sweep.direction_source,
-            "motion": sweep.motion,
-            "recording": sweep.recording,
-            "recorded_frames": sweep.recorded_frames,
-            "ended": sweep.ended,
-            "exam": self.exam,
-        }
+        return sweep.told(run if run in ("rebuilding", "saving") and sweep.id in self._open else sweep.state, now_s)
 
     def _pose(self, pose: Pose, now_s: float) -> list[dict[str, Any]]:
-        said = self._epoch(pose.epoch, sweep_id(pose.boot_id, pose.sweep), now_s)
-        sweep = self.sweep
-        assert sweep is not None
+        sweep, said = self._of(pose.epoch, sweep_id(pose.boot_id, pose.sweep), now_s)
         matrix = np.reshape(pose.image_to_reference, (4, 4))
-        size = sweep.image_size if sweep.image_size != (0, 0) else (2, 2)
-        self.guide.place(pose.timestamp_ns, matrix, pose.uncertainty, size, pose.bridged, tracked=self._tracked)
+        if not pose.derived:
+            size = sweep.image_size if sweep.image_size != (0, 0) else (2, 2)
+            sweep.guide.place(pose.timestamp_ns, matrix, pose.uncertainty, size, pose.bridged, tracked=self._tracked)
         sweep.placed += 1
         sweep.motion = pose.source
-        told = [pose.sequence, rounded(self.guide.drift_mm, 3), pose.bridged, *matrix[:3].ravel().tolist()]
-        self.shown.path.append(told)
-        return [*said, {"type": "pose", "epoch": pose.epoch, "pose": told}]
+        told = [pose.sequence, rounded(sweep.guide.drift_mm, 3), pose.bridged, *matrix[:3].ravel().tolist()]
+        sweep.shown.path.append(told)
+        return [*said, {"type": "pose", "epoch": pose.epoch, "pose": told}] if sweep.shown is self.shown else said
 
     def _bricks(self, bricks: Bricks, now_s: float) -> list[dict[str, Any]]:
-        said = self._epoch(bricks.epoch, sweep_id(bricks.boot_id, bricks.sweep), now_s)
+        sweep, said = self._of(bricks.epoch, sweep_id(bricks.boot_id, bricks.sweep), now_s)
+        sweep.channels.add(bricks.channel)
         try:
-            self.shown.store.take(bricks)
+            sweep.shown.store.take(bricks)
         except BrickTooFar as wrong:
-            self._faults.append((now_s, FaultRaised(service="tablet", name="VOLUME_FULL", detail=str(wrong))))
+            self._raise(now_s, "VOLUME_FULL", str(wrong))
         return said
 
-    def _epoch(self, epoch: int, sweep: str, now_s: float) -> list[dict[str, Any]]:
-        """A new volume begins, where ``epoch`` is another one than before."""
-        if epoch == self.shown.epoch:
-            return []
-        again = self.sweep is not None and self.sweep.id == sweep
-        self.shown, self.guide = Shown("live", epoch, self._spacing_mm), Guide()
-        if self.sweep is not None and again:
-            self.sweep.state = "sweeping" if self.sweep.state == "sweeping" else "rebuilding"  # the reconstructor joined it late
-            self.sweep.placed = 0
+    def _of(self, epoch: int, sweep: str, now_s: float) -> tuple[Sweep, list[dict[str, Any]]]:
+        """The sweep whose volume has this epoch. A new volume begins, where it is another one than before."""
+        mine = self._in_hand(sweep)
+        if mine is not None and mine.shown.epoch == epoch:
+            return mine, []
+        for older in self._open.values():  # they are shown no more, but their path and exam wait for their end
+            older.shown = replace(older.shown, store=BrickStore())
+        shown, known = Shown("live", epoch, self._spacing_mm), self._to_rebuild.pop(sweep, None)
+        if known is not None:
+            began = Sweep(sweep, now_s, shown, known.exam, known, state="rebuilding", image_size=known.image_size)
+        elif mine is not None:  # the reconstructor was started again
+            began = replace(mine, shown=shown, guide=Guide(), placed=0, state="rebuilding" if mine.ended else "sweeping")
         else:
-            self.sweep = Sweep(sweep, now_s, image_size=self._size())
-        return self.shown.told()
+            began = self._new(sweep, shown, now_s, self._listening)
+        self._listening = True
+        self.sweep, self.shown, self._open[sweep] = began, shown, began
+        if len(self._open) > OPEN_KEPT:
+            self._raise(now_s, "SWEEP_NOT_NOTED", f"{self._open.pop(next(iter(self._open))).id}: nothing was heard of its end")
+        return began, shown.told()
+
+    def _new(self, sweep: str, shown: Shown, now_s: float, heard_begin: bool) -> Sweep:
+        """Of the patient whose form it is, where we were there as it began."""
+        began = Sweep(sweep, now_s, shown, dict(self.exam) if heard_begin else {}, image_size=self._size())
+        self.begun += [began] if heard_begin else []
+        return began
 
     def _ended(self, ended: SweepEnded, now_s: float) -> None:
-        sweep = self.sweep
-        if sweep is None or sweep.id != sweep_id(ended.boot_id, ended.sweep):
-            return
+        name = sweep_id(ended.boot_id, ended.sweep)
+        sweep = self._in_hand(name)
         if ended.service == "record":
-            sweep.recording = RECORDING.get(ended.reason, "failed")
-            sweep.recorded_frames = ended.frames
+            if sweep is None:
+                return
+            sweep.recording, sweep.recorded_frames = RECORDING.get(ended.reason, "failed"), ended.frames
             if sweep.state != "sweeping" or not self._only_recorded(now_s):
                 return
-        sweep.ended, sweep.state = ended.reason, "unsaved"
-        sweep.ended_s = sweep.ended_s or now_s
-        sweep.frames, sweep.placed, sweep.lost = ended.frames, ended.placed, ended.lost
-        sweep.direction, sweep.motion = ended.direction, ended.motion
-        sweep.direction_source = ended.direction_source or "unknown"
-        self.shown.complete = True
-        self.ended.append(ended)
+        if self._heard_end.pop(name, None) != ended:
+            sweep = self._open.pop(name, None) or Sweep(name, now_s, Shown("live", 0, self._spacing_mm))
+            sweep.ended, sweep.state = ended.reason, "unsaved"
+            sweep.ended_s = sweep.ended_s or now_s
+            sweep.frames, sweep.placed, sweep.lost = ended.frames, ended.placed, ended.lost
+            sweep.direction, sweep.motion = ended.direction, ended.motion
+            sweep.direction_source = ended.direction_source or "unknown"
+            sweep.shown.complete = sweep.whole
+            self.ended.append((sweep, ended))
+        self._heard_end[name] = ended
+        if len(self._heard_end) > OPEN_KEPT:
+            del self._heard_end[next(iter(self._heard_end))]
+
+    def _in_hand(self, sweep: str) -> Sweep | None:
+        """It runs, its end has not been heard, or it is the one that is shown."""
+        return self._open.get(sweep) or (self.sweep if self.sweep is not None and self.sweep.id == sweep else None)
+
+    def _raise(self, now_s: float, name: str, detail: str) -> None:
+        self._faults.append((now_s, FaultRaised(service="tablet", name=name, detail=detail)))
+
+    def _heard_fault(self, fault: FaultRaised, now_s: float) -> None:
+        self._faults.append((now_s, fault))
+        if fault.name == "REBUILD_FAILED" and fault.service == "run":
+            self._to_rebuild.clear()
+            for sweep in [sweep for sweep in self._open.values() if sweep.before is not None]:
+                self.given_up.append(self._open.pop(sweep.id))
 
     def _heard_status(self, status: Status, now_s: float) -> None:
         before = self._status.get(status.service)
         self._status[status.service] = now_s, status
+        self._listening |= status.service == "run" and status.state not in ("sweeping", "rebuilding")
         if before is None or status.service not in SERVICES:
             return
         if status.service == "record" and status.state == "recording":
@@ -256,7 +253,7 @@ class Session:
                 self.recorded_bytes_per_s = gained / (now_s - before[0])
             if self.sweep and self.sweep.state == "sweeping":
                 self.sweep.recording, self.sweep.recorded_frames = "recording", status.counts.get("synced", 0)
-        if status.service == "run" and status.state == "sweeping" and self.sweep:
+        if status.service == "run" and status.state == "sweeping" and self.sweep and self.sweep.state == "sweeping":
             self.sweep.frames, self.sweep.lost = status.counts.get("frames", 0), status.counts.get("lost", 0)
 
     def _only_recorded(self, now_s: float) -> bool:
@@ -265,10 +262,12 @@ class Session:
 
     def _image(self, frame: Frame, now_s: float) -> None:
         self._rate.add(frame.received_ns / 1e9)
+        before = self._frame
         self._frame, self._grey, self._image_s = frame, self._images.grey(frame), frame.received_ns / 1e9
         height, width = self._grey.shape
         touching = contact(self._grey, frame.geometry.spacing_mm[1]) if frame.modality == "bmode" else True
         if frame.modality == "bmode" or self._live is None:
+            self._geometry = frame.geometry
             self._live = {
                 "width": width,
                 "height": height,
@@ -278,10 +277,13 @@ class Session:
                 "thermal_index": frame.extras.thermal_index,
                 "contact": touching,
             }
-        if frame.sweep >= 0 and self._only_recorded(now_s) and (self.sweep is None or self.sweep.id != sweep_id(*frame.sweep_key)):
-            self.sweep, self.guide = Sweep(sweep_id(*frame.sweep_key), now_s, image_size=self._size()), Guide()
+        name = sweep_id(*frame.sweep_key)
+        if frame.sweep >= 0 and self._only_recorded(now_s) and self._in_hand(name) is None:
+            shown = Shown("live", 0, self._spacing_mm)
+            self.sweep = self._open[name] = self._new(name, shown, now_s, self._listening and before is not None)
         if self.sweep and self.sweep.state == "sweeping":
-            self.guide.judge(now_s, self._rate.per_s(now_s), touching)
+            self.sweep.guide.judge(now_s, self._rate.per_s(now_s), touching)
 
     def _size(self) -> tuple[int, int]:
-        return placed_size(self._frame.geometry) if self._frame is not None else (0, 0)
+        """Of the newest live image, ultrasound where there is any."""
+        return placed_size(self._geometry) if self._geometry is not None else (0, 0)

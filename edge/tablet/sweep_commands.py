@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 from edge.console import say
 from edge.errors import SonosweepError
 from edge.tablet.client import Client
 from edge.tablet.desk import Answered, Gateway
 from edge.tablet.exports import confirm_direction, export
+from edge.tablet.notes import with_recorded_facts
 from edge.tablet.privacy import without_patient
 from edge.tablet.refusals import REFUSALS, Refused
 from edge.tablet.wire import Request
@@ -33,7 +35,7 @@ async def stop(gateway: Gateway, client: Client, request: Request) -> Answered:
 async def begin(gateway: Gateway, request: Request) -> Answered:
     """Aim the reconstructor, then let the bridge begin with the next image."""
     session, now = gateway.session, time.monotonic()
-    _exam(gateway, request)
+    _form(gateway, request)
     await _asked(gateway, "run", action="aim", direction=request.direction, direction_source="preset")
     await _asked(gateway, "bridge", action="start")
     session.begin(now)
@@ -55,7 +57,17 @@ async def freeze(gateway: Gateway, client: Client, request: Request) -> Answered
 
 
 async def exam(gateway: Gateway, client: Client, request: Request) -> Answered:
-    _exam(gateway, request)
+    """The form for the next sweep; also of a sweep that is named and not kept yet."""
+    session = gateway.session
+    if request.sweep:
+        record = gateway.library.record(request.sweep)
+        if record.state != "unsaved":
+            raise Refused("WRONG_STATE", f"it is {record.state}")
+        record.exam = _cleaned(gateway, request.exam)
+        gateway.library.write(record)
+        session.name_patient(record.id, record.exam)
+        gateway.tell_library()
+    _form(gateway, request)
     return {}
 
 
@@ -109,9 +121,18 @@ async def flip(gateway: Gateway, client: Client, request: Request) -> Answered:
     """Rebuild from the recording in the other direction; all tablets watch it grow."""
     _check_written(gateway, request.sweep)
     record, recording = gateway.library.record(request.sweep), gateway.library.recording(request.sweep)
-    direction = "+" if record.direction == "-" else "-"
-    path = str(recording.absolute())
-    await _asked(gateway, "run", action="rebuild", direction=direction, direction_source="operator", path=path)
+    if record.state == "discarded":
+        raise Refused("WRONG_STATE", "restore it first")
+    if not record.motion:
+        record = await asyncio.to_thread(with_recorded_facts, record, recording)
+    direction, path = "+" if record.direction == "-" else "-", str(recording.absolute())
+    gateway.session.rebuild(record)
+    try:
+        about: dict[str, Any] = {"direction_source": "operator", "path": path, "frames": record.frames}
+        await _asked(gateway, "run", action="rebuild", direction=direction, **about)
+    except Refused:
+        gateway.session.not_rebuilt(record.id)
+        raise
     return {"direction": direction}
 
 
@@ -158,14 +179,9 @@ def _check_written(gateway: Gateway, sweep: str) -> None:
         raise Refused("STILL_WRITING", "a volume is being rebuilt or saved")
 
 
-def _exam(gateway: Gateway, request: Request) -> None:
+def _form(gateway: Gateway, request: Request) -> None:
     session = gateway.session
     session.exam, session.preset, session.direction = _cleaned(gateway, request.exam), request.preset, request.direction
-    current = session.sweep
-    if current is not None and current.state == "unsaved":
-        record = gateway.library.record(current.id)
-        record.exam = session.exam
-        gateway.library.write(record)
 
 
 def _cleaned(gateway: Gateway, exam: dict[str, str]) -> dict[str, str]:
@@ -174,7 +190,7 @@ def _cleaned(gateway: Gateway, exam: dict[str, str]) -> dict[str, str]:
     return known if gateway.secure else without_patient(known)
 
 
-async def _asked(gateway: Gateway, service: str, **words: str) -> None:
+async def _asked(gateway: Gateway, service: str, **words: Any) -> None:
     """Ask a service over the bus. ``Refused`` by the name of its error."""
     answer = await gateway.link.command(service, **words)
     if answer.error:

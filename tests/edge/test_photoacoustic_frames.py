@@ -8,7 +8,7 @@ from heart_frames import GEOMETRY, TEXTURE, a_frame, feed, names, poses
 from edge.compounding import CHANNEL_COUNT, VolumeSettings, open_compounder
 from edge.config import MotionConfig
 from edge.light import BadPulseEnergy
-from edge.messages import Bricks, Extras, Geometry
+from edge.messages import Bricks, Extras, Geometry, Pose
 from edge.motion import Step, open_motion
 from edge.motion.constant import Preset
 from edge.reconstructor import Reconstructor
@@ -78,7 +78,9 @@ def test_a_photoacoustic_frame_waits_for_its_next_neighbour_and_comes_before_it(
     reconstructor = make(Given({0: turned(0, (1, 0, 0), (0, 0, 0)), 2: turned(0, (1, 0, 0), (0, 0, 1.0))}))
     assert list(poses(feed(reconstructor, a_frame(0)))) == [0]
     assert feed(reconstructor, light(1)) == []
-    assert list(poses(feed(reconstructor, a_frame(2)))) == [1, 2]
+    said = feed(reconstructor, a_frame(2))
+    assert list(poses(said)) == [1, 2]
+    assert [m.derived for m in said if isinstance(m, Pose)] == [True, False], "it is no step of the path"
 
 
 def test_the_last_photoacoustic_frame_lies_at_the_last_pose_and_that_is_said(make):
@@ -87,7 +89,7 @@ def test_the_last_photoacoustic_frame_lies_at_the_last_pose_and_that_is_said(mak
     assert sorted(poses(said)) == [0, 1, 2, 3, 4] and names(said) == []
     rest = reconstructor.finish("stopped")
     assert names(rest) == ["POSE_HELD"] and np.array_equal(poses(rest)[5], poses(said)[4])
-    assert reconstructor.counts.unplaced == 0
+    assert reconstructor.counts.unplaced == 0 and all(m.derived == bool(m.sequence % 2) for m in said + rest if isinstance(m, Pose))
 
 
 def test_photoacoustic_frames_long_after_the_last_ultrasound_are_not_placed(make):

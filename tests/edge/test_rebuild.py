@@ -1,5 +1,6 @@
 """The same recording in the other direction: the volume's mirror image, by the live service, while it stays alive."""
 
+import contextlib
 import tempfile
 import time
 from pathlib import Path
@@ -15,9 +16,11 @@ from edge.files import open_sweep
 from edge.files.recording import write_recording
 from edge.files.volumes import read_volume
 from edge.messages import Answer, Bricks, Command, FaultRaised, Status, SweepEnded
-from edge.rebuild import Rebuild
+from edge.rebuild import Rebuild, RecordingShort
 from edge.run import RunService
+from edge.saving import next_volume
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
+from edge.tablet.library import Library, sweep_id
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,8 @@ class Bench:
     def asks(self, **command):
         self.number += 1
         number = self.number
-        for _ in range(100):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
             self.tablet.say(Command(to="run", number=number, **command))  # a subscriber that is still connecting hears nothing
             self.service.step()
             while (message := self.hears.receive()) is not None:
@@ -116,6 +120,62 @@ def test_the_service_rebuilds_at_the_tablets_word_and_saves_the_result(bench, re
     assert bench.until(Status, lambda m: m.state == "idle" and m.counts["frames"] == 0)
     assert len({m.epoch for m in bench.heard if isinstance(m, Bricks)}) == 1
     assert bench.service._reconstructor.direction_source == "unverified", "the next sweep is aimed as before"
+
+
+@pytest.mark.parametrize("flips", [1, 2, 3, 4])
+def test_after_any_number_of_flips_the_volume_is_the_one_that_was_asked_for_last(bench, recording, tmp_path, flips):
+    library = Library(tmp_path / "recordings", tmp_path / "volumes")
+    for flip in range(flips):
+        direction = "-+"[flip % 2]
+        bench.heard.clear()
+        assert bench.asks(action="rebuild", direction=direction, direction_source="operator", path=str(recording), frames=40) in (
+            "",
+            "SWEEP_RUNS",
+        )
+        ended = bench.until(SweepEnded)
+        sweep = sweep_id(ended.boot_id, ended.sweep)
+        assert ended.rebuilt and set(map(Path, ended.files)) >= set(library.volume_files(sweep)) != set()
+        library.forget_but(sweep, ended.files)
+        bench.until(Status, lambda m: m.state == "idle")
+    (volume,) = library.volume_files(sweep)
+    assert read_volume(volume).metadata["direction"] == direction
+    assert {path.name for path in library.files(sweep)} == {Path(file).name for file in ended.files}
+
+
+def test_a_recording_with_fewer_images_than_the_volume_does_not_take_its_place(bench, recording, tmp_path):
+    bench.asks(action="rebuild", direction="-", direction_source="operator", path=str(recording), frames=41)
+    fault = bench.until(FaultRaised, lambda m: m.name == "REBUILD_FAILED")
+    assert "40 of 41 images" in fault.detail
+    bench.until(Status, lambda m: m.state == "idle")
+    assert not list(tmp_path.glob("volumes/*")) and not [m for m in bench.heard if isinstance(m, SweepEnded)]
+
+
+@pytest.mark.parametrize(("missing", "kept"), [({20}, True), (set(range(20, 30)), False)])
+def test_lost_images_that_are_bridged_do_not_hinder_a_rebuild_but_a_hole_does(recording, tmp_path, missing, kept):
+    frames = [frame for frame in open_sweep(recording).frames() if frame.sequence not in missing]
+    write_recording(tmp_path / "holes.mcap", frames, {"sweep": "0"})
+    reconstructor = open_reconstructor(config(tmp_path))
+    with reconstructor.compounder:
+        rebuild, done = Rebuild(reconstructor, tmp_path / "holes.mcap", "-", "operator", frames=40), False
+        with contextlib.nullcontext() if kept else pytest.raises(RecordingShort, match=r"20 of 40 images \(FRAMES_LOST\)"):
+            while not done:
+                said, done = rebuild.piece()
+            assert [(m.placed, m.lost) for m in said if isinstance(m, SweepEnded)] == [(39, 1)]
+
+
+def test_a_volume_gets_a_number_above_all_others_also_those_in_the_trash_or_on_their_way(tmp_path):
+    assert next_volume(tmp_path / "none", "sweep_a_0001", []).name == "sweep_a_0001_0.nrrd"
+    (tmp_path / "trash").mkdir()
+    for name in (
+        "sweep_a_0001_0.mcap",
+        "sweep_a_0001_12-view.png",
+        "sweep_a_0002_30.nrrd",
+        "sweep_a_0001_2-state.nrrd",
+        "trash/sweep_a_0001_9.nrrd",
+    ):
+        (tmp_path / name).touch()
+    assert next_volume(tmp_path, "sweep_a_0001", []) == tmp_path / "sweep_a_0001_10.nrrd"
+    assert next_volume(tmp_path, "sweep_a_0001", [tmp_path / "sweep_a_0001_10.nrrd"]).name == "sweep_a_0001_11.nrrd"
 
 
 def test_what_cannot_be_rebuilt_is_refused_by_name(bench, tmp_path):

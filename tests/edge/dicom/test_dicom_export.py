@@ -25,9 +25,8 @@ def test_an_export_lies_in_the_library_and_waits_for_the_pacs(library, config, t
 def test_without_a_pacs_nothing_is_queued_and_a_flip_forgets_the_old_objects(library, config, tmp_path):
     export(library, SWEEP, ("dcm",), lambda done, total: None, config)
     assert not (tmp_path / "queue").exists()
-    for path in library.volume_files(SWEEP):
-        path.rename(path.with_name(path.name.replace(f"{SWEEP}_0", f"{SWEEP}_1")))
-    library.forget_older_volumes(SWEEP)
+    turned = tuple(str(path.rename(path.with_name(path.name.replace(f"{SWEEP}_0", f"{SWEEP}_1")))) for path in library.volume_files(SWEEP))
+    library.forget_but(SWEEP, turned)
     assert not list(library.volumes.glob("*.dcm"))
 
 

@@ -70,9 +70,10 @@ def test_the_newest_volume_is_the_volume_and_a_mirrored_one_does_not_stay(librar
     (library.volumes / f"{ONE}_10.nrrd").write_bytes(b"turned")
     (library.volumes / f"{ONE}_10-state.nrrd").write_bytes(b"turned states")
     (library.volumes / f"{ONE}_0.mha").write_bytes(b"made of the older one")
-    (library.volumes / f"{ONE}_0-view.png").write_bytes(b"a picture of the older one")
+    for number in (0, 1, 10):
+        (library.volumes / f"{ONE}_{number}-view.png").write_bytes(b"a picture of the older one, whatever its number")
     assert [path.name for path in library.volume_files(ONE)] == [f"{ONE}_10.nrrd"]
-    library.forget_older_volumes(ONE)
+    library.forget_but(ONE, (f"somewhere/{ONE}_10.nrrd", f"somewhere/{ONE}_10-state.nrrd"))
     assert sorted(path.name for path in library.files(ONE)) == [f"{ONE}_0.mcap", f"{ONE}_10-state.nrrd", f"{ONE}_10.nrrd"]
     assert len(library.files(TWO)) == 4
 
@@ -93,6 +94,14 @@ def test_a_link_is_no_file_of_a_sweep(library, tmp_path):
     (library.recordings / f"{ONE}_1.png").symlink_to(tmp_path / "secret")
     with pytest.raises(NoSuchSweep):
         library.file(ONE, f"{ONE}_1.png")
+
+
+def test_only_what_was_written_down_is_known(library):
+    assert library.known(ONE) is None
+    library.write(Record(id=ONE, frames=7))
+    assert library.known(ONE).frames == 7
+    library.discard(ONE)
+    assert (library.known(ONE).frames, library.known(ONE).state, library.known(TWO)) == (7, "discarded", None)
 
 
 def test_a_damaged_sidecar_is_named_and_touches_nothing(library):

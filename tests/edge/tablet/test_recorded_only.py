@@ -16,6 +16,7 @@ from edge.tablet.doors import Doors
 from edge.tablet.exports import export
 from edge.tablet.gateway import TabletService
 from edge.tablet.library import NoSuchSweep, sweep_id
+from edge.tablet.notes import note_sweeps
 from edge.tablet.session import Session
 
 NOW_S = 100.0
@@ -32,10 +33,12 @@ def ended(service="record", **more):
     return SweepEnded(service=service, boot_id=boot_id, sweep=sweep, reason="last", frames=8, **more)
 
 
-def sweeping(run_state=WAITING):
+def sweeping(run_state=WAITING, exam=None):
     session = Session(Config())
+    session.exam = exam or {}
     session.hear(status("run", run_state), NOW_S)
     session.hear(status("record", "recording"), NOW_S)
+    session.hear(frame(2, sweep=-1), NOW_S)
     session.hear(FRAME, NOW_S)
     session.hear(status("record", "recording"), NOW_S)
     return session
@@ -48,7 +51,7 @@ def test_the_operator_sees_it_run_and_end():
     session.hear(ended(), NOW_S + 1)
     told = session.state(NOW_S + 1)["sweep"]
     assert (told["state"], told["recording"], told["recorded_frames"], told["placed"]) == ("unsaved", "stopped", 8, 0)
-    assert len(session.ended) == 1 and (session.record().direction_source, session.record().motion) == ("unknown", "")
+    assert len(session.ended) == 1 and (session.sweep.record().direction_source, session.sweep.record().motion) == ("unknown", "")
 
 
 def test_where_something_reconstructs_its_word_counts_and_not_the_recorders():
@@ -72,17 +75,17 @@ def test_its_exam_is_kept_and_stays_with_it_when_its_volume_is_built_under_the_n
     config = Config(record=RecordConfig(folder=str(tmp_path / "sweeps")), tablet=tablet)
     service = TabletService(config, None, Doors(tablet, 8443))
     service.tell_library = lambda: None
-    service.session = session = sweeping()
+    service.session = session = sweeping(exam={"patient_name": "one"})
     (Path(config.record.folder) / f"{ID}_0.mcap").touch()
-    session.exam = {"patient_name": "one"}
+    session.exam = {"patient_name": "two"}
     session.hear(ended(), NOW_S + 1)
-    service._note_sweep(session.ended.pop())
+    note_sweeps(service)
     known = service.library.record(ID)
     assert (known.exam, known.ended, known.state, known.created != "") == ({"patient_name": "one"}, "last", "unsaved", True)
     with pytest.raises(NoSuchSweep, match="it can be rebuilt from its recording"):
         export(service.library, ID, ("png",), lambda done, total: None)
-    session.exam = {"patient_name": "two"}
-    session.hear(ended("run", placed=8, motion="recorded", direction="+", direction_source="operator"), NOW_S + 2)
-    service._note_sweep(session.ended.pop())
+    session.hear(ended("run", placed=8, motion="recorded", direction="+", direction_source="operator", rebuilt=True), NOW_S + 2)
+    service.start_job = lambda work: work.close()
+    note_sweeps(service)
     again = service.library.record(ID)
     assert (again.exam, again.motion, again.created) == ({"patient_name": "one"}, "recorded", known.created)

@@ -10,9 +10,10 @@ export class LiveScreen {
   constructor({ hello, run, onended }) {
     this.run = run;
     this.onended = onended;
+    this.running = '';
     this.image = new LiveImage();
     this.guide = new Guide();
-    this.exam = new ExamForm({ ...hello, onchange: (values) => run('exam', values) });
+    this.exam = new ExamForm({ ...hello, onchange: (values) => run('exam', { ...values, sweep: this.running }) });
     this.pane = h('div', { class: 'pane', 'data-view': '3d', role: 'group', 'aria-label': t('live.volume') });
     this.time = h('span', { class: 'number' });
     this.start = h('button', { class: 'start', onclick: () => this.toggle() });
@@ -44,6 +45,7 @@ export class LiveScreen {
     const sweeping = state.sweep?.state === 'sweeping';
     const ended = this.sweeping && !sweeping && state.sweep && state.sweep.state !== 'rebuilding';
     this.sweeping = sweeping;
+    this.running = sweeping ? state.sweep.id : ''; // whose form it is: a correction while a sweep runs is that sweep's
     this.frozen = Boolean(state.live?.frozen);
     document.body.classList.toggle('sweeping', sweeping);
     setText(this.start, t(sweeping ? 'live.stop' : 'live.start'));
