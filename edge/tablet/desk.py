@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
-from edge.config import DicomConfig
+from edge.config import DicomConfig, FeaturesConfig
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
 from edge.tablet.library import Library
@@ -23,6 +23,7 @@ class Gateway(Protocol):
     link: BusLink
     secure: bool
     dicom: DicomConfig
+    features: FeaturesConfig
     operator: Client | None
     clients: set[Client]
     run_dir: Path
