@@ -44,8 +44,9 @@ class Belongings:
 
     def __init__(self, config: Config, *, link_keys: bool = False) -> None:
         recordings = Path(config.record.folder)
-        folders = {recordings, Path(config.volume.save or recordings)}
-        sweeps = [path for folder in sorted(folders) for place in (folder, folder / TRASH) for path in _inside(place)]
+        folders = sorted({recordings, Path(config.volume.save or recordings)})
+        self.folders = [*folders, Path(config.tablet.folder), Path(config.dicom.folder)]
+        sweeps = [path for folder in folders for place in (folder, folder / TRASH) for path in _inside(place)]
         self.sweeps = sorted(path for path in sweeps if OF_A_SWEEP.fullmatch(path.name))
         tablet = list(_inside(Path(config.tablet.folder)))
         self.tablet = sorted(path for path in tablet if any(path.name.endswith(kind.endings) for kind in TABLET_KINDS))

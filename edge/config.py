@@ -119,6 +119,16 @@ class DeviceConfig(Section, frozen=True, kw_only=True):
     presets: Annotated[str, Meta(description="folder of what exams can begin with (*.toml), in the place of the built-in ones")] = ""
 
 
+class FeaturesConfig(Section, frozen=True, kw_only=True):
+    """[features]: what a product does not offer is switched off here: the page leaves it out, and the device refuses it by name."""
+
+    export: Annotated[bool, Meta(description="files and pictures of sweeps are made and fetched by tablets")] = True
+    dicom: Annotated[bool, Meta(description="DICOM is among what tablets export")] = True
+    deletion: Annotated[bool, Meta(description="sweeps are discarded and deleted by tablets")] = True
+    measurement: Annotated[bool, Meta(description="sweeps are measured and annotated on tablets")] = True
+    openigtlink: Annotated[bool, Meta(description="`sonosweep igtl serve` may show the device to OpenIGTLink clients")] = True
+
+
 class MetricsConfig(Section, frozen=True, kw_only=True):
     """[metrics]: figures of the services for Prometheus, without patient data; served by the tablet's gateway."""
 
@@ -174,6 +184,7 @@ class Config(Section, frozen=True, kw_only=True):
 
     run_dir: Annotated[str, Meta(description="folder of the services' sockets")] = "/run/sonosweep"
     device: DeviceConfig = DeviceConfig()
+    features: FeaturesConfig = FeaturesConfig()
     bridge: BridgeConfig = BridgeConfig()
     motion: MotionConfig = MotionConfig()
     volume: VolumeConfig = VolumeConfig()

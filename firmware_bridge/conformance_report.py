@@ -53,6 +53,11 @@ def rules_table() -> str:
 
 def verdict(about: dict[str, Any]) -> str:
     """One sentence."""
+    if not about["messages"]:
+        return (
+            f"nothing came to {about['endpoint']} in {about['seconds']:g} s: start the front end while this listens, "
+            "or `sonosweep probe FILE`, which plays a sweep as one"
+        )
     counts = f"{about['passed']} rules kept, {about['failed']} broken, {about['not_seen']} not seen, in {about['frames']} frames"
     return f"{'does not conform' if about['failed'] else 'conforms as far as it was seen'}: {counts}"
 

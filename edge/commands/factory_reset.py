@@ -15,6 +15,7 @@ from edge.services import SERVICES
 SUMMARY = "delete pairings, keys, exams and recordings; says how many there are, and does nothing without --yes"
 EXAMPLES = """  sonosweep factory-reset                # what would be deleted; nothing is
   sonosweep factory-reset --yes          # after: systemctl stop sonosweep.target
+  sonosweep factory-reset --config edge.toml   # of the device that this file describes, not of this machine's
   sonosweep factory-reset --yes --link-keys    # the CURVE keys of bridge and front ends too: new ones must be made"""
 
 
@@ -39,10 +40,10 @@ def run(options: argparse.Namespace) -> int:
                 locks.enter_context(sole(Path(config.dicom.folder), ".send"))
         belongings = Belongings(config, link_keys=options.link_keys)
         counts = belongings.counts()
-        told = ", ".join(f"{count} {name}" for name, count in counts.items())
-        say(f"{'deleting' if options.yes else 'would be deleted'}: {told}")
+        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"
+        say(f"{'deleting' if options.yes else 'would be deleted'}: {told}; in {', '.join(map(str, belongings.folders))}")
         deleted = belongings.delete() if options.yes else 0
     done = f"{deleted} files deleted; on flash their contents may outlive this, unless the data partition is encrypted and its key goes too"
-    text = done if options.yes else "nothing was deleted; repeat with --yes"
+    text = done if options.yes else "nothing was deleted; to delete it: systemctl stop sonosweep.target, then repeat with --yes"
     result({"counts": counts, "deleted": deleted, "done": options.yes}, as_json=options.json, text=text)
     return 0 if options.yes else 1

@@ -10,12 +10,17 @@ from pathlib import Path
 from edge.commands.options import add_config, read_config
 from edge.console import say
 from edge.daemon import notify, sole
+from edge.errors import SonosweepError
 from edge.openigtlink.server import PORT, IgtlServer, listen
 
 SUMMARY = "show the live images, their poses and the volume to 3D Slicer, PLUS and other OpenIGTLink clients"
 EXAMPLES = """  sonosweep igtl serve                              # on this machine only, port 18944
   sonosweep igtl serve --address 192.168.1.2        # to a network: the protocol knows no passwords
   sonosweep igtl serve --address 192.168.1.2 --read-only"""
+
+
+class SwitchedOff(SonosweepError):
+    """The maker of the device does not offer this."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
-    run_dir = Path(read_config(options).run_dir)
+    config = read_config(options)
+    if not config.features.openigtlink:
+        raise SwitchedOff("OpenIGTLink is switched off on this device ([features] openigtlink = false)")
+    run_dir = Path(config.run_dir)
     with sole(run_dir, "igtl"):
         asyncio.run(_serve(run_dir, options))
     say("igtl: stopped")

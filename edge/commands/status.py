@@ -14,7 +14,8 @@ from edge.overview import Overview
 SUMMARY = "how all services of the device are; exit status 1 where one is silent or a fault stands"
 EXAMPLES = """  sonosweep status
   sonosweep status --json                # for scripts: .well, .wrong[].words
-  sonosweep status --run-dir run         # of services that run on a desk"""
+  sonosweep status --run-dir run         # of services that run on a desk: theirs, not /run/sonosweep
+  watch -n 5 sonosweep status            # or: sonosweep top"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from edge.support import write_bundle
 
 SUMMARY = "one zip file for whoever is asked for help: configuration, status, logs, hashes; no patient data"
 EXAMPLES = """  sonosweep support-bundle -o device.zip
+  sonosweep support-bundle -o device.zip --config edge.toml --run-dir run   # of services that run on a desk
   sonosweep support-bundle -o /media/usb/device.zip --no-hashes    # quicker: recordings are not read"""
 
 

@@ -14,6 +14,7 @@ from edge.errors import SonosweepError
 from edge.health import clock_trusted
 from edge.tablet.client import Client
 from edge.tablet.desk import Answered, Gateway
+from edge.tablet.features import refuse_command_if_off
 from edge.tablet.library import NoSuchSweep, SidecarUnreadable, WrongState
 from edge.tablet.refusals import REFUSALS, Refused
 from edge.tablet.wire import Request
@@ -33,6 +34,7 @@ async def obey(gateway: Gateway, client: Client, request: Request) -> Answered:
             raise Refused("TOO_MANY")
         if command.operator and gateway.operator is not client:
             raise Refused("NO_OPERATOR_LEASE")
+        refuse_command_if_off(gateway.features, request)
         answer: Answered = {"ok": True} | await command.handler(gateway, client, request)
     except Refused as wrong:
         answer = {"ok": False, "error": wrong.name, "text": wrong.text, "detail": wrong.detail}

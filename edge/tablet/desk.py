@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
-from edge.config import DicomConfig
+from edge.config import DicomConfig, FeaturesConfig
 from edge.messages import FaultRaised
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
@@ -25,6 +25,7 @@ class Gateway(Protocol):
     link: BusLink
     secure: bool
     dicom: DicomConfig
+    features: FeaturesConfig
     operator: Client | None
     clients: set[Client]
     run_dir: Path

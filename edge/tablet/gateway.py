@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import WSMsgType, web
 
 from edge import clock, health
@@ -49,7 +50,8 @@ class TabletService:
 
     def __init__(self, config: Config, link: BusLink, doors: Doors) -> None:
         self._config, self.link, self._doors = config, link, doors
-        self.secure, self.dicom, self.run_dir = config.tablet.secure, config.dicom, Path(config.run_dir)
+        self.secure, self.dicom, self.features = config.tablet.secure, config.dicom, config.features
+        self.run_dir = Path(config.run_dir)
         self.session = Session(config)
         recordings = Path(config.record.folder)
         self.library = Library(recordings, Path(config.volume.save) if config.volume.save else recordings)
@@ -59,11 +61,11 @@ class TabletService:
         self.exporting: set[str] = set()
         self._saved_epochs = itertools.count(1)
         self._jobs: set[asyncio.Task[None]] = set()
-        self._brand = read_branding(config.device)
+        self._brand = read_branding(config.device) | {"features": msgspec.to_builtins(config.features)}
         self._watch = health.Watch(self.library.recordings, building=self.run_dir / BUILDING)
         self._health_at = self._state_at = -1e9
         doors.serve("/link", self._serve_link)
-        self._shelf = Shelf(self.library, doors, self.tell_library, config.record.quota_mib)
+        self._shelf = Shelf(self.library, doors, self.tell_library, config)
 
     async def run(self) -> None:
         """Hear the bus and tell the tablets."""

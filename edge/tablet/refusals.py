@@ -42,6 +42,7 @@ REFUSALS = {
     "DIRECTION_TRACKED": Refusal(409, "This sweep was placed by a tracker, which knows the direction."),
     "REBUILD_FAILED": Refusal(409, "The volume could not be rebuilt. What was saved before stays; try again."),
     "UNREADABLE": Refusal(409, "The sweep's files cannot be read. The recording was not touched."),
+    "SWITCHED_OFF": Refusal(403, "The maker of this device has switched this off; the device's handbook says what it offers."),
     "CLOCK_FROM_NETWORK": Refusal(409, "The network sets the device's clock. It need not be set by hand."),
     "CLOCK_NOT_SET": Refusal(409, "The device's clock could not be set. Check this tablet's own date, then try again."),
     "TOO_LARGE": Refusal(413, "This is larger than the device takes. Send a smaller picture or a shorter clip."),

@@ -7,19 +7,22 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from edge.config import Config
 from edge.console import say
 from edge.errors import SonosweepError
 from edge.tablet.doors import HEADERS, Doors
+from edge.tablet.features import refuse_if_off
 from edge.tablet.library import Library
 
 WHOLE = (".mcap", ".nrrd", ".mha", ".nii.gz", ".zip")  # whoever has fetched one of these has the sweep: a picture is not enough
 
 
 class Shelf:
-    """``changed`` is called where the listing is another one. ``quota_mib``: 0 lets nothing go by itself."""
+    """``changed`` is called where the listing is another one. ``quota_mib`` 0 lets nothing go by itself."""
 
-    def __init__(self, library: Library, doors: Doors, changed: Callable[[], None], quota_mib: int) -> None:
-        self._library, self._doors, self._changed, self._quota = library, doors, changed, quota_mib << 20
+    def __init__(self, library: Library, doors: Doors, changed: Callable[[], None], config: Config) -> None:
+        self._library, self._doors, self._changed = library, doors, changed
+        self._quota, self._features = config.record.quota_mib << 20, config.features
         doors.serve("/api/sweeps/{sweep}/files/{name}", self._serve_file)
         doors.serve("/api/sweeps/{sweep}/pictures", self._take_picture)
 
@@ -38,6 +41,7 @@ class Shelf:
             self._changed()
 
     async def _serve_file(self, request: web.Request) -> web.StreamResponse:
+        refuse_if_off(self._features, "export")
         sweep, who = request.match_info["sweep"], self._doors.who(request).name
         path = self._library.file(sweep, request.match_info["name"])
         self._doors.audit("download", who, path.name)
@@ -49,6 +53,7 @@ class Shelf:
         return answer
 
     async def _take_picture(self, request: web.Request) -> web.StreamResponse:
+        refuse_if_off(self._features, "export")
         sweep = request.match_info["sweep"]
         self._library.files(sweep)
         name = await self._doors.keep_picture(request, self._library.volumes, f"{sweep}_")

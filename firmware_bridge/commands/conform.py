@@ -23,6 +23,7 @@ from firmware_bridge.listening import listen
 
 SUMMARY = "test a front end against the wire's rules: listens as the bridge would, then reports rule by rule"
 EXAMPLES = """  sonosweep conform                                       # then start the front end; it sends to tcp://127.0.0.1:5555
+  sonosweep conform & sonosweep probe sweep.igs.mha       # without one of your own: a sweep, played as a front end would
   sonosweep conform --rate 30 --seconds 60 -o report.html
   sonosweep conform --endpoint tcp://0.0.0.0:5555 --server-key bridge.key_secret --allowed-keys allowed"""
 FORMS = {".md": as_markdown, ".html": as_html}
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         raise CannotWrite(f"{options.out}: a report is one of {', '.join(FORMS)}")
     check_outputs([options.out])
     config = BridgeConfig(endpoint=options.endpoint, server_key=options.server_key, allowed_keys=options.allowed_keys)
-    say(f"listening on {options.endpoint} for {options.seconds:g} s")
+    say(f"listening on {options.endpoint} for {options.seconds:g} s; start the front end now")
     heard = listen(config, options.seconds, disturb=not options.undisturbed, allow_plaintext=options.allow_plaintext)
     found = judge(heard, Declared(options.rate))
     about = _about(options, heard, Counter(one.outcome for one in found))

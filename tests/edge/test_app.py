@@ -167,7 +167,7 @@ def test_the_constant_motion_that_stands_beside_the_network_is_the_one_that_woul
 
 @pytest.mark.parametrize(
     "words",
-    [["reconstruct", "{sweep}", "-o", "{out}/v.nrrd"], ["run", "--run-dir", "{out}"], ["demo", "--out", "{out}"], ["evaluate", "{sweep}"]],
+    [["reconstruct", "{sweep}", "-o", "{out}/v.nrrd"], ["demo", "--out", "{out}"], ["evaluate", "{sweep}"]],
     ids=lambda words: words[0],
 )
 def test_without_onnxruntime_the_default_is_refused_with_the_cure_before_the_work(sweep, tmp_path, capsys, monkeypatch, words):

@@ -14,6 +14,7 @@ import edge.clock as clock
 import edge.tablet.commands as commands
 from edge.app import main
 from edge.clock import ClockRequest, ClockState, ask, clock_source, obey, read_state
+from edge.config import FeaturesConfig
 from edge.health import Watch
 from edge.tablet.pairing import Tablets
 from edge.tablet.wire import Request
@@ -113,7 +114,11 @@ def answered(tmp_path, milliseconds=1e3 * TODAY_S, service=True):
     looked = []
     client = SimpleNamespace(name="iPad 1", allowance=SimpleNamespace(take=lambda: True))
     gateway = SimpleNamespace(
-        run_dir=tmp_path, operator=client, note=lambda *told: looked.append(told), look_again=lambda: looked.append("look")
+        run_dir=tmp_path,
+        features=FeaturesConfig(),
+        operator=client,
+        note=lambda *told: looked.append(told),
+        look_again=lambda: looked.append("look"),
     )
     stop = threading.Event()
 

@@ -240,6 +240,14 @@ def test_run_check_says_what_would_begin_or_what_is_lacking(config, tmp_path, ca
         assert json.loads(capsys.readouterr().out)["fault"] == "GPU_MISSING"
 
 
+def test_without_onnxruntime_the_cure_is_said(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("edge.motion.ort.find_spec", lambda name: None)
+    (tmp_path / "edge.toml").write_text(as_toml(msgspec.structs.replace(config, motion=MotionConfig())))
+    assert main(["run", "--config", str(tmp_path / "edge.toml"), "--check"]) == 1
+    said = capsys.readouterr().out
+    assert said.startswith("RECONSTRUCTION_REFUSED: ") and "onnxruntime is not installed (pip install" in said
+
+
 def test_a_demo_does_not_wait_for_what_this_machine_has_not(config):
     if not gpu.missing():
         pytest.skip("this machine has a GPU")

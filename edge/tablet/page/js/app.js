@@ -47,6 +47,7 @@ class App {
   hello(hello) {
     if (this.screens) return this.ask();
     if (hello.product) document.title = hello.product;
+    document.body.dataset.off = Object.keys(hello.features).filter((name) => !hello.features[name]).join(' ');
     this.faults = new Faults();
     this.status = new StatusBar({ takeOperator: () => this.run('take_operator') });
     this.canvas = h('canvas', { class: 'scene', 'aria-label': t('view.3d'), role: 'img', tabindex: 0 });

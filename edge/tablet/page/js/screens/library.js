@@ -43,9 +43,9 @@ export class LibraryScreen {
     });
     const button = (key, kind, action) => h('button', { class: kind, onclick: action }, t(key));
     const buttons = sweep.state === 'discarded'
-      ? [button('library.restore', 'ghost', () => this.run('restore', { sweep: sweep.id })), button('library.purge', 'danger', () => this.purge(sweep))]
+      ? [button('library.restore', 'ghost', () => this.run('restore', { sweep: sweep.id })), button('library.purge', 'danger of-deletion', () => this.purge(sweep))]
       : [sweep.volume ? button('library.open', 'primary', () => this.onopen(sweep)) : button('library.rebuild', 'ghost', () => this.run('flip', { sweep: sweep.id })),
-        button('library.discard', 'ghost', () => this.run('discard', { sweep: sweep.id }))];
+        button('library.discard', 'ghost of-deletion', () => this.run('discard', { sweep: sweep.id }))];
     return h('li', { class: `sweep ${sweep.state}` }, h('div', { class: 'grow' }, h('strong', {}, name), h('span', {}, day(sweep.created)),
       h('span', {}, what), h('span', { class: 'fine' }, numbers)), h('span', { class: `badge ${sweep.state}` }, t(`library.state.${sweep.state}`)), ...buttons);
   }

@@ -36,7 +36,7 @@ export class ReviewScreen {
     this.tool = ['distance', 'angle', 'area', 'outline', 'note'].map((kind) =>
       h('button', { class: 'chip', 'aria-pressed': 'false', 'data-tool': kind, onclick: () => this.choose(kind) }, t(`measure.${kind}`)));
     this.save = h('button', { class: 'primary big', onclick: () => this.keep() }, t('review.save'));
-    this.toss = h('button', { class: 'danger big', onclick: () => this.discard() }, t('review.discard'));
+    this.toss = h('button', { class: 'danger big of-deletion', onclick: () => this.discard() }, t('review.discard'));
     this.flip = h('button', { class: 'ghost big', onclick: () => this.turn() }, t('review.flip'));
     this.yes = h('button', { class: 'ghost big', onclick: () => this.confirm() }, t('review.confirm'));
     this.job = h('progress', { max: 1, value: 0, hidden: true });
@@ -45,14 +45,14 @@ export class ReviewScreen {
       h('section', { class: 'keep' }, this.about, h('div', { class: 'row' }, this.save, this.toss)),
       h('details', { open: true }, h('summary', {}, t('review.look')), field(t('review.mode'), this.mode), field(t('review.preset'), this.preset),
         field(t('review.low'), this.low), field(t('review.high'), this.high), h('label', { class: 'check' }, this.measured, t('review.measured_only'))),
-      h('details', {}, h('summary', {}, t('measure.title')), h('div', { class: 'chips' }, this.tool),
+      h('details', { class: 'of-measurement' }, h('summary', {}, t('measure.title')), h('div', { class: 'chips' }, this.tool),
         h('div', { class: 'row' },
           h('button', { class: 'ghost', onclick: () => this.attempt(() => this.tools.finish()) }, t('measure.done')),
           h('button', { class: 'ghost', onclick: () => this.tools.undo() }, t('measure.undo')),
           h('button', { class: 'ghost', onclick: () => this.attempt(() => this.tools.finishVolume()) }, t('measure.volume'))),
         field(t('measure.threshold'), this.threshold), h('button', { class: 'ghost', onclick: () => this.region() }, t('measure.region')), this.results),
-      h('details', {}, h('summary', {}, t('export.title')), h('div', { class: 'chips' },
-        FORMATS.map((kind) => h('button', { class: 'chip', onclick: () => this.export(kind) }, kind))),
+      h('details', { class: 'of-export' }, h('summary', {}, t('export.title')), h('div', { class: 'chips' },
+        FORMATS.map((kind) => h('button', { class: kind === 'dcm' ? 'chip of-dicom' : 'chip', onclick: () => this.export(kind) }, kind))),
         h('div', { class: 'row' }, h('button', { class: 'ghost', onclick: () => this.attempt(() => this.shoot()) }, t('export.picture')),
           h('button', { class: 'ghost', onclick: () => this.attempt(() => this.film()) }, t('export.film'))), this.job));
     this.element = h('main', { class: 'screen review-screen' }, h('div', { class: 'grid' }, this.panes), side);
