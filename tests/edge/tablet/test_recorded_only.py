@@ -85,7 +85,9 @@ def test_its_exam_is_kept_and_stays_with_it_when_its_volume_is_built_under_the_n
     with pytest.raises(NoSuchSweep, match="it can be rebuilt from its recording"):
         export(service.library, ID, ("png",), lambda done, total: None)
     session.hear(ended("run", placed=8, motion="recorded", direction="+", direction_source="operator", rebuilt=True), NOW_S + 2)
-    service.start_job = lambda work: work.close()
+    service.start_job, told = lambda work: work.close(), []
+    service.fault = told.append
     note_sweeps(service)
     again = service.library.record(ID)
     assert (again.exam, again.motion, again.created) == ({"patient_name": "one"}, "recorded", known.created)
+    assert [fault.name for fault in told] == ["SWEEP_HALF_HEARD"], "of its path nothing was heard"
