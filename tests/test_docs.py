@@ -16,7 +16,10 @@ from edge.app import commands, parser_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-GUIDES = [ROOT / "docs" / f"{name}.md" for name in ("calibration", "integrators", "slicer", "tutorial")]
+GUIDES = [
+    ROOT / "docs" / f"{name}.md"
+    for name in ("calibration", "dicom", "files", "integrators", "openigtlink", "photoacoustics", "slicer", "tutorial")
+]
 LINES = [
     (page.name, line.split(" #")[0].strip()) for page in GUIDES for line in page.read_text().splitlines() if line.startswith("sonosweep ")
 ]

@@ -90,7 +90,7 @@ def check_acoustics(facts: ProbeFacts, sweep: str) -> None:
     if lacking:
         raise AcousticOutputUnknown(
             f"sweep {sweep}: nobody has said {', '.join(lacking)}, which an Enhanced US Volume must; "
-            "lay its recording beside the volume, let the probe send it, or set it in [dicom]"
+            "lay its recording beside the volume (the same name, .mcap) or let the probe send it; all but the depth may be set in [dicom]"
         )
 
 

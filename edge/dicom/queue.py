@@ -116,7 +116,8 @@ class Queue:
             return changed
 
     def retry(self, uid: str) -> Entry:
-        """Send it again at the next chance, whatever the PACS said. ``NoSuchObject`` where its object is not kept any more."""
+        """Send it again at the next chance, whatever the PACS said. ``NoSuchObject`` where it is not known, or not kept any more."""
+        self.entry(uid)
         if not self.object(uid).exists():
             raise NoSuchObject(f"{uid}: its object is not kept any more; write the sweep again")
         return self.change(uid, state="waiting", final=False, attempts=0, not_before_s=0.0)

@@ -83,7 +83,7 @@ def of_file(path: Path) -> SweepFiles:
             return _identified(stem, [path], beside if beside.is_file() else None)
     except UnknownFile:
         pass
-    raise NothingToWrite(f"{path}: is no volume and no recording of a sweep")
+    raise NothingToWrite(f"{path}: is no volume (.nrrd, .mha, .nii.gz) and no recording (.mcap); make one with `sonosweep reconstruct`")
 
 
 def write_sweep(

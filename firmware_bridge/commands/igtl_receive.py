@@ -52,9 +52,11 @@ def run(options: argparse.Namespace) -> int:
     with ended_by_sigterm(), FrontEnd(options.endpoint, keys=keys) as front_end:
         try:
             while not source.stopped and not (options.sweeps and sweeps >= options.sweeps):
+                any_frame = False
                 for frame in play(source.sweep(), front_end, how, sweeps):
+                    any_frame = True
                     posed += frame.pose_status == "ok"
-                sweeps += 1
+                sweeps += any_frame
         except KeyboardInterrupt:
             pass
         finally:

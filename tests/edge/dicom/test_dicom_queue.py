@@ -334,6 +334,8 @@ def test_dropping_must_be_meant(tmp_path, files, capsys):
     assert main(words) == 1 and "say --yes" in capsys.readouterr().err
     assert main([*words, "--yes"]) == 0 and Queue(tmp_path / "queue").entries() == []
     assert main(["dicom", "queue", "retry", "../../etc/passwd", "--config", str(config)]) == 1
+    assert main(["dicom", "queue", "retry", "1.2.3", "--config", str(config)]) == 1
+    assert "the queue holds no object" in capsys.readouterr().err.splitlines()[-1]
     assert main(["dicom", "send", "--config", str(config)]) == 1 and "dicom.pacs_host" in capsys.readouterr().err
 
 
