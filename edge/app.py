@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, distribution, entry_points, version
 from typing import Protocol
 
 from edge.console import say, write
@@ -33,10 +33,17 @@ def commands() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
+def own_commands() -> dict[str, EntryPoint]:
+    """Those of this package alone: to look through every installed one takes a slow machine longer than Python's start."""
+    return {point.name: point for point in distribution("sonosweep").entry_points.select(group=GROUP)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 a named error (its sentence is on stderr), 2 wrong usage, 130 Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    known = commands()
+    known = own_commands()
+    if not words or words[0] not in known:
+        known = commands()
     if not words or words[0] in ("-h", "--help", "help"):
         write(_overview(known))
         return 0 if words else 2

@@ -35,11 +35,12 @@ class BusLink:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._number = secrets.randbits(40)  # an answer to a gateway that was killed is none to us
         self._life = SignOfLife()
+        self._wake = asyncio.Event()
         self.turns = 0  # of the loop: what moves on is alive
 
     async def messages(self, status: Any) -> AsyncIterator[Message]:
         """Frames and messages as they come, without end. ``status()`` is said several times a second."""
-        loop, wake = asyncio.get_running_loop(), asyncio.Event()
+        loop, wake = asyncio.get_running_loop(), self._wake
         descriptors = [int(socket.getsockopt(zmq.FD)) for socket in (self._intake.socket, *self._peers.sockets)]
         for descriptor in descriptors:  # zmq.asyncio's Poller makes four sockets anew at every turn: half of what an idle gateway cost
             loop.add_reader(descriptor, wake.set)
@@ -60,6 +61,10 @@ class BusLink:
         finally:
             for descriptor in descriptors:
                 loop.remove_reader(descriptor)
+
+    def wake(self) -> None:
+        """Have a turn of the loop now: there is something to tell."""
+        self._wake.set()
 
     async def command(self, to: str, **words: Any) -> Answer:
         """Ask a service until it answers; ``SERVICE_GONE`` where it does not in time. However often it hears a command, it does it once."""

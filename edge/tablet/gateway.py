@@ -207,6 +207,7 @@ class TabletService:
         else:
             client.tell(await obey(self, client, said))
             self._state_at = -1e9  # what a command changed is told at once
+            self.link.wake()
 
     def _hello(self, client: Client) -> dict[str, Any]:
         return {

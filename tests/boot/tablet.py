@@ -47,12 +47,12 @@ async def sweep_and_save(machine, move, address="https://127.0.0.1:8443"):
         return sweep
 
 
-def play(story):
+def play(story, patience_s=PATIENCE_S):
     """Run it to its end, in bounded time."""
 
     async def whole():
         try:
-            return await asyncio.wait_for(story, PATIENCE_S)
+            return await asyncio.wait_for(story, patience_s)
         finally:
             await asyncio.sleep(0.3)  # aiohttp's TLS connections end a moment after their session
 
