@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import msgspec
@@ -32,15 +32,19 @@ class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
         return self.state, self.faults, step, self.charging
 
 
-def device_state(statuses: Mapping[str, Status], updating: bool) -> DeviceState:
-    """``statuses``: the newest of each service that is not silent; ``updating``: a new version is being installed."""
+def device_state(statuses: Mapping[str, Status], updating: bool, awaited: Collection[str] = ()) -> DeviceState:
+    """``statuses``: the newest of each service that is not silent; ``awaited``: who has only just been started, and nobody misses yet.
+
+    ``updating``: a new version is being installed.
+    """
     standing = {name for status in statuses.values() for name in status.standing}
-    gone = {service.gone for name, service in SERVICES.items() if name not in statuses} if statuses else set()
+    building = {"run"} if "ENGINE_BUILDING" in standing else set()  # which starts once its engine is there
+    gone = {service.gone for name, service in SERVICES.items() if name not in {*statuses, *awaited, *building}}
     tablet = statuses.get("tablet")
     figures = tablet.health if tablet else {}
     percent, free_mib = figures.get("battery_percent"), figures.get("free_mib")
     return DeviceState(
-        state="updating" if updating else _state(statuses, standing, bool(gone)),
+        state="updating" if updating else _state(statuses, standing, bool(gone), bool(awaited)),
         faults=tuple(sorted(standing | gone)),
         battery_percent=None if percent is None else int(percent),
         charging=None if percent is None else bool(figures.get("charging")),
@@ -49,7 +53,7 @@ def device_state(statuses: Mapping[str, Status], updating: bool) -> DeviceState:
     )
 
 
-def _state(statuses: Mapping[str, Status], standing: set[str], gone: bool) -> State:
+def _state(statuses: Mapping[str, Status], standing: set[str], gone: bool, starts: bool) -> State:
     does = {name: status.state for name, status in statuses.items()}
     if "BATTERY_EMPTY" in standing:
         return "battery_empty"
@@ -57,10 +61,10 @@ def _state(statuses: Mapping[str, Status], standing: set[str], gone: bool) -> St
         return "sweeping"
     if does.get("run") in ("saving", "rebuilding"):
         return "saving"
-    if not statuses:
-        return "starting"
     if "ENGINE_BUILDING" in standing:
         return "preparing"
+    if starts:
+        return "starting"
     return "fault" if standing or gone else "idle"
 
 

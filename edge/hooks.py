@@ -30,6 +30,7 @@ NAME = re.compile(r"[a-zA-Z0-9_-]+(\.sh)?")  # as of boot-good.d: run-parts leav
 LONGEST_HOOK_S = 10.0
 LOOK_PERIOD_S = 0.25
 ASK_AGAIN_S = 60.0
+LONGEST_START_S = 60.0  # of services that have not been heard yet; then they are missed
 
 
 class Hooks:
@@ -57,12 +58,12 @@ class Hooks:
                 if isinstance(message, Status):
                     self._heard[name] = now, message
         alive = {name: status for name, (at, status) in self._heard.items() if now - at < GONE_AFTER_S}
-        if now - self._begun > GONE_AFTER_S or len(alive) == len(SERVICES):  # at first they are starting, as we are
-            before, self.state = self.state, device_state(alive, (self._run_dir / UPDATING).exists())
-            if self.state.key != before.key:
-                self._say_state()
-            elif self.state != before:
-                self._keep()
+        awaited = SERVICES.keys() - self._heard.keys() if now - self._begun < LONGEST_START_S else ()
+        before, self.state = self.state, device_state(alive, (self._run_dir / UPDATING).exists(), awaited)
+        if self.state.key != before.key:
+            self._say_state()
+        elif self.state != before:
+            self._keep()
         if self._battery.off(alive, now) and now - self._asked >= ASK_AGAIN_S:
             self._asked = now
             self._switch_off()

@@ -47,7 +47,8 @@ class Overview:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], run_dir: Path) -> None:
         if not run_dir.is_dir():
             raise NoDevice(
-                f"{run_dir}: no such folder, so no service runs; systemctl start sonosweep.target, or name another with --run-dir (on a desk `sonosweep demo` starts all)"
+                f"{run_dir}: no such folder, so no service runs; systemctl start sonosweep.target, or name another with --run-dir "
+                "(on a desk `sonosweep demo` starts all)"
             )
         if not os.access(run_dir, os.R_OK | os.X_OK):
             raise NoDevice(f"{run_dir}: may not be read by this user; use sudo")

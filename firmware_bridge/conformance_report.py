@@ -53,7 +53,7 @@ def rules_table() -> str:
 
 def verdict(about: dict[str, Any]) -> str:
     """One sentence."""
-    if not about["messages"]:
+    if about.get("messages") == 0:
         return (
             f"nothing came to {about['endpoint']} in {about['seconds']:g} s: start the front end while this listens, "
             "or `sonosweep probe FILE`, which plays a sweep as one"

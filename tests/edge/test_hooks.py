@@ -59,7 +59,12 @@ def test_the_state_is_the_one_that_matters_most(told, updating, state, faults):
 
 
 def test_before_anybody_was_heard_it_starts_and_nobody_is_missed():
-    assert (device_state({}, False).state, device_state({}, False).faults) == ("starting", ())
+    assert (device_state({}, False, SERVICES).state, device_state({}, False, SERVICES).faults) == ("starting", ())
+    found = device_state(statuses(run=None), False, ["run"])
+    assert (found.state, found.faults) == ("starting", ())
+    found = device_state(statuses(["ENGINE_BUILDING"], run=None), False)
+    assert (found.state, found.faults) == ("preparing", ("ENGINE_BUILDING",))
+    assert device_state({}, False).faults == tuple(sorted(service.gone for service in SERVICES.values()))
 
 
 def test_figures_come_from_the_gateway_and_small_changes_of_the_battery_are_no_news():
