@@ -51,6 +51,7 @@ THRESHOLD = 30  # grey values: below it a voxel is noise or tissue and gets no s
 EDGE_SHARE = 0.75  # of the brightest neighbour: below it a voxel is half outside its vessel, and its wavelengths rarely agree
 WORST_CONDITION = 30.0  # of the extinctions: above it noise of one percent moves the saturation by tens of points
 CAVEAT = "Estimate, not for diagnosis: light loses strength and changes colour on its way down, which biases the values with depth."
+ONE_RECONSTRUCTION = ("sweep", "motion", "direction", "frames", "frames_placed", "beam_origin_mm", "beam_axis")
 Floats = NDArray[np.float64]
 
 
@@ -59,7 +60,11 @@ class BadWavelengths(SonosweepError):
 
 
 class VolumesApart(SonosweepError):
-    """Volumes of different sweeps or grids cannot be unmixed together."""
+    """Volumes of different sweeps, motions or grids cannot be unmixed together."""
+
+
+class DepthUnknown(SonosweepError):
+    """A volume does not tell where its beams begin and point, so that fluence cannot be corrected by depth."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Settings:
     neighbour (of 27), so that voxels on the walls of vessels get no value; 0 keeps them.
 
     ``mu_eff_per_mm``: effective attenuation of the tissue by wavelength (nm); signals are multiplied by exp(mu_eff * depth). Depth is
-    along the beams of the first image, from ``surface_mm`` in Reference on. Empty: no correction.
+    along the beams of the first image, from ``surface_mm`` below its first row on. Empty: no correction.
     """
 
     threshold: float = THRESHOLD
@@ -116,13 +121,16 @@ def oxygen_saturation(volumes: Sequence[Volume], settings: Settings = Settings()
     """
     wavelengths_nm = [_wavelength(volume) for volume in volumes]
     matrix = extinctions(wavelengths_nm)
+    check_one_sweep(volumes)
     grey, states, origin_mm = shared_box(volumes)
     within = (grey >= settings.edge_share * np.array([brightest_neighbour(one) for one in grey])).all(0)
     seen = within & (grey > settings.threshold).all(0) & np.isin(states, (MEASURED, INTERPOLATED)).all(0)
     signals = grey[:, seen].astype(np.float64)
     step = volumes[0].spacing_mm
     if settings.mu_eff_per_mm:
-        depth_mm = np.maximum(origin_mm[1] + step * np.nonzero(seen)[1] - settings.surface_mm, 0)
+        begin_mm, axis = (_three(volumes[0], key) for key in ("beam_origin_mm", "beam_axis"))
+        points_mm = np.array(origin_mm) + step * np.stack(np.nonzero(seen)[::-1], axis=1)
+        depth_mm = np.maximum((points_mm - begin_mm) @ axis - settings.surface_mm, 0)
         signals *= np.exp(np.outer([_mu_eff(settings.mu_eff_per_mm, nm) for nm in wavelengths_nm], depth_mm))
     oxy, deoxy = unmix(signals, matrix)
     percent, state = np.zeros(seen.shape, np.uint8), np.zeros(seen.shape, np.uint8)
@@ -130,6 +138,23 @@ def oxygen_saturation(volumes: Sequence[Volume], settings: Settings = Settings()
     state[seen] = np.where((states[:, seen] == MEASURED).all(0), MEASURED, INTERPOLATED)
     assert FILLED not in state
     return Volume(percent, origin_mm, step, _metadata(volumes, wavelengths_nm, settings, int(seen.sum())), state)
+
+
+def check_one_sweep(volumes: Sequence[Volume]) -> None:
+    """``VolumesApart`` unless all come from one reconstruction of one sweep: only then is a voxel the same place in each.
+
+    Every volume's grid is anchored at its own Reference, so the grids alone cannot tell.
+    """
+    for volume in volumes:
+        for key in ONE_RECONSTRUCTION:
+            ours, theirs = (one.metadata.get(key, "") for one in (volumes[0], volume))
+            if ours != theirs:
+                raise VolumesApart(
+                    f"the volumes come from different reconstructions ({key}: {ours or 'not told'}, {theirs or 'not told'}); "
+                    "give those that one `sonosweep reconstruct` wrote"
+                )
+        if not volume.metadata.get("sweep"):
+            raise VolumesApart("a volume does not tell its sweep; make the volumes again by one `sonosweep reconstruct`")
 
 
 def shared_box(volumes: Sequence[Volume]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[float, float, float]]:
@@ -168,6 +193,17 @@ def _wavelength(volume: Volume) -> float:
         raise BadWavelengths(f"{name} does not tell its wavelength_nm; give the photoacoustic volumes of a probe that tells it") from wrong
 
 
+def _three(volume: Volume, key: str) -> Floats:
+    told = volume.metadata.get(key, "")
+    try:
+        values = np.array(told.split(), np.float64)
+    except ValueError:
+        values = np.zeros(0)
+    if values.shape != (3,) or not np.isfinite(values).all():
+        raise DepthUnknown(f"a volume's {key} is {told!r} and not x y z; make the volumes again, or leave --mu-eff-per-mm out")
+    return values
+
+
 def _mu_eff(of: Mapping[float, float], wavelength_nm: float) -> float:
     if wavelength_nm not in of:
         raise BadWavelengths(f"no mu_eff is given for {wavelength_nm:g} nm; state it for every wavelength or for none")
@@ -180,7 +216,7 @@ def _metadata(volumes: Sequence[Volume], wavelengths_nm: Sequence[float], settin
     fluence = "not corrected"
     if settings.mu_eff_per_mm:
         told = ", ".join(f"{nm:g} nm {settings.mu_eff_per_mm[nm]:g}/mm" for nm in wavelengths_nm)
-        fluence = f"corrected by exp(mu_eff * depth), mu_eff {told}, depth along y from {settings.surface_mm:g} mm"
+        fluence = f"corrected by exp(mu_eff * depth), mu_eff {told}, depth along the beams from {settings.surface_mm:g} mm"
     return common | {
         "channel": "oxygen-saturation",
         "unit": "percent; 0 with state 0 is no value",

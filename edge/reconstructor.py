@@ -130,7 +130,7 @@ class Reconstructor:
             "frames_lost": str(self.counts.lost),
             "compounding": self.compounder.settings.compounding,
             "ended": self.ended,
-        }
+        } | (self._sweep.metadata() if self._sweep else {})
         return finished_volumes(self.compounder, metadata, self._sweep.light.metadata() if self._sweep else {})
 
     def _begin(self, frame: Frame) -> list[Message]:
@@ -139,7 +139,7 @@ class Reconstructor:
             said += self.finish("PROBE_RESTARTED" if frame.boot_id != self._sweep.key[0] else "next")
         self._epoch += 1
         self.compounder.reset()
-        self._sweep = SweepState(frame.sweep_key, self._epoch, Light(self._pulse_energy_mj))
+        self._sweep = SweepState.begun_by(frame, self._epoch, Light(self._pulse_energy_mj))
         if not self.motion.relative:
             _, self.direction, self.direction_source = provenance(frame)
         if frame.sequence > 0:
@@ -275,8 +275,7 @@ class Reconstructor:
         except VolumeFull as wrong:
             return self._break(frame, "VOLUME_FULL", str(wrong))
         stream.unbroken = True
-        sweep.counts.placed += 1
-        sweep.placed_at_mm, sweep.placed_ns, sweep.posed = pose.matrix[:3, 3], frame.timestamp_ns, True
+        sweep.note_placed(frame, pose, image.shape[1])
         at = pose_of_frame(sweep, frame, pose, self.motion.name, step, bridged)
         return [at, bricks_of_frame(self.compounder, sweep, frame, slots, channel)] if self._say_bricks else [at]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ class SweepState:
     key: tuple[int, int]
     epoch: int
     light: Light
+    first_image: int  # checksum: files without a recording's numbers all have the same key
     last_sequence: int = -1
     last_frame: Frame | None = None
     ended: bool = False
@@ -59,6 +61,30 @@ class SweepState:
     elapsed: int = 0  # B-mode frames from the one before to the last frame
     waiting: deque[tuple[Frame, Image]] = field(default_factory=deque)  # photoacoustic, until the next B-mode pose
     posed: bool = True  # the last frame was placed: a fault is told once per gap
+    beams: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # of the first placed image, in Reference: origin, direction
+
+    @classmethod
+    def begun_by(cls, frame: Frame, epoch: int, light: Light) -> SweepState:
+        """The sweep whose first frame is ``frame``."""
+        return cls(frame.sweep_key, epoch, light, crc32(np.ascontiguousarray(frame.pixels).data))
+
+    def note_placed(self, frame: Frame, pose: Transform, columns: int) -> None:
+        """``frame`` lies at ``pose``, as an image of so many columns."""
+        self.counts.placed += 1
+        self.placed_at_mm, self.placed_ns, self.posed = pose.matrix[:3, 3], frame.timestamp_ns, True
+        if self.beams is None:
+            down = pose.matrix[:3, 1]
+            self.beams = pose.apply([(columns - 1) / 2, 0, 0]), down / np.linalg.norm(down)
+
+    def metadata(self) -> dict[str, str]:
+        """What every volume of the sweep says: which sweep it is of, and where the beams of its first placed image begin and point.
+
+        ``beam_origin_mm``: the middle of that image's first row; ``beam_axis``: a unit vector; both "x y z" in Reference.
+        """
+        told = {"sweep": f"{self.key[0]:016x}-{self.key[1]}-{self.first_image:08x}"}
+        if self.beams is not None:
+            told |= zip(("beam_origin_mm", "beam_axis"), (" ".join(f"{v + 0.0:.9g}" for v in one) for one in self.beams), strict=True)
+        return told
 
 
 def scan_table(geometry: Geometry) -> ScanTable | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.console import progress
 from edge.evaluation.watch import Estimate, Watched, watch
@@ -14,7 +15,7 @@ from edge.motion import MotionSource
 from edge.motion.accuracy import accuracy, grid
 from edge.motion.card import Card, Parity
 from edge.motion.network import NetworkMotion
-from edge.motion.stepper import Stepper
+from edge.motion.stepper import Stepper, Tensors
 from export.pack import REFERENCE, runner_of
 
 DIGITS = 5
@@ -49,6 +50,18 @@ def compared(card: Card, graphs: Mapping[str, bytes], paths: Sequence[Path]) -> 
     for path in progress(paths, total=len(paths), label="comparing"):
         rows += rows_of(watch(path, sources))
     return rows
+
+
+def steps_apart_mm(card: Card, graphs: Mapping[str, bytes], samples: Sequence[Tensors]) -> dict[str, float]:
+    """How far each graph's translations are from those of :data:`REFERENCE`, root mean square, on the same inputs of single steps."""
+
+    def moved_mm(name: str) -> NDArray[np.float64]:
+        runner = runner_of(name, graphs[name])
+        said = [runner.infer(sample)[card.motion.output].reshape(6) for sample in samples]
+        return np.asarray(np.array(said, np.float64) * np.array(card.motion.scale))[:, :3]
+
+    usual = moved_mm(REFERENCE)
+    return {name: round(_rms(np.linalg.norm(moved_mm(name) - usual, axis=1)), DIGITS) for name in graphs if name != REFERENCE}
 
 
 def rows_of(watched: Watched) -> list[Row]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from edge.console import table
@@ -46,20 +45,19 @@ def accuracy(
     estimated: Mapping[int, Transform],
     size: tuple[int, int],
     speed_mm_s: float,
-    preset: Path | None = None,
 ) -> Rows:
     """Rows of measures: the estimate ``name``, then the baselines. Empty where the sweep is not tracked or the probe did not move.
 
-    ``speed_mm_s``: elevational speed of the constant motion that stands beside the estimate where no ``preset`` does; it is what
-    `--motion constant` would have done here. ``size`` (columns, rows) is of the placed image.
+    ``speed_mm_s``: elevational speed of the constant motion that stands beside the estimate, where that is no constant motion itself:
+    what `--motion constant` would have done here. ``size`` (columns, rows) is of the placed image.
     """
     if truth.geometry is None:
         return []
-    rows = compare(name, truth.poses, estimated, truth.geometry, size, preset)
-    if rows and preset is None and name != "constant":
+    rows = compare(name, truth.poses, estimated, truth.geometry, size)
+    if rows and name != "constant":
         steady = even(truth.timestamps_ns, truth.geometry, speed_mm_s if direction == "+" else -speed_mm_s)
         shared = {sequence: pose for sequence, pose in steady.items() if sequence in estimated}
-        rows[1:1] = compare(f"constant {speed_mm_s:g} mm/s", truth.poses, shared, truth.geometry, size, None)[:1]
+        rows[1:1] = compare(f"constant {speed_mm_s:g} mm/s", truth.poses, shared, truth.geometry, size)[:1]
     return rows
 
 

@@ -287,6 +287,5 @@ def _accuracy(config: Config, heard: Heard, truth: Truth) -> Rows:
     ended, motion = heard.ended["run"], config.motion
     if motion.source == "recorded" or truth.geometry is None:
         return []
-    preset = Path(motion.preset) if motion.source == "constant" and motion.preset else None
     size = placed_size(truth.geometry)
-    return accuracy(ended.motion, ended.direction, truth, heard.poses, size, motion.speed_mm_s, preset)
+    return accuracy(ended.motion, ended.direction, truth, heard.poses, size, motion.speed_mm_s)

@@ -12,7 +12,7 @@ from edge.commands.options import add_json, check_outputs, numbers
 from edge.console import facts, result
 from edge.files import CannotWrite
 from edge.files.volumes import check_volume_path, read_volume, write_volume
-from edge.oxygenation import THRESHOLD, BadWavelengths, Settings, oxygen_saturation
+from edge.oxygenation import THRESHOLD, BadWavelengths, Settings, check_one_sweep, oxygen_saturation
 from edge.vessel_picture import draw_vessels
 
 SUMMARY = "estimate blood oxygen saturation from photoacoustic volumes of several wavelengths"
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MU,MU",
         help="effective attenuation of the tissue for each volume: corrects by exp(mu_eff * depth) (default: no correction)",
     )
-    parser.add_argument("--surface-mm", type=float, default=0.0, help="y of the skin in Reference, where depth begins (%(default)s)")
+    parser.add_argument("--surface-mm", type=float, default=0.0, help="depth of the skin in the first image (%(default)s)")
     add_json(parser)
 
 
@@ -48,11 +48,12 @@ def run(options: argparse.Namespace) -> int:
         raise CannotWrite(f"{options.picture}: a picture's name ends with .png")
     check_outputs((options.output, options.picture), (*options.volumes, options.ultrasound))
     volumes = [read_volume(path) for path in options.volumes]
+    under = read_volume(options.ultrasound) if options.ultrasound else None
     found = oxygen_saturation(volumes, Settings(options.threshold, mu_eff_per_mm=_mu_eff(options, volumes), surface_mm=options.surface_mm))
+    check_one_sweep([volumes[0], under] if under else volumes)
     files = list(map(str, write_volume(options.output, found)))
     if options.picture:
         light = {volume.metadata["channel"]: volume for volume in volumes}
-        under = read_volume(options.ultrasound) if options.ultrasound else None
         draw_vessels(options.picture, light, f"{options.output.name}: {found.metadata['fluence']}", under, found)
         files.append(str(options.picture))
     percent = found.intensity[found.state > 0]

@@ -192,9 +192,8 @@ def _accuracy(options: argparse.Namespace, reconstructor: Reconstructor, placed:
     """Where motion was estimated and the sweep is tracked too: how far apart they are, beside the baselines."""
     if not reconstructor.motion.relative:
         return []
-    preset = Path(options.preset) if options.preset and options.motion == "constant" else None
     name, direction = reconstructor.motion.name, reconstructor.direction
-    return accuracy(name, direction, placed.truth, placed.poses, placed.size, options.speed_mm_s, preset)
+    return accuracy(name, direction, placed.truth, placed.poses, placed.size, options.speed_mm_s)
 
 
 def _text(answer: dict[str, Any]) -> str:

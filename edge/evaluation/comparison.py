@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from edge.console import rounded
 from edge.evaluation.measures import measure
 from edge.messages import Geometry
 from edge.motion.accuracy import TooShort, chain_of_poses, grid, repeated, steps_of
-from edge.motion.constant import read_preset
 from edge.transform import Transform
 
 COLUMNS = ["motion", "final_drift_rate_percent", "piece_drift_rate_percent", "final_drift_mm", "lpe_mm", "gpe_mm", "path_mm"]
@@ -24,9 +22,8 @@ def compare(
     estimated: Mapping[int, Transform],
     geometry: Geometry,
     size: tuple[int, int],
-    preset: Path | None,
 ) -> list[dict[str, Any]]:
-    """Rows of measures: the estimate, the constant preset where one is given, no motion, and the sweep's own mean motion.
+    """Rows of measures: the estimate, no motion, and the sweep's own mean motion.
 
     ``tracked`` and ``estimated`` are ImageToReference by sequence number; frames with both count. ``size`` (columns, rows) is
     of the placed image. Empty where fewer than two frames count or the probe did not move.
@@ -36,8 +33,6 @@ def compare(
         return []
     true, found = (chain_of_poses([poses[n] for n in common], *size, geometry.spacing_mm) for poses in (tracked, estimated))
     chains = {name: found}
-    if preset is not None and name != "constant":
-        chains[f"constant: {preset.name}"] = repeated(np.array(read_preset(preset).motion), len(common))
     chains["no motion"] = repeated(np.zeros(6), len(common))
     chains["own mean motion (not knowable)"] = repeated(steps_of(true).mean(axis=0), len(common))
     points = grid(*size, geometry.spacing_mm)

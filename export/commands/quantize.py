@@ -18,7 +18,7 @@ from edge.motion.bundle import find_bundle, open_bundle
 from edge.motion.card import Parity
 from export.half import to_fp16
 from export.pack import REFERENCE, add_variants
-from export.parity import compared, named, shown, summary
+from export.parity import compared, named, shown, steps_apart_mm, summary
 from export.quantization import METHODS, NothingToQuantize, to_int8
 from export.sensitivity import Layer, draw_layers, layer_by_layer
 
@@ -38,7 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", metavar="BUNDLE", help="a path, or the name of a bundle that comes with the package")
     parser.add_argument("--calibrate", type=Path, nargs="+", required=True, metavar="SWEEP", help="sweeps that show what values occur")
     parser.add_argument("--measure", type=Path, nargs="+", default=[], metavar="SWEEP", help="tracked sweeps for the figures (those)")
-    parser.add_argument("--method", choices=("best", *METHODS), default="best", help="how ranges are chosen; best: try all (%(default)s)")
+    parser.add_argument(
+        "--method",
+        choices=("best", *METHODS),
+        default="best",
+        help="of finding ranges; best: nearest to FP32 on --calibrate (%(default)s)",
+    )
     parser.add_argument("--variant", nargs="+", choices=VARIANTS, default=VARIANTS, metavar="NAME", help=f"of {', '.join(VARIANTS)} (all)")
     parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help="steps of the sweeps that are looked at (%(default)s)")
     parser.add_argument("--sensitivity", type=Path, metavar="FOLDER", help="also measure each layer alone: layers.json, layers.png")
@@ -59,17 +64,16 @@ def run(options: argparse.Namespace) -> int:
         raise NothingToQuantize("the sweeps hold no two B-mode images in a row; give sweeps of the probe")
     methods = tuple(METHODS) if options.method == "best" else (options.method,)
     graphs = {method: to_int8(graph, samples, method=method) for method in progress(methods, total=len(methods), label="calibrating")}
+    apart_mm = steps_apart_mm(card, {REFERENCE: graph, **graphs}, samples)
+    chosen = min(apart_mm, key=lambda method: apart_mm[method])  # by the calibration sweeps: those that are measured only judge
     paths = options.measure or options.calibrate
     on = named(paths) + ("" if options.measure else " (calibrated on them)")
     half = {"fp16": to_fp16(graph)} if "fp16" in options.variant else {}
-    rows = compared(card, {REFERENCE: graph, **graphs, **half}, paths)
-    by_method = {method: summary(rows, method, on) for method in methods}
-    chosen = min(by_method, key=lambda method: by_method[method].step_mm)
     both = {"int8-fp16": to_fp16(graphs[chosen])} if "int8-fp16" in options.variant else {}
-    rows += compared(card, {REFERENCE: graph, **both}, paths) if both else []
     made = {**half, "int8": graphs[chosen], **both}
     variants = {name: made[name] for name in VARIANTS if name in options.variant}
-    parity = {name: by_method[chosen] if name == "int8" else summary(rows, name, on) for name in variants}
+    rows = compared(card, {REFERENCE: graph, **variants}, paths)
+    parity = {name: summary(rows, name, on) for name in variants}
     layers = layer_by_layer(card, graph, samples, chosen, paths) if options.sensitivity else []
     packed = add_variants(bundle, variants, {name: (one,) for name, one in parity.items()}, options.output)
     answer = {
@@ -78,14 +82,15 @@ def run(options: argparse.Namespace) -> int:
         "bytes": packed.bytes,
         "calibrated_on": {"sweeps": [path.name for path in options.calibrate], "steps": len(samples)},
         "method": chosen,
-        "methods": by_method,
+        "step_mm_by_method": apart_mm,
         "parity": parity,
         "layers": [layer._asdict() for layer in layers],
     }
     if options.sensitivity:
         _keep(options.sensitivity, layers, f"{card.name}: what INT8 costs, layer by layer, on {on}")
     told = [f"INT8 by {chosen}, ranges of {len(samples)} steps; measured on {on}"]
-    told += [_table(by_method)] if len(by_method) > 1 else []
+    tried = [{"INT8 by": name, "step mm": mm, "on": "the calibration's steps"} for name, mm in apart_mm.items()]
+    told += [table(tried, list(tried[0]))] if len(tried) > 1 else []
     told += [_table(parity)]
     told += [table([layer.row() for layer in layers], list(layers[0].row()))] if layers else []
     told += [f"{card.name}: fp32, {', '.join(parity)}: {packed.bytes / 1e6:.2f} MB in {options.output}"]

@@ -1,16 +1,34 @@
 """Oxygen saturation from photoacoustic volumes: the table, the unmixing, the masks, what the file says, and the command."""
 
 import json
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.optimize import nnls
 
 from edge.app import main
+from edge.compounding import VolumeSettings, open_compounder
+from edge.config import MotionConfig
 from edge.files.volumes import Volume, read_volume, write_volume
-from edge.oxygenation import BadWavelengths, Settings, VolumesApart, brightest_neighbour, extinction, extinctions, oxygen_saturation, unmix
+from edge.motion import open_motion
+from edge.oxygenation import (
+    BadWavelengths,
+    DepthUnknown,
+    Settings,
+    VolumesApart,
+    brightest_neighbour,
+    extinction,
+    extinctions,
+    oxygen_saturation,
+    unmix,
+)
+from edge.reconstructor import Reconstructor
+from edge.simulation import SimulationSettings, as_frames, simulate_sweep
 
 ALL = Settings(threshold=0, edge_share=0)
+ONE_SWEEP = {"sweep": "1-1-0", "motion": "network: small", "beam_origin_mm": "1 0 0", "beam_axis": "0 1 0"}
 
 
 def blood(saturation, wavelength_nm):
@@ -19,7 +37,7 @@ def blood(saturation, wavelength_nm):
 
 
 def a_volume(wavelength_nm, grey, origin_mm=(0.0, 0.0, 0.0), state=None, **metadata):
-    told = {"channel": f"photoacoustic-{wavelength_nm}nm", "wavelength_nm": str(wavelength_nm), "motion": "network: small", **metadata}
+    told = {"channel": f"photoacoustic-{wavelength_nm}nm", "wavelength_nm": str(wavelength_nm), **ONE_SWEEP, **metadata}
     grey = np.asarray(grey, np.uint8)
     return Volume(grey, origin_mm, 0.5, told, np.ones_like(grey) if state is None else state)
 
@@ -136,6 +154,66 @@ def test_volumes_meet_on_the_box_that_they_share_and_strangers_are_refused():
             oxygen_saturation([one, Volume(other.intensity, wrong["origin_mm"], 0.5, other.metadata, other.state)])
     with pytest.raises(BadWavelengths, match="wavelength_nm"):
         oxygen_saturation([one, Volume(other.intensity, other.origin_mm, 0.5, {}, other.state)])
+
+
+def test_volumes_of_two_reconstructions_are_refused_though_their_grids_meet():
+    one, other = two(0.6)
+    for key, told in (("sweep", "1-2-0"), ("motion", "recorded"), ("direction", "-"), ("frames_placed", "7"), ("beam_axis", "0 0 1")):
+        with pytest.raises(VolumesApart, match=key):
+            oxygen_saturation([one, replace(other, metadata={**other.metadata, key: told})], ALL)
+    for volume in (one, other):
+        del volume.metadata["sweep"]
+    with pytest.raises(VolumesApart, match="again"):
+        oxygen_saturation([one, other], ALL)
+
+
+@pytest.mark.parametrize(
+    ("begin_mm", "axis"), [((0, 0, 0), (0, 1, 0)), ((4, 300, -7), (0, 0, 1)), ((-20, 12, 5), (-1, 0, 0)), ((3, 2, 1), (0.6, 0.8, 0))]
+)
+def test_depth_is_along_the_beams_wherever_a_tracker_has_its_reference(begin_mm, axis):
+    """Two volumes dimmed along the beams, built by hand: blood of 70 % at every depth, 3 mm of which lie above the skin."""
+    mu_eff, surface_mm, shape = {750.0: 0.12, 850.0: 0.10}, 3.0, (12, 14, 16)
+    low_mm = np.round((np.array(begin_mm) + 8 * np.array(axis) - 3) * 2) / 2
+    volumes = []
+    for nm in mu_eff:
+        grey = np.zeros(shape, np.uint8)
+        for k, j, i in np.ndindex(shape):
+            depth_mm = sum((low_mm[n] + 0.5 * at - begin_mm[n]) * axis[n] for n, at in enumerate((i, j, k)))
+            grey[k, j, i] = round(0.2 * blood(0.7, nm) * np.exp(-mu_eff[nm] * max(depth_mm - surface_mm, 0)))
+        told = {"beam_origin_mm": " ".join(map(str, begin_mm)), "beam_axis": " ".join(map(str, axis))}
+        volumes.append(a_volume(nm, grey, tuple(low_mm), **told))
+    found = oxygen_saturation(volumes, Settings(0, 0, mu_eff, surface_mm))
+    assert np.abs(found.intensity.astype(int) - 70).max() <= 1 and "along the beams from 3 mm" in found.metadata["fluence"]
+    assert found.metadata["beam_axis"] == volumes[0].metadata["beam_axis"]
+
+
+@pytest.mark.parametrize("told", ["", "0 1", "0 1 nan", "a b c"])
+def test_without_the_beams_no_fluence_is_corrected(told):
+    volumes = [replace(one, metadata={**one.metadata, "beam_axis": told}) for one in two(0.6)]
+    with pytest.raises(DepthUnknown, match="beam_axis"):
+        oxygen_saturation(volumes, Settings(mu_eff_per_mm={750.0: 0.1, 850.0: 0.1}))
+    oxygen_saturation(volumes, ALL)
+
+
+def test_the_volumes_of_a_sweep_tell_where_its_beams_are_and_which_sweep_it_is(tmp_path):
+    """Moved and turned as a tracker has it: depth in the volume's own words is depth in the first image."""
+    settings = SimulationSettings(frames=12, image_size=(40, 50), spacing_mm=(0.5, 0.4), seed=4, speckle=False, photoacoustic=True)
+    frames = list(as_frames(simulate_sweep(settings)))
+    to_tracker = np.array([[0, 0, 1, -310.0], [1, 0, 0, 220], [0, 1, 0, -1400], [0, 0, 0, 1]])
+    moved = [
+        msgspec.structs.replace(frame, image_to_reference=tuple((to_tracker @ frame.pose.matrix).ravel().tolist())) for frame in frames
+    ]
+    told = []
+    for sweep in (frames, moved):
+        with open_compounder("host", VolumeSettings(), 1) as compounder:
+            reconstructor = Reconstructor(open_motion(MotionConfig(source="recorded")), compounder, say_bricks=False)
+            for frame in sweep:
+                reconstructor.feed(frame)
+            told.append(reconstructor.volumes()["photoacoustic-800nm"].metadata)
+    at, down = (np.array([float(v) for v in told[1][key].split()]) for key in ("beam_origin_mm", "beam_axis"))
+    first = moved[0].pose
+    assert np.allclose(at, first.apply([19.5, 0, 0]), atol=1e-5) and np.allclose(first.apply([19.5, 30, 0]), at + 12 * down, atol=1e-5)
+    assert told[0]["sweep"] == told[1]["sweep"] and told[0]["beam_axis"] == "0 1 0"
 
 
 def test_the_command_writes_a_volume_that_says_what_it_is_and_a_picture(tmp_path, capsys):

@@ -175,6 +175,21 @@ def test_a_quantized_bundle_holds_proved_variants_and_their_distance_from_fp32(q
     assert (quantized.parent / "layers" / "layers.png").stat().st_size > 2000
 
 
+def test_the_way_to_find_ranges_is_chosen_on_the_calibration_sweeps_and_never_on_those_that_judge(sweep, tmp_path, capsys):
+    other = tmp_path / "other.igs.mha"
+    assert main(["simulate", "-o", str(other), "--frames", "12", "--size", "128", "160", "--spacing-mm", "0.3", "--seed", "8"]) == 0
+    answers = []
+    for judge in (sweep, other):
+        words = ["--calibrate", str(sweep), "--measure", str(judge), "--steps", "3", "--variant", "int8", "-o", str(tmp_path / "out.zip")]
+        capsys.readouterr()
+        assert main(["export", "quantize", "small", *words, "--json"]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    by_method = answers[0]["step_mm_by_method"]
+    assert by_method == pytest.approx(answers[1]["step_mm_by_method"]) and set(by_method) == {"minmax", "entropy", "percentile"}
+    assert all(answer["method"] == min(by_method, key=by_method.get) and min(by_method.values()) > 0 for answer in answers)
+    assert [answer["parity"]["int8"]["measured_on"] for answer in answers] == ["sweep.igs.mha", "other.igs.mha"]
+
+
 def test_parity_tells_of_each_variant_on_each_sweep(quantized, sweep, capsys):
     assert main(["export", "parity", str(quantized), str(sweep), "--variant", "int8", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
