@@ -21,7 +21,7 @@ TRASH = "trash"
 SIDECAR_BYTES = 16 << 20
 ID = re.compile(r"sweep_[0-9a-f]{16}_\d{4,10}")
 FILE = re.compile(
-    rf"(?P<id>{ID.pattern})(?P<part>_\d+)?(?P<what>-[a-z0-9-]+)?\.(?P<kind>mcap|nrrd|mha|nii\.gz|igs\.mha|png|mp4|webm|dcm|json|zip)"
+    rf"(?P<id>{ID.pattern})(?P<part>_\d+)?(?P<what>-[a-z0-9-]+)?\.(?P<kind>mcap|nrrd|mha|nii\.gz|igs\.mha|png|mp4|webm|dcm|json|zip|mcap\.damaged)"
 )
 State = Literal["unsaved", "saved", "discarded"]
 
@@ -150,7 +150,7 @@ class Library:
         """
         keep = {_part(path) for path in self.volume_files(sweep)}
         for path in self.files(sweep):
-            if path.suffix not in (".mcap", ".json") and _part(path) not in keep:
+            if path.suffix not in (".mcap", ".damaged", ".json") and _part(path) not in keep:
                 path.unlink()
 
     def save(self, sweep: str, exam: dict[str, str]) -> Record:

@@ -71,9 +71,14 @@ def test_the_newest_volume_is_the_volume_and_a_mirrored_one_does_not_stay(librar
     (library.volumes / f"{ONE}_10-state.nrrd").write_bytes(b"turned states")
     (library.volumes / f"{ONE}_0.mha").write_bytes(b"made of the older one")
     (library.volumes / f"{ONE}_0-view.png").write_bytes(b"a picture of the older one")
+    (library.recordings / f"{ONE}_0.mcap.damaged").write_bytes(b"kept aside by a recovery")
     assert [path.name for path in library.volume_files(ONE)] == [f"{ONE}_10.nrrd"]
     library.forget_older_volumes(ONE)
-    assert sorted(path.name for path in library.files(ONE)) == [f"{ONE}_0.mcap", f"{ONE}_10-state.nrrd", f"{ONE}_10.nrrd"]
+    assert sorted(path.name for path in library.files(ONE)) == [
+        *(f"{ONE}_0.mcap", f"{ONE}_0.mcap.damaged"),
+        *(f"{ONE}_10-state.nrrd", f"{ONE}_10.nrrd"),
+    ]
+    assert library.recording(ONE).name == f"{ONE}_0.mcap"
     assert len(library.files(TWO)) == 4
 
 
