@@ -145,7 +145,7 @@ def _dimensions(ds: Dataset, exam: Exam) -> None:
 def _frame(volume: Volume, k: int, exam: Exam, facts: ProbeFacts) -> Dataset:
     x, y, z = volume.origin_mm
     frame = Dataset()
-    when = exam.moment.strftime("%Y%m%d%H%M%S") + "+0000"
+    when = exam.moment.strftime("%Y%m%d%H%M%S%z")
     frame.FrameContentSequence = one(
         FrameAcquisitionDateTime=when,
         FrameReferenceDateTime=when,

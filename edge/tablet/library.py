@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,6 +64,14 @@ class Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     path: list[tuple[float | None, ...]] = []
 
 
+class KnownExam(msgspec.Struct, kw_only=True):
+    """What a sidecar says of whose sweep it is and when it was made; the rest is not looked at."""
+
+    id: str
+    created: str = ""
+    exam: dict[str, str] = {}
+
+
 def sweep_id(boot_id: int, sweep: int) -> str:
     """The name under which everything of a sweep is kept."""
     return f"sweep_{boot_id:016x}_{sweep:04d}"
@@ -99,6 +108,13 @@ class Library:
         if all(path.parent.name == TRASH for path in files):
             known.state = "discarded"
         return known
+
+    def known_exams(self) -> Iterator[KnownExam]:
+        """Of every sweep with a sidecar that can be read, those in the trash too."""
+        for folder in (self.recordings, self.recordings / TRASH):
+            for path in sorted(folder.glob("sweep_*.json")):
+                with suppress(msgspec.MsgspecError, UnicodeDecodeError):  # named where the sweep itself is opened
+                    yield msgspec.json.decode(path.read_bytes()[:SIDECAR_BYTES], type=KnownExam)
 
     def write(self, record: Record) -> None:
         """Keep what is known, whole or as it was."""

@@ -1,5 +1,6 @@
 """What is written as DICOM says who, where and how truly, is never mirrored, and is refused where it would have to be invented."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -309,6 +310,37 @@ def test_a_file_that_is_no_sweep_is_refused(tmp_path):
             of_file(tmp_path / name)
 
 
+@pytest.fixture
+def new_york(monkeypatch):
+    """The device's zone: five hours behind UTC in winter."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_one_study_has_one_date_and_time_in_the_device_s_zone(new_york, library, tmp_path, config):
+    times = ("2026-11-27T23:57:00Z", "2026-11-28T00:03:00Z", "2026-11-28T04:59:00Z", "2026-11-28T05:01:00Z")
+    for number, created in enumerate(times, 2):  # the last after local midnight
+        put_sweep(library, f"{SWEEP[:-1]}{number}", EXAM | {"accession": ""})
+        record = library.record(f"{SWEEP[:-1]}{number}")
+        record.created = created
+        library.write(record)
+    library.discard(f"{SWEEP[:-1]}2")
+    made = []
+    for number in range(3, 6):
+        written = write_sweep(of_library(library, f"{SWEEP[:-1]}{number}"), tmp_path, config, kinds=("copy",))
+        made += [pydicom.dcmread(written.files[0])]
+        assert verify(written.files[0]) == []
+    assert [ds.StudyInstanceUID == made[0].StudyInstanceUID for ds in made] == [True, True, False]
+    assert [(ds.StudyDate, ds.StudyTime) for ds in made] == [("20261127", "185700")] * 2 + [("20261128", "000100")]
+    assert [ds.SeriesTime for ds in made] == ["190300", "235900", "000100"] and {ds.TimezoneOffsetFromUTC for ds in made} == {"-0500"}
+    assert made[0].AcquisitionDateTime == "20261127190300-0500" and made[0].ContentDate == "20261127"
+    anonymous = plain_copy(phantom(), of_library(library, f"{SWEEP[:-1]}3").exam(anonymous=True), ORIGIN, config)
+    assert anonymous.StudyTime == "190300", "a study of its own"
+
+
 def a_volume(path, value):
     """Of a file system, not of a library."""
     made = phantom()
@@ -338,7 +370,7 @@ def test_a_recording_lies_beside_a_volume_only_under_its_whole_name_and_says_whe
         writer.finish("last")
     found = of_file(a_volume(tmp_path / "leg.0318.nrrd", 1))
     assert found.recording == tmp_path / "leg.0318.mcap"
-    assert found.exam().moment.isoformat() == "2026-03-18T09:30:00" and found.exam().clock_trusted
+    assert found.exam().moment.isoformat()[:19] == "2026-03-18T09:30:00" and found.exam().clock_trusted
     assert of_file(found.recording).record.id == found.record.id, "the recording and its volume are one sweep"
     assert of_file(a_volume(tmp_path / "leg.0319.nrrd", 1)).recording is None
 
