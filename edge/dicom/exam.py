@@ -16,6 +16,7 @@ from edge.tablet.privacy import PATIENT_FIELDS
 
 LATERALITY = {"left": "L", "right": "R"}
 LONGEST = {"patient_name": 64, "patient_id": 64, "accession": 16, "operator": 64, "study_uid": 64}
+PERSONS = ("patient_name", "operator")  # up to three groups of characters with = between them, each of which may be so long
 LONGEST_TEXT = 10240
 NEVER_NAMED = "The exam names no patient"
 TAKEN_OUT = "Patient, operator and notes were left out"  # an LO: at most 64 characters
@@ -83,8 +84,9 @@ def describe(ds: Dataset, exam: Exam) -> None:
     """Patient, study and the parts of the series that the exam knows."""
     known = {} if exam.names_nobody else {key: value for key, value in exam.fields.items() if value}
     for key, longest in LONGEST.items():
-        if len(known.get(key, "")) > longest:
-            raise ExamNotDicom(f"{key} has {len(known[key])} characters and DICOM takes {longest}; shorten it in the exam")
+        text = known.get(key, "")
+        if (length := max(map(len, text.split("=") if key in PERSONS else [text]))) > longest:
+            raise ExamNotDicom(f"{key} has {length} characters and DICOM takes {longest}; shorten it in the exam")
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.PatientName = _person(known.get("patient_name", ""), "patient_name")
     ds.PatientID = _plain(known.get("patient_id", ""), "patient_id")
@@ -112,9 +114,20 @@ def describe(ds: Dataset, exam: Exam) -> None:
     ds.Laterality = exam.side
 
 
+def name_of(person: str) -> str:
+    """A person's name of DICOM as an exam's: ``Family, Given`` where that is all of it, else unchanged. :func:`describe` undoes it."""
+    bare = person.rstrip("^")
+    parts = bare.split("^")
+    shown = ", ".join(parts)
+    if len(parts) < 3 and all(parts) and _person(shown, "name") == bare:
+        return shown
+    return person if "^" in person else f"{person}^"
+
+
 def _person(name: str, what: str) -> str:
-    """``Family, Given`` to ``Family^Given``; words without a comma stay one component: which is the family's is not ours to guess."""
-    if re.search(r"[\\=]", name) or not name.isprintable():
+    """``Family, Given`` to ``Family^Given``, what has a ^ as it is; words without either stay one component, not guessed at."""
+    groups = name.count("=")
+    if "\\" in name or not name.isprintable() or (groups and (groups > 2 or "^" not in name)):
         raise ExamNotDicom(f"{what} holds a sign that DICOM keeps for itself (\\ or =); leave it out in the exam")
     if "^" in name or "," not in name:
         return name.strip()
