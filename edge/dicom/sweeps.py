@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from edge.config import DicomConfig
 from edge.dicom.clips import review_picture, ultrasound_clip
 from edge.dicom.copies import plain_copy
-from edge.dicom.errors import AcousticOutputUnknown, ExamNotDicom, NothingToWrite
+from edge.dicom.errors import AcousticOutputUnknown, ExamNotDicom, NothingToWrite, TransducerUnknown
 from edge.dicom.exam import Exam
 from edge.dicom.identifiers import sha256_of
 from edge.dicom.objects import Origin, write_object
@@ -138,7 +138,7 @@ def _objects(
         known = channel == "ultrasound"  # to readers and PACS, as its own class
         if "volume" in kinds:
             made = _tried(make, volume, exam, origin, facts, config)
-            known = known and not isinstance(made, AcousticOutputUnknown)
+            known = known and not isinstance(made, AcousticOutputUnknown | TransducerUnknown)
             yield channel, made
         if "copy" in kinds and (only_copies or not known):
             yield f"{channel}-copy", _tried(plain_copy, volume, exam, origin, config)

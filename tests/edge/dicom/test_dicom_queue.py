@@ -23,7 +23,7 @@ from edge.dicom.stow import StowRs
 from edge.dicom.sweeps import of_library, write_sweep
 from edge.dicom.volumes import ultrasound_volume
 
-FACTS = ProbeFacts(0.7, 0.4, 40.0, (20.0,), (), 0.0, 6.6, 38.0)
+FACTS = ProbeFacts(0.7, 0.4, 40.0, (20.0,), (), 0.0, 6.6, (19.0, 0.0))
 
 
 class Clock:
