@@ -13,7 +13,7 @@ import edge.motion.ort as ort
 from edge.errors import SonosweepError
 from edge.files import open_sweep
 from edge.motion.bundle import Bundle
-from edge.motion.card import Card, NormalisedLayer
+from edge.motion.card import Card, NormalisedLayer, is_name
 from edge.motion.golden import Golden, prove, read_golden, run_golden
 from edge.motion.network import ProbeNormalisation
 from edge.motion.normalisation import Values, card_values, refitted, seen_statistics
@@ -91,6 +91,8 @@ def fit_domain(
     """
     card = bundle.card
     images = sum(map(len, sweeps))
+    if not is_name(probe):
+        raise CannotFit(f"the probe's name {probe!r:.60} must be one line of text without blanks at its ends; volumes say it")
     if not card.layers:
         raise CannotFit(f"{bundle.path}: {card.name} {card.version} has no layers to fit; use a bundle that lists some in its card")
     if images < FEWEST_IMAGES:

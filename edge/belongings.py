@@ -30,7 +30,7 @@ class Kind(NamedTuple):
 
 
 SWEEP_KINDS = (
-    Kind("recordings", (".mcap",)),
+    Kind("recordings", (".mcap", ".mcap.damaged")),
     Kind("exams", (".json",)),
     Kind("volumes", (".nrrd", ".mha", ".nii.gz")),
     Kind("pictures", (".png", ".mp4", ".webm")),

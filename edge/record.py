@@ -270,7 +270,8 @@ class RecordService:
         self._recovering = None
         self._counts["recovered"] += len(done)
         for one in done:
-            say(f"record: {one.path} was cut; {one.frames} frames are safe, the last {one.lost_bytes} bytes were not whole")
+            damage = f", {one.damaged_chunks} chunks were damaged: the old file stays beside it" if one.damaged_chunks else ""
+            say(f"record: {one.path} was cut; {one.frames} frames are safe, {one.lost_bytes} bytes were not whole{damage}")
         for sentence in failed:
             say(f"record: {sentence}")
 

@@ -13,6 +13,10 @@ class AcousticOutputUnknown(SonosweepError):
     """An Enhanced US Volume must say the acoustic output, the depth and the focus, and nobody has said them."""
 
 
+class TransducerUnknown(SonosweepError):
+    """A volume must say where the transducer was, and nobody has said it."""
+
+
 class WavelengthUnknown(SonosweepError):
     """A Photoacoustic Image must say the wavelengths of its light, and nobody has said them."""
 

@@ -16,8 +16,8 @@ from edge.tablet.privacy import PATIENT_FIELDS
 
 LATERALITY = {"left": "L", "right": "R"}
 LONGEST = {"patient_name": 64, "patient_id": 64, "accession": 16, "operator": 64, "study_uid": 64}
+PERSONS = ("patient_name", "operator")  # up to three groups of characters with = between them, each of which may be so long
 LONGEST_TEXT = 10240
-TIMEZONE = "+0000"  # `created` is in UTC
 NEVER_NAMED = "The exam names no patient"
 TAKEN_OUT = "Patient, operator and notes were left out"  # an LO: at most 64 characters
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
@@ -37,6 +37,7 @@ class Exam:
     anonymous: bool = False
     file_time: bool = False
     clock_source: str = ""
+    study_created: str = ""  # of the study's first sweep; nothing: this is the first
 
     @property
     def names_nobody(self) -> bool:
@@ -50,22 +51,30 @@ class Exam:
 
     @property
     def moment(self) -> datetime.datetime:
-        """When the sweep was made, in UTC. ``ExamNotDicom`` where its record does not say so."""
-        try:
-            return datetime.datetime.strptime(self.created, _STAMP)
-        except ValueError:
-            raise ExamNotDicom(f"sweep {self.sweep}: created is {self.created!r:.40}, and no time such as 2026-11-27T17:00:00Z") from None
+        """When the sweep was made, in the device's local time. ``ExamNotDicom`` where its record does not say so."""
+        return self._local(self.created)
+
+    @property
+    def study_moment(self) -> datetime.datetime:
+        """When the study's first sweep was made, likewise: all its objects must say the same."""
+        return self._local(self.created if self.names_nobody else self.study_created or self.created)
 
     @property
     def study_uid(self) -> str:
-        """The worklist's where it came from one; else one of the patient's accession, else of patient and day, else of this sweep alone."""
+        """The worklist's where it came from one; else one of the accession, else of patient and local day, else of this sweep alone."""
         known = {} if self.names_nobody else self.fields
         if known.get("study_uid"):
             return known["study_uid"]
         patient = [known.get(one, "") for one in ("patient_id", "patient_name", "birth_date")]
         if known.get("accession"):
             return uid_of("study", known["accession"], *patient)
-        return uid_of("study", self.created[:10], *patient) if any(patient) else uid_of("study", self.sweep)
+        return uid_of("study", self.moment.strftime("%Y-%m-%d"), *patient) if any(patient) else uid_of("study", self.sweep)
+
+    def _local(self, utc: str) -> datetime.datetime:
+        try:
+            return datetime.datetime.strptime(utc, _STAMP).replace(tzinfo=datetime.timezone.utc).astimezone()
+        except ValueError:
+            raise ExamNotDicom(f"sweep {self.sweep}: created is {utc!r:.40}, and no time such as 2026-11-27T17:00:00Z") from None
 
     def series_uid(self, *words: str) -> str:
         """One series for each kind of object of a sweep; ``words`` name the kind, and what must not lie in one series."""
@@ -76,8 +85,9 @@ def describe(ds: Dataset, exam: Exam) -> None:
     """Patient, study and the parts of the series that the exam knows."""
     known = {} if exam.names_nobody else {key: value for key, value in exam.fields.items() if value}
     for key, longest in LONGEST.items():
-        if len(known.get(key, "")) > longest:
-            raise ExamNotDicom(f"{key} has {len(known[key])} characters and DICOM takes {longest}; shorten it in the exam")
+        text = known.get(key, "")
+        if (length := max(map(len, text.split("=") if key in PERSONS else [text]))) > longest:
+            raise ExamNotDicom(f"{key} has {length} characters and DICOM takes {longest}; shorten it in the exam")
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.PatientName = _person(known.get("patient_name", ""), "patient_name")
     ds.PatientID = _plain(known.get("patient_id", ""), "patient_id")
@@ -89,9 +99,9 @@ def describe(ds: Dataset, exam: Exam) -> None:
         ds.DeidentificationMethod = TAKEN_OUT if exam.anonymous else NEVER_NAMED
         ds.PatientSex = exam.fields.get("sex", "")
     ds.StudyInstanceUID = _uid(exam.study_uid)
-    ds.StudyDate = ds.SeriesDate = exam.moment.strftime("%Y%m%d")
-    ds.StudyTime = ds.SeriesTime = exam.moment.strftime("%H%M%S")
-    ds.TimezoneOffsetFromUTC = TIMEZONE
+    ds.StudyDate, ds.StudyTime = exam.study_moment.strftime("%Y%m%d"), exam.study_moment.strftime("%H%M%S")
+    ds.SeriesDate, ds.SeriesTime = exam.moment.strftime("%Y%m%d"), exam.moment.strftime("%H%M%S")
+    ds.TimezoneOffsetFromUTC = exam.moment.strftime("%z")
     ds.ReferringPhysicianName = ""
     ds.StudyID = uid_of(exam.study_uid).rsplit(".", 1)[1][:8]
     ds.AccessionNumber = _plain(known.get("accession", ""), "accession")
@@ -105,9 +115,20 @@ def describe(ds: Dataset, exam: Exam) -> None:
     ds.Laterality = exam.side
 
 
+def name_of(person: str) -> str:
+    """A person's name of DICOM as an exam's: ``Family, Given`` where that is all of it, else unchanged. :func:`describe` undoes it."""
+    bare = person.rstrip("^")
+    parts = bare.split("^")
+    shown = ", ".join(parts)
+    if len(parts) < 3 and all(parts) and _person(shown, "name") == bare:
+        return shown
+    return person if "^" in person else f"{person}^"
+
+
 def _person(name: str, what: str) -> str:
-    """``Family, Given`` to ``Family^Given``; words without a comma stay one component: which is the family's is not ours to guess."""
-    if re.search(r"[\\=]", name) or not name.isprintable():
+    """``Family, Given`` to ``Family^Given``, what has a ^ as it is; words without either stay one component, not guessed at."""
+    groups = name.count("=")
+    if "\\" in name or not name.isprintable() or (groups and (groups > 2 or "^" not in name)):
         raise ExamNotDicom(f"{what} holds a sign that DICOM keeps for itself (\\ or =); leave it out in the exam")
     if "^" in name or "," not in name:
         return name.strip()

@@ -21,7 +21,7 @@ from edge.dicom.commitment import Report, parse_report, request
 from edge.dicom.errors import MalformedDicom, NotConfigured, Unreachable, WorklistRefused
 from edge.dicom.identifiers import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 from edge.dicom.queue import Entry
-from edge.dicom.sender import Outcome
+from edge.dicom.sender import GONE, Outcome
 from edge.files.dicom_errors import MALFORMED
 
 PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
@@ -119,6 +119,8 @@ class Dimse:
                 return Outcome("refused", f"the PACS takes it only uncompressed, and it cannot be decompressed here: {wrong}")
         try:
             status = pacs.send_c_store(ds)
+        except FileNotFoundError:
+            return GONE
         except (ValueError, RuntimeError) as wrong:  # the association is gone, or takes no syntax that fits
             if not pacs.is_established:
                 raise Unreachable(f"{self._config.pacs_aet}: the association ended: {wrong}") from wrong

@@ -72,7 +72,7 @@ def begin(exam: Exam, config: DicomConfig, sop_class: str, modality: str, *kind:
     ds.Modality = modality
     ds.SeriesInstanceUID = exam.series_uid(modality, *kind)
     ds.ContentDate, ds.ContentTime = exam.moment.strftime("%Y%m%d"), exam.moment.strftime("%H%M%S")
-    ds.AcquisitionDateTime = exam.moment.strftime("%Y%m%d%H%M%S") + "+0000"
+    ds.AcquisitionDateTime = exam.moment.strftime("%Y%m%d%H%M%S%z")
     ds.AcquisitionDate, ds.AcquisitionTime = ds.ContentDate, ds.ContentTime
     ds.Manufacturer = config.manufacturer
     ds.ManufacturerModelName = config.model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -24,8 +23,11 @@ class Outcome(NamedTuple):
     words: str = ""
 
 
+GONE = Outcome("refused", "its object is gone from the queue; write the sweep again")
+
+
 class Transport(Protocol):
-    """A way to a PACS. ``Unreachable`` where there is none now."""
+    """A way to a PACS. ``Unreachable`` where there is none now. An object that was dropped meanwhile is ``GONE``."""
 
     def store(self, objects: list[tuple[Entry, Path]]) -> Iterator[tuple[Entry, Outcome]]:
         """Send each; answers one after the other, as they come."""
@@ -49,12 +51,12 @@ class Sender:
         unsure = self._due(force, "stored") if self._commit else []
         try:
             self._store(waiting)
-            unsure += [one for one in map(self._queue.entry, (entry.uid for entry in waiting)) if self._commit and one.state == "stored"]
+            unsure += [one for one in self._still(waiting) if self._commit and one.state == "stored"]
             self._ask(unsure)
             self.unreachable = ""
         except Unreachable as gone:
             self.unreachable = str(gone)
-            for entry in map(self._queue.entry, {one.uid for one in (*waiting, *unsure)}):
+            for entry in self._still([*waiting, *unsure]):
                 if entry.state in ("waiting", "stored") and entry.not_before_s <= self._now():
                     self._later(entry, str(gone))
         return len(waiting)
@@ -65,7 +67,7 @@ class Sender:
             if entry.state != "stored" or report.transaction not in entry.transactions:
                 continue
             if entry.uid in report.committed:
-                self._queue.change(entry.uid, state="committed", words="")
+                self._change(entry, state="committed", words="")
             elif (reason := report.failed.get(entry.uid)) is not None:
                 words = f"the PACS did not commit itself: {reason_words(reason)}"
                 if reason == NO_SUCH_OBJECT and self._queue.object(entry.uid).exists():
@@ -80,24 +82,36 @@ class Sender:
             if path.exists():
                 objects.append((entry, path))
             else:
-                self._queue.change(entry.uid, state="refused", words="its object is gone from the queue; write the sweep again")
+                self._change(entry, state="refused", words=GONE.words)
         for entry, outcome in self._transport.store(objects) if objects else ():
             if outcome.kind == "later":
                 self._later(entry, outcome.words)
             else:
                 final = outcome.kind == "stored" and not self._commit
-                with suppress(NoSuchObject):  # it was dropped while it was sent
-                    self._queue.change(entry.uid, state=outcome.kind, words=outcome.words, final=final, attempts=0, not_before_s=0.0)
+                self._change(entry, state=outcome.kind, words=outcome.words, final=final, attempts=0, not_before_s=0.0)
 
     def _ask(self, entries: Iterable[Entry]) -> None:
-        asked = list({entry.uid: entry for entry in entries}.values())
-        if not asked:
-            return
-        transaction = transaction_uid()
-        for entry in asked:  # first on the disk: the report may come before the answer, or after a power cut
+        transaction, asked = transaction_uid(), []
+        for entry in {entry.uid: entry for entry in entries}.values():  # on the disk before the report comes, or the power goes
             when = self._now() + max(REPORT_WITHIN_S, self._delay(entry))
-            self._queue.change(entry.uid, transactions=(*entry.transactions, transaction), not_before_s=when, attempts=entry.attempts + 1)
-        self._transport.ask_commitment(transaction, asked)
+            told = {"transactions": (*entry.transactions, transaction), "not_before_s": when, "attempts": entry.attempts + 1}
+            if self._change(entry, **told):
+                asked.append(entry)
+        if asked:
+            self._transport.ask_commitment(transaction, asked)
+
+    def _still(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Those that nobody has dropped meanwhile, each once, as they are now."""
+        uids = {entry.uid for entry in entries}
+        return [entry for entry in self._queue.entries() if entry.uid in uids]
+
+    def _change(self, entry: Entry, **values: object) -> bool:
+        """False where somebody has dropped it meanwhile."""
+        try:
+            self._queue.change(entry.uid, **values)
+        except NoSuchObject:
+            return False
+        return True
 
     def _due(self, force: bool, *states: Literal["waiting", "stored"]) -> list[Entry]:
         within_s = 2 * max(self._config.longest_retry_s, REPORT_WITHIN_S)
@@ -105,8 +119,7 @@ class Sender:
 
     def _later(self, entry: Entry, words: str, **values: object) -> None:
         when = self._now() + self._delay(entry)
-        with suppress(NoSuchObject):
-            self._queue.change(entry.uid, attempts=entry.attempts + 1, not_before_s=when, words=words, **values)
+        self._change(entry, attempts=entry.attempts + 1, not_before_s=when, words=words, **values)
 
     def _delay(self, entry: Entry) -> float:
         return min(self._config.longest_retry_s, self._config.retry_s * 2.0 ** min(entry.attempts, 32))

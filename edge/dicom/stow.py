@@ -14,7 +14,7 @@ from typing import Any
 from edge.config import ConfigError, DicomConfig
 from edge.dicom.errors import Unreachable
 from edge.dicom.queue import Entry
-from edge.dicom.sender import Outcome
+from edge.dicom.sender import GONE, Outcome
 
 BOUNDARY = "sonosweep-7d1f3c5e9b"
 LARGEST_ANSWER = 4 << 20
@@ -40,17 +40,22 @@ class StowRs:
     def store(self, objects: list[tuple[Entry, Path]]) -> Iterator[tuple[Entry, Outcome]]:
         """See :class:`Transport`."""
         for entry, path in objects:
-            yield entry, self._send(entry, path)
+            try:
+                length = path.stat().st_size
+            except FileNotFoundError:
+                yield entry, GONE
+                continue
+            yield entry, self._send(entry, path, length)
 
     def ask_commitment(self, transaction: str, entries: list[Entry]) -> None:
         """Never asked."""
 
-    def _send(self, entry: Entry, path: Path) -> Outcome:
+    def _send(self, entry: Entry, path: Path, length: int) -> Outcome:
         head = f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
         tail = f"\r\n--{BOUNDARY}--\r\n".encode()
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={BOUNDARY}',
-            "Content-Length": str(len(head) + path.stat().st_size + len(tail)),
+            "Content-Length": str(len(head) + length + len(tail)),
             "Accept": "application/dicom+json",
         } | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
         request = urllib.request.Request(self._url, data=_body(head, path, tail), headers=headers, method="POST")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from pydicom.dataset import Dataset
 from edge.config import DicomConfig
 from edge.dicom.clips import review_picture, ultrasound_clip
 from edge.dicom.copies import plain_copy
-from edge.dicom.errors import AcousticOutputUnknown, NothingToWrite
+from edge.dicom.errors import AcousticOutputUnknown, ExamNotDicom, NothingToWrite, TransducerUnknown
 from edge.dicom.exam import Exam
 from edge.dicom.identifiers import sha256_of
 from edge.dicom.objects import Origin, write_object
@@ -38,11 +39,13 @@ class SweepFiles:
     recording: Path | None = None
     pictures: list[Path] = field(default_factory=list)
     file_time: bool = False  # the record's time is that of a file
+    study_created: str = ""
 
     def exam(self, *, anonymous: bool = False) -> Exam:
         """Whose it is and when it was made."""
         record = self.record
-        return Exam(record.id, record.created, record.clock_trusted, record.exam, anonymous, self.file_time, record.clock_source)
+        told = (record.id, record.created, record.clock_trusted, record.exam)
+        return Exam(*told, anonymous, self.file_time, clock_source=record.clock_source, study_created=self.study_created)
 
 
 class Written(NamedTuple):
@@ -58,6 +61,7 @@ def of_library(library: Library, sweep: str) -> SweepFiles:
     recording = next((path for path in files if path.suffix == ".mcap"), None)
     pictures = [path for path in files if path.suffix == ".png"]
     found = SweepFiles(library.record(sweep), library.volume_files(sweep), recording, pictures)
+    found.study_created = _study_created(library, found.exam())
     told = found.record.created and any(path.name == f"{sweep}.json" for path in files)
     return found if told else _dated(found)
 
@@ -136,7 +140,7 @@ def _objects(
         known = channel == "ultrasound"  # to readers and PACS, as its own class
         if "volume" in kinds:
             made = _tried(make, volume, exam, origin, facts, config)
-            known = known and not isinstance(made, AcousticOutputUnknown)
+            known = known and not isinstance(made, AcousticOutputUnknown | TransducerUnknown)
             yield channel, made
         if "copy" in kinds and (only_copies or not known):
             yield f"{channel}-copy", _tried(plain_copy, volume, exam, origin, config)
@@ -165,6 +169,19 @@ def _identified(stem: str, volumes: list[Path], recording: Path | None) -> Sweep
     made = datetime.datetime.fromtimestamp(whole.stat().st_mtime, datetime.timezone.utc)
     record = Record(id=f"{stem}-{sha256_of(whole)[:16]}", created=made.strftime("%Y-%m-%dT%H:%M:%SZ"))
     return _dated(SweepFiles(record, volumes, recording))
+
+
+def _study_created(library: Library, exam: Exam) -> str:
+    """When the first of the library's sweeps of this study was made, the trash included; nothing where it names nobody."""
+    if exam.names_nobody:
+        return ""
+    study, found = exam.study_uid, [exam.created]
+    for known in library.known_exams():
+        other = Exam(known.id, known.created, fields=known.exam)
+        with suppress(ExamNotDicom):  # one without a time is the first of nothing
+            if not other.names_nobody and other.study_uid == study and other.moment:
+                found.append(known.created)
+    return min(found)
 
 
 def _dated(files: SweepFiles) -> SweepFiles:

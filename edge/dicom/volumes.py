@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -17,7 +18,7 @@ from edge.dicom.codes import EXTERNAL, FIXED_BEAM, GEOMETRIES, OWN_SCHEME, PLANE
 from edge.dicom.exam import Exam
 from edge.dicom.identifiers import uid_of
 from edge.dicom.objects import Origin, begin, comment, decimal, grey_pixels, seal, tell_origin
-from edge.dicom.probe_facts import ProbeFacts, check_acoustics, check_light
+from edge.dicom.probe_facts import ProbeFacts, check_acoustics, check_light, transducer_to_volume
 from edge.files.headers import numbers
 from edge.files.volumes import Volume
 
@@ -32,7 +33,7 @@ PHOTOACOUSTIC_SIGNAL = Code("pa-signal", OWN_SCHEME, "Photoacoustic signal")
 
 
 def ultrasound_volume(volume: Volume, exam: Exam, origin: Origin, facts: ProbeFacts, config: DicomConfig) -> Dataset:
-    """``DirectionUnconfirmed``, ``AcousticOutputUnknown``, ``ExamNotDicom`` where it cannot be written truly."""
+    """``DirectionUnconfirmed``, ``AcousticOutputUnknown``, ``TransducerUnknown``, ``ExamNotDicom`` where it cannot be written truly."""
     origin.check(exam.sweep)
     check_acoustics(facts, exam.sweep)
     ds = _placed(volume, exam, origin, facts, config, ENHANCED_US_VOLUME, "US", "ultrasound")
@@ -58,7 +59,7 @@ def ultrasound_volume(volume: Volume, exam: Exam, origin: Origin, facts: ProbeFa
 def photoacoustic_image(volume: Volume, exam: Exam, origin: Origin, facts: ProbeFacts, config: DicomConfig) -> Dataset:
     """Of one wavelength, or oxygen saturation in percent, which is derived from several.
 
-    ``DirectionUnconfirmed``, ``WavelengthUnknown``, ``ExamNotDicom`` where it cannot be written truly.
+    ``DirectionUnconfirmed``, ``WavelengthUnknown``, ``TransducerUnknown``, ``ExamNotDicom`` where it cannot be written truly.
     """
     origin.check(exam.sweep)
     told, channel = volume.metadata, volume.metadata.get("channel", "photoacoustic")
@@ -101,7 +102,7 @@ def _placed(
     ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     comment(ds, exam, origin.sentence(), invented(volume))
     tell_origin(ds, origin)
-    _frame_of_reference(ds, exam, facts)
+    _frame_of_reference(ds, exam, facts, origin.tracked)
     spacing, place = decimal(volume.spacing_mm), volume.origin_mm
     ds.PixelSpacing = [spacing, spacing]
     ds.SliceThickness = ds.SpacingBetweenSlices = spacing
@@ -120,8 +121,8 @@ def _placed(
     return ds
 
 
-def _frame_of_reference(ds: Dataset, exam: Exam, facts: ProbeFacts) -> None:
-    """Reference is the first image; the transducer's axes (x along its face, z into the body) are taken where it was then."""
+def _frame_of_reference(ds: Dataset, exam: Exam, facts: ProbeFacts, tracked: bool) -> None:
+    """Reference is the first image, or the tracker's; the transducer's axes (x along its face, z into the body) as it was at that image."""
     ds.FrameOfReferenceUID = ds.VolumeFrameOfReferenceUID = uid_of("reference", exam.sweep)
     ds.PositionReferenceIndicator = ""
     ds.SynchronizationFrameOfReferenceUID = uid_of("time", exam.sweep)
@@ -129,9 +130,9 @@ def _frame_of_reference(ds: Dataset, exam: Exam, facts: ProbeFacts) -> None:
     ds.AcquisitionTimeSynchronized = "N"
     ds.PatientOrientation = ""  # the axes are the probe's, not the patient's
     ds.UltrasoundAcquisitionGeometry = "APEX"
-    middle = facts.width_mm / 2
-    ds.ApexPosition = [middle, 0.0, 0.0]
-    ds.VolumeToTransducerMappingMatrix = [1, 0, 0, -middle, 0, 0, -1, 0, 0, 1, 0, 0, 0, 0, 0, 1]
+    place = transducer_to_volume(facts, exam.sweep, tracked=tracked)
+    ds.ApexPosition = place[:3, 3].tolist()
+    ds.VolumeToTransducerMappingMatrix = np.linalg.inv(place).ravel().tolist()
 
 
 def _dimensions(ds: Dataset, exam: Exam) -> None:
@@ -145,7 +146,7 @@ def _dimensions(ds: Dataset, exam: Exam) -> None:
 def _frame(volume: Volume, k: int, exam: Exam, facts: ProbeFacts) -> Dataset:
     x, y, z = volume.origin_mm
     frame = Dataset()
-    when = exam.moment.strftime("%Y%m%d%H%M%S") + "+0000"
+    when = exam.moment.strftime("%Y%m%d%H%M%S%z")
     frame.FrameContentSequence = one(
         FrameAcquisitionDateTime=when,
         FrameReferenceDateTime=when,

@@ -9,7 +9,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from edge.config import DicomConfig
-from edge.dicom.errors import MalformedDicom
+from edge.dicom.errors import ExamNotDicom, MalformedDicom
+from edge.dicom.exam import name_of
 from edge.dicom.network import find_worklist
 from edge.dicom.reading import is_uid
 from edge.files.dicom_errors import MALFORMED, quiet
@@ -57,7 +58,7 @@ def read_item(identifier: Dataset | None) -> Expected:
         raise MalformedDicom("an answer of the worklist is no DICOM")
     try:
         with quiet():
-            name = [_text(part) for part in str(identifier.get("PatientName") or "").split("=")[0].split("^")]
+            name = "=".join(map(_text, str(identifier.get("PatientName") or "").split("=")[:3])).rstrip("^=")
             steps = identifier.get("ScheduledProcedureStepSequence") or [Dataset()]
             step = steps[0]
             values = {
@@ -70,7 +71,7 @@ def read_item(identifier: Dataset | None) -> Expected:
     except MALFORMED as wrong:
         raise MalformedDicom(f"an answer of the worklist cannot be read: {str(wrong) or type(wrong).__name__}") from wrong
     exam: dict[str, Any] = {
-        "patient_name": ", ".join(part for part in name[:2] if part),
+        "patient_name": _name(name),
         "patient_id": values["PatientID"],
         "birth_date": _date(values["PatientBirthDate"]),
         "sex": values["PatientSex"] if values["PatientSex"] in SEXES else "",
@@ -80,6 +81,13 @@ def read_item(identifier: Dataset | None) -> Expected:
     if not exam["patient_name"] and not exam["patient_id"]:
         raise MalformedDicom("an answer of the worklist names no patient")
     return Expected({key: value for key, value in exam.items() if value}, f"{_date(when[0])} {when[1][:4]}".strip(), what)
+
+
+def _name(person: str) -> str:
+    try:
+        return name_of(person) if person else ""
+    except ExamNotDicom as wrong:
+        raise MalformedDicom(f"an answer of the worklist cannot be read: {wrong}") from wrong
 
 
 def _text(value: str) -> str:

@@ -30,7 +30,11 @@ NEEDED = (
     "CineRate",
     "SequenceOfUltrasoundRegions",
     "PhotometricInterpretation",
+    "BitsStored",
+    *(f"{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue") for part in ("Descriptor", "Data")),
 )
+BRIGHTNESS = ("MONOCHROME2", "MONOCHROME1", "PALETTE COLOR")
+COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")  # pydicom makes RGB of all
 
 
 class DicomClip(ScreenSweep):
@@ -52,6 +56,11 @@ class DicomClip(ScreenSweep):
             self.frame_count = int(head.get("NumberOfFrames") or 1)
             if not 0 < self.frame_count <= MOST_FRAMES or int(head.BitsAllocated) != 8:
                 raise UnsupportedFile(f"{path}: {self.frame_count} images of {head.BitsAllocated} bits; clips of 8-bit images are read")
+            self._kind = str(head.get("PhotometricInterpretation") or "")
+            if self._kind not in BRIGHTNESS + COLOURS:
+                what = f"{self._kind:.40} images are not taken" if self._kind else "says nothing of what its samples mean"
+                raise UnsupportedFile(f"{path}: {what}; {', '.join(BRIGHTNESS + COLOURS)} are")
+            self._head = head
             self._times_ns = _times_ns(head, self.frame_count)
             crop, spacing_mm = _region(head, self.size)
         span_ns = self._times_ns[-1] - self._times_ns[0]
@@ -63,7 +72,16 @@ class DicomClip(ScreenSweep):
         """See :class:`ScreenSweep`."""
         with _named_errors(self.path) as pydicom:
             for at_ns, pixels in zip(self._times_ns, pydicom.pixels.iter_pixels(self.path), strict=False):
-                yield at_ns, _grey(np.asarray(pixels), self.path)
+                yield at_ns, _grey(self._bright(pydicom, np.asarray(pixels)), self.path)
+
+    def _bright(self, pydicom: Any, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Samples of which more means brighter, 8 bits a colour."""
+        if self._kind == "MONOCHROME1":
+            return (1 << int(self._head.get("BitsStored") or 8)) - 1 - pixels.astype(np.int32)
+        if self._kind != "PALETTE COLOR":
+            return pixels
+        found: NDArray[Any] = pydicom.pixels.apply_color_lut(pixels, self._head)
+        return found >> max(0, int(self._head.RedPaletteColorLookupTableDescriptor[2]) - 8)
 
 
 @contextmanager

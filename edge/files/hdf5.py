@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from edge.files.errors import LibraryMissing, MalformedFile, UnsupportedFile
+from edge.files.payload import DEFLATE_AT_BEST
 
 LARGEST_CHUNK_BYTES = 128 << 20  # a chunk is inflated whole, for however little of it
-DEFLATE_AT_BEST = 1032
 FILTERS = {1, 2, 3, 32000}  # deflate, shuffle, Fletcher's checksum, LZF
 
 

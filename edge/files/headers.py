@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import BinaryIO
 
 from edge.files.errors import MalformedFile, UnsupportedFile
@@ -12,6 +14,9 @@ from edge.files.payload import Encoding
 
 LARGEST_HEADER = 128 << 20  # an hour of tracked frames
 LONGEST_LINE = 1 << 16
+MOST_LINES = 2 << 20
+MOST_FIELDS = 4096  # of the file; each frame of a sequence has its own besides
+MOST_FRAMES = 1 << 18
 _FRAME_FIELD = re.compile(r"Seq_Frame(\d{1,9})_(\w.*)")
 _META_TYPES = {"MET_UCHAR": "u1", "MET_CHAR": "i1", "MET_USHORT": "u2", "MET_SHORT": "i2", "MET_FLOAT": "f4", "MET_DOUBLE": "f8"}
 _NRRD_TYPES = {
@@ -33,6 +38,11 @@ META_FIELDS = frozenset(
     "ElementDataFile ElementNumberOfChannels ID ParentID Name Color Comment HeaderSize Modality Kinds ElementMin ElementMax SequenceID "
     "DistanceUnits".split()
 )
+LPS_SIGNS = {
+    **dict.fromkeys(("left-posterior-superior", "lps"), (1, 1, 1)),
+    **dict.fromkeys(("right-anterior-superior", "ras"), (-1, -1, 1)),
+    **dict.fromkeys(("left-anterior-superior", "las"), (1, -1, 1)),
+}
 _SPATIAL_KINDS = ("domain", "space")
 
 
@@ -79,11 +89,10 @@ def read_header(file: BinaryIO, name: str) -> Header:
     return _read_nrrd(file, name) if start == b"NRRD" else _read_meta(file, name)
 
 
-def _lines(file: BinaryIO, name: str) -> list[str]:
-    """Header lines up to ``ElementDataFile`` (MetaImage) or the empty line (NRRD), which is not included."""
-    lines: list[str] = []
+def _lines(file: BinaryIO, name: str) -> Iterator[str]:
+    """Header lines up to ``ElementDataFile`` (MetaImage) or the empty line (NRRD), which is not included; one in memory."""
     total = 0
-    while True:
+    for _ in range(MOST_LINES):
         line = file.readline(LONGEST_LINE)
         total += len(line)
         if not line.endswith(b"\n"):
@@ -92,20 +101,25 @@ def _lines(file: BinaryIO, name: str) -> list[str]:
             raise MalformedFile(f"{name}: the header is larger than {LARGEST_HEADER >> 20} MiB")
         text = line.decode("utf-8", "replace").rstrip("\r\n")
         if not text.strip():
-            return lines
-        lines.append(text)
+            return
+        yield text
         if text.startswith("ElementDataFile"):
-            return lines
+            return
+    raise MalformedFile(f"{name}: the header has more than {MOST_LINES} lines")
 
 
 def _take(header: Header, key: str, value: str, name: str) -> None:
     found = _FRAME_FIELD.fullmatch(key)
     if found:
-        header.frames.setdefault(int(found[1]), {})[found[2]] = value
+        header.frames.setdefault(int(found[1]), {})[sys.intern(found[2])] = value
+        if len(header.frames) > MOST_FRAMES:
+            raise MalformedFile(f"{name}: the header has fields of more than {MOST_FRAMES} frames")
     elif key.startswith("Seq_Frame"):
         raise MalformedFile(f"{name}: the header field {key[:60]!r} names no frame")
     else:
         header.fields[key] = value
+        if len(header.fields) > MOST_FIELDS:
+            raise MalformedFile(f"{name}: the header has more than {MOST_FIELDS} fields")
 
 
 def _read_meta(file: BinaryIO, name: str) -> Header:
@@ -144,7 +158,7 @@ def _read_meta(file: BinaryIO, name: str) -> Header:
 
 def _read_nrrd(file: BinaryIO, name: str) -> Header:
     header = Header("NRRD", {}, {})
-    for line in _lines(file, name)[1:]:
+    for line in islice(_lines(file, name), 1, None):
         if line.startswith("#"):
             continue
         found = re.fullmatch(r"(.+?)(:=|:)(.*)", line)
@@ -171,6 +185,14 @@ def _read_nrrd(file: BinaryIO, name: str) -> Header:
     header.spacing = tuple(along) or numbers(fields.get("spacings", ""), name, "spacings")
     header.origin = numbers(fields.get("space origin", "").strip("()"), name, "space origin")
     return _checked(header, name)
+
+
+def lps_signs(header: Header, name: str) -> tuple[int, int, int]:
+    """What x, y and z of the file are multiplied by to be LPS, as ours. ``UnsupportedFile`` where they are along no patient."""
+    space = header.fields.get("space", "left-posterior-superior") if header.format == "NRRD" else "left-posterior-superior"
+    if space.lower() not in LPS_SIGNS:
+        raise UnsupportedFile(f"{name}: lies in space {space:.40}; save it in left-posterior-superior")
+    return LPS_SIGNS[space.lower()]
 
 
 def _checked(header: Header, name: str) -> Header:

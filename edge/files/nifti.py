@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from edge.files.errors import MalformedFile, UnsupportedFile
+from edge.files.payload import DEFLATE_AT_BEST
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _IMAGE: Any = nibabel.Nifti1Image  # its methods carry no types
@@ -72,8 +74,11 @@ def read(path: Path) -> tuple[NDArray[Any], tuple[float, float, float], tuple[fl
     """voxels [k, j, i], origin_mm and spacing_mm (x, y, z), metadata."""
     try:
         image = _IMAGE.from_filename(path)
+        size = math.prod(map(int, image.shape)) * image.header.get_data_dtype().itemsize
+        if size > path.stat().st_size * (DEFLATE_AT_BEST if path.name.lower().endswith(".gz") else 1):
+            raise MalformedFile(f"{path}: is too short for {image.shape} voxels; it was cut or copied incompletely")
         voxels = np.asanyarray(image.dataobj).T
-    except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError, EOFError, zlib.error) as wrong:
+    except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError, EOFError, MemoryError, zlib.error) as wrong:
         raise MalformedFile(f"{path}: is no readable NIfTI file: {wrong}") from wrong
     affine = _LPS_TO_RAS @ image.affine
     steps = affine[:3, :3]

@@ -8,6 +8,7 @@ from typing import BinaryIO, Literal
 from edge.files.errors import MalformedFile
 
 Encoding = Literal["raw", "deflate"]
+DEFLATE_AT_BEST = 1032  # so many bytes come out of one
 _INPUT_BYTES = 1 << 16
 _ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
 

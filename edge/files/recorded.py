@@ -14,7 +14,7 @@ from edge.messages import BadGeometry, Frame, Geometry, MalformedMessage, decode
 
 
 class RecordedSweep(SweepFile):
-    """A recording. Of one that was cut, every frame in a whole chunk is read; damaged chunks are left out and counted."""
+    """A recording. Of one that was cut, every frame in a whole chunk is read; damaged chunks are left out, counted and told in a note."""
 
     kind = "mcap"
 
@@ -28,7 +28,8 @@ class RecordedSweep(SweepFile):
         whole = self.scan.finished and not self.scan.damaged_chunks
         self.frame_count = self.scan.frames if whole else None
         span_s = (self.scan.last_ns - self.scan.first_ns) / 1e9
-        self.frames_per_s = (self.scan.frames - 1) / span_s if span_s > 0 and self.scan.frames > 1 else None
+        frames = self.scan.frames + self.scan.damaged_frames
+        self.frames_per_s = (frames - 1) / span_s if span_s > 0 and frames > 1 else None
         self.has_poses = self._first is not None and self._first.pose_status != "missing"
         if self._first is not None:
             self.pose_source, self.direction, self.direction_source = self._first.pose_origin
@@ -36,10 +37,11 @@ class RecordedSweep(SweepFile):
             "finished": self.scan.finished,
             "bytes_after_last_whole_record": self.scan.size - self.scan.whole_until,
             "chunks": self.scan.chunks,
+            "damaged_chunks": self.scan.damaged_chunks,
             "end_reason": self.scan.metadata.get("sweep_end", {}).get("reason", "cut"),
             "recovered": "recovery" in self.scan.metadata,
             "start": self.scan.metadata.get("sweep", {}),
-            "notes": [] if self.scan.finished else ["the recording was cut; `sonosweep record` finishes it at its next start"],
+            "notes": _notes(self.scan),
         }
 
     @property
@@ -63,3 +65,15 @@ class RecordedSweep(SweepFile):
                     except (BadGeometry, MalformedMessage) as wrong:
                         raise MalformedFile(f"{self.path}: {wrong}; the recording was not made by sonosweep or is damaged") from wrong
                     yield message
+
+
+def _notes(scan: Scan) -> list[str]:
+    notes = []
+    if scan.damaged_chunks:
+        chunks_are, their = ("chunk is", "its") if scan.damaged_chunks == 1 else ("chunks are", "their")
+        notes.append(f"{scan.damaged_chunks} {chunks_are} damaged; {their} {scan.damaged_frames} frames are left out: check the storage")
+    if kept := scan.metadata.get("recovery", {}).get("kept_aside"):
+        notes.append(f"parts were damaged and left out when it was recovered; the file as it was lies beside it ({kept:.200})")
+    if not scan.finished:
+        notes.append("the recording was cut; `sonosweep record` finishes it at its next start")
+    return notes

@@ -25,6 +25,8 @@ from edge.files.errors import MalformedFile, UnsupportedFile
 from edge.files.recording import FRAME_CHANNEL, PROFILE, McapFile, unpack_parts
 
 LARGEST_RECORD = 256 << 20
+LARGEST_TAIL = 32 << 20  # bytes that may have been on their way to the disk when the power went: more is kept aside
+DAMAGED = ".damaged"
 _HEAD = struct.Struct("<BQ")
 _FOOTER = struct.Struct("<BQQQI8s")
 _CRC_BYTES = 4
@@ -40,7 +42,10 @@ class Scan:
     finished: bool = False  # ends as a recording should
     whole_until: int = 0  # end of the last whole record
     chunks: int = 0
-    damaged_chunks: int = 0  # framed as they should be, but their CRC does not hold
+    damaged_chunks: int = 0  # framed as they should be, but their CRC does not hold: left out
+    damaged_frames: int = 0  # that were in them, as counted by their indexes
+    damaged_bytes: int = 0
+    after_damaged: bool = False  # the last chunk was one
     frames: int = 0
     first_ns: int = 0
     last_ns: int = 0
@@ -55,6 +60,7 @@ class Recovered(NamedTuple):
     cut: bool
     frames: int
     lost_bytes: int
+    damaged_chunks: int = 0
 
 
 def is_finished(path: Path) -> bool:
@@ -75,7 +81,7 @@ def is_finished(path: Path) -> bool:
 
 
 def survey(path: Path) -> Scan:
-    """Walk over the records without reading the images."""
+    """Walk over the records and check every CRC, decoding nothing."""
     scan = Scan()
     for _ in chunks(path, scan, skim=True):
         pass
@@ -92,29 +98,31 @@ def start_of(path: Path) -> dict[str, str]:
 def chunks(path: Path, scan: Scan, *, skim: bool = False) -> Iterator[list[Message]]:
     """The messages of each whole chunk whose CRC holds, one chunk in memory; ``scan`` is filled on the way.
 
-    ``skim`` reads only the indexes: the lists are empty and no CRC is checked. ``UnsupportedFile`` for an MCAP file that is not a
-    recording of ours; a cut file is no error.
+    ``skim`` decodes no message: the lists are empty. ``UnsupportedFile`` for an MCAP file that is not a recording of ours; a cut file
+    is no error.
     """
     scan.size = path.stat().st_size
     with path.open("rb") as file:
         magic = file.read(len(MCAP0_MAGIC))
         if magic != MCAP0_MAGIC[: len(magic)]:
             raise UnsupportedFile(f"{path}: is not a recording of sonosweep")
-        for opcode, payload in _records(file, scan, skim):
+        for opcode, payload in _records(file, scan):
             try:
                 yield from _take(opcode, payload, scan, skim, path)
             except _DAMAGE:
                 if opcode != Opcode.CHUNK:
                     return
                 scan.damaged_chunks += 1
+                scan.damaged_bytes += _HEAD.size + len(payload)
+                scan.after_damaged = True
             scan.whole_until = file.tell()
             if opcode == Opcode.FOOTER:
                 scan.finished = file.read() == MCAP0_MAGIC
                 scan.whole_until += len(MCAP0_MAGIC) * scan.finished
 
 
-def _records(file: BinaryIO, scan: Scan, skim: bool) -> Iterator[tuple[int, bytes]]:
-    """(opcode, payload) of every record that is whole; of a skimmed chunk the first 16 bytes."""
+def _records(file: BinaryIO, scan: Scan) -> Iterator[tuple[int, bytes]]:
+    """(opcode, payload) of every record that is whole."""
     while True:
         at = file.tell()
         head = file.read(_HEAD.size)
@@ -123,9 +131,7 @@ def _records(file: BinaryIO, scan: Scan, skim: bool) -> Iterator[tuple[int, byte
         opcode, length = _HEAD.unpack(head)
         if opcode not in _OPCODES or length > min(LARGEST_RECORD, scan.size - at - _HEAD.size):
             return
-        payload = file.read(16 if skim and opcode == Opcode.CHUNK and length > 16 else length)
-        file.seek(at + _HEAD.size + length)
-        yield opcode, payload
+        yield opcode, file.read(length)
 
 
 def _take(opcode: int, payload: bytes, scan: Scan, skim: bool, path: Path) -> Iterator[list[Message]]:
@@ -138,32 +144,39 @@ def _take(opcode: int, payload: bytes, scan: Scan, skim: bool, path: Path) -> It
         scan.metadata[found.name] = found.metadata
     elif opcode == Opcode.MESSAGE_INDEX:
         index = MessageIndex.read(stream)
-        if index.channel_id == FRAME_CHANNEL:
-            scan.frames += len(index.records)
-            scan.received_ns.update(logged_ns for logged_ns, _ in index.records)
+        frames = index.records if index.channel_id == FRAME_CHANNEL else []
+        if scan.after_damaged:
+            scan.damaged_frames += len(frames)
+        else:
+            scan.frames += len(frames)
+            scan.received_ns.update(logged_ns for logged_ns, _ in frames)
     elif opcode == Opcode.CHUNK:
         first_ns, last_ns = struct.unpack_from("<QQ", payload)
-        messages = [] if skim else _messages(payload, path)
+        messages = _messages(payload, path, skim)
+        scan.after_damaged = False
         scan.first_ns = first_ns if scan.chunks == 0 else min(scan.first_ns, first_ns)
         scan.last_ns = max(scan.last_ns, last_ns)
         scan.chunks += 1
         yield messages
 
 
-def _messages(payload: bytes, path: Path) -> list[Message]:
+def _messages(payload: bytes, path: Path, skim: bool) -> list[Message]:
     chunk = Chunk.read(ReadDataStream(BytesIO(payload)))
     if chunk.compression:
         raise UnsupportedFile(f"{path}: is compressed ({chunk.compression}); decompress it first (mcap decompress)")
     if len(chunk.data) != chunk.uncompressed_size or not chunk.uncompressed_crc:
         raise ValueError("a chunk has another length than it says, or no CRC")
-    records: list[McapRecord] = breakup_chunk(chunk, validate_crc=True)
+    if zlib.crc32(chunk.data) != chunk.uncompressed_crc:
+        raise ValueError("the CRC of a chunk does not hold")
+    records: list[McapRecord] = [] if skim else breakup_chunk(chunk)
     return [record for record in records if isinstance(record, Message)]
 
 
 def recover(path: Path) -> Recovered:
     """Finish a recording that was cut: afterwards it ends as it should and holds every whole chunk.
 
-    The new file takes the name of the old one when all of it is on the disk; until then the old one stays as it is.
+    The new file takes the name of the old one when all of it is on the disk; until then the old one stays as it is. Where it holds more
+    than a cut explains (damaged chunks, or bytes after a break), it stays for good, as ``<name>.damaged``.
     ``BlockingIOError`` where the recording is being written right now, ``OSError`` where there is no room for the new one.
     """
     if is_finished(path):
@@ -177,9 +190,21 @@ def recover(path: Path) -> Recovered:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+        if aside := _aside(path, scan):
+            aside.unlink(missing_ok=True)
+            os.link(path, aside)
         os.replace(part, path)
         sync_folder(path.parent)
-    return Recovered(path, True, frames, max(0, scan.size - scan.whole_until))
+    return Recovered(path, True, frames, _lost_bytes(scan), scan.damaged_chunks)
+
+
+def _lost_bytes(scan: Scan) -> int:
+    return max(0, scan.size - scan.whole_until) + scan.damaged_bytes
+
+
+def _aside(path: Path, scan: Scan) -> Path | None:
+    """Where the old file is kept, if more of it is left out than a cut explains."""
+    return path.with_name(path.name + DAMAGED) if scan.damaged_chunks or _lost_bytes(scan) > LARGEST_TAIL else None
 
 
 def _copy(path: Path, part: Path) -> tuple[Scan, int]:
@@ -195,7 +220,10 @@ def _copy(path: Path, part: Path) -> tuple[Scan, int]:
                 frames += topic == "frame"
             new.writer.flush()
         end = scan.metadata.pop("sweep_end", {"reason": "cut", "frames": str(frames)})
-        new.finish({**scan.metadata, "sweep_end": end, "recovery": {"bytes_lost": str(max(0, scan.size - scan.whole_until))}})
+        recovery = {"bytes_lost": str(_lost_bytes(scan)), "damaged_chunks": str(scan.damaged_chunks)}
+        if aside := _aside(path, scan):
+            recovery["kept_aside"] = aside.name
+        new.finish({**scan.metadata, "sweep_end": end, "recovery": recovery})
     except (ValueError, IndexError) as wrong:
         raise MalformedFile(f"{path}: a chunk holds what no recorder of ours wrote ({wrong})") from wrong
     finally:

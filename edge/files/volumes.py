@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from edge.files.atomic import replacing
 from edge.files.errors import CannotWrite, MalformedFile, UnknownFile, UnsupportedFile
-from edge.files.headers import META_FIELDS, NRRD_FIELDS, read_header
-from edge.files.payload import Payload
+from edge.files.headers import META_FIELDS, NRRD_FIELDS, lps_signs, read_header
+from edge.files.payload import DEFLATE_AT_BEST, Payload
 
 ZLIB_LEVEL = 1
-DEFLATE_AT_BEST = 1032  # so many bytes come out of one
 STATES = {0: "empty", 1: "measured", 2: "interpolated between two frames", 3: "hole-filled"}
 _SIZE_DIGITS = 20
 
@@ -140,12 +139,12 @@ def read_stored(path: Path) -> StoredVolume:
         if size > (path.stat().st_size - header.data_at) * (1 if header.encoding == "raw" else DEFLATE_AT_BEST):
             raise MalformedFile(f"{path}: is too short for {header.sizes} voxels; it was cut or copied incompletely")
         voxels = np.frombuffer(payload.exactly(size, "the voxels"), dtype).reshape(header.sizes[::-1])
-    kind = "nrrd" if header.format == "NRRD" else "mha"
-    return StoredVolume(path, kind, voxels, _three(header.origin, 0.0), _three(header.spacing, 1.0), header.custom)
+    kind, signs = "nrrd" if header.format == "NRRD" else "mha", lps_signs(header, str(path))
+    return StoredVolume(path, kind, voxels, _three(header.origin, 0.0, signs), _three(header.spacing, 1.0, signs), header.custom)
 
 
-def _three(values: tuple[float, ...], default: float) -> tuple[float, float, float]:
-    x, y, z = values if len(values) == 3 else (default,) * 3
+def _three(values: tuple[float, ...], default: float, signs: tuple[int, int, int]) -> tuple[float, float, float]:
+    x, y, z = (sign * value for sign, value in zip(signs, values if len(values) == 3 else (default,) * 3, strict=True))
     return x, y, z
 
 

@@ -207,8 +207,15 @@ def parse_card(text: bytes, name: str) -> Card:
     return card
 
 
+def is_name(text: str) -> bool:
+    """Whether volumes and recordings can say it: one line of text, with no blank at either end."""
+    return bool(text) and text.isprintable() and text == text.strip()
+
+
 def _check(card: Card) -> None:
     """``ValueError`` with a clause for anything that the types cannot say."""
+    if not is_name(card.name):
+        raise ValueError(f"name {card.name!r:.60} is not one line of text without blanks at its ends")
     for file in (card.golden, *(g.file for g in card.graphs.values()), *card.files):
         if not PLAIN_NAME.fullmatch(file) or file == CARD:
             raise ValueError(f"{file!r} is not a plain file name")

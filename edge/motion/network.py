@@ -15,7 +15,7 @@ from edge.compounding.image import Image
 from edge.console import say
 from edge.messages import Frame
 from edge.motion.bundle import Bundle, open_bundle
-from edge.motion.card import BundleCorrupt, Card
+from edge.motion.card import BundleCorrupt, Card, is_name
 from edge.motion.golden import Golden, prove, read_golden, run_golden
 from edge.motion.intervals import Intervals
 from edge.motion.resample import Resampler
@@ -191,6 +191,8 @@ def read_probe(bundle: Bundle, given: Path | None = None) -> ProbeNormalisation 
         raise BundleCorrupt(f"{path}: there is no such file; make it with `sonosweep calibrate domain`") from wrong
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as wrong:
         raise BundleCorrupt(f"{path}: is no normalisation of a probe: {wrong}; {cure}") from wrong
+    if not is_name(probe.probe):
+        raise BundleCorrupt(f"{path}: probe {probe.probe!r:.60} is not one line of text without blanks at its ends; mend it or {cure}")
     if probe.bundle != bundle.identity:
         raise BundleMismatch(f"{path}: was made for another bundle than {bundle.path}; {cure}")
     expected = {n.input: len(n.values) for n in bundle.card.normalisation}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ TRASH = "trash"
 SIDECAR_BYTES = 16 << 20
 ID = re.compile(r"sweep_[0-9a-f]{16}_\d{4,10}")
 FILE = re.compile(
-    rf"(?P<id>{ID.pattern})(?P<part>_\d+)?(?P<what>-[a-z0-9-]+)?\.(?P<kind>mcap|nrrd|mha|nii\.gz|igs\.mha|png|mp4|webm|dcm|json|zip)"
+    rf"(?P<id>{ID.pattern})(?P<part>_\d+)?(?P<what>-[a-z0-9-]+)?\.(?P<kind>mcap|nrrd|mha|nii\.gz|igs\.mha|png|mp4|webm|dcm|json|zip|mcap\.damaged)"
 )
 State = Literal["unsaved", "saved", "discarded"]
 
@@ -62,6 +63,14 @@ class Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     measures: list[dict[str, Any]] = []
     image_size: tuple[int, int] = (0, 0)
     path: list[tuple[float | None, ...]] = []
+
+
+class KnownExam(msgspec.Struct, kw_only=True):
+    """What a sidecar says of whose sweep it is and when it was made; the rest is not looked at."""
+
+    id: str
+    created: str = ""
+    exam: dict[str, str] = {}
 
 
 def sweep_id(boot_id: int, sweep: int) -> str:
@@ -105,6 +114,13 @@ class Library:
         """What was written down of it; None where nothing was. ``SidecarUnreadable``."""
         places = (self.recordings / f"{sweep}.json", self.recordings / TRASH / f"{sweep}.json")
         return self.record(sweep) if any(path.exists() for path in places) else None
+
+    def known_exams(self) -> Iterator[KnownExam]:
+        """Of every sweep with a sidecar that can be read, those in the trash too."""
+        for folder in (self.recordings, self.recordings / TRASH):
+            for path in sorted(folder.glob("sweep_*.json")):
+                with suppress(msgspec.MsgspecError, UnicodeDecodeError):  # named where the sweep itself is opened
+                    yield msgspec.json.decode(path.read_bytes()[:SIDECAR_BYTES], type=KnownExam)
 
     def write(self, record: Record) -> None:
         """Keep what is known, whole or as it was."""
@@ -157,7 +173,7 @@ class Library:
         """
         keep = {Path(file).name for file in files}
         for path in self.files(sweep):
-            if path.suffix not in (".mcap", ".json") and path.name not in keep:
+            if path.suffix not in (".mcap", ".damaged", ".json") and path.name not in keep:
                 path.unlink()
 
     def save(self, sweep: str, exam: dict[str, str]) -> Record:

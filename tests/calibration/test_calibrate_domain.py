@@ -189,6 +189,8 @@ def test_what_cannot_be_fitted_is_refused_and_nothing_written(tmp_path, capsys):
     assert "scan for a minute" in capsys.readouterr().err
     assert not probe_path(tmp_path / "one.zip").exists()
     without = open_bundle(tmp_path / "one.zip")
+    with pytest.raises(CannotFit, match="one line of text without blanks"):
+        fit_domain(without, read_windows(long, without.card), "L14-5 ")
     with pytest.raises(CannotFit, match="no layers to fit"):
         fit_domain(without_layers(without), read_windows(long, without.card), "p")
 

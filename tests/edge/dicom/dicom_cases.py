@@ -30,7 +30,7 @@ EXAM = {
     "side": "left",
     "notes": "Lump behind the knee",
 }
-FACTS = ProbeFacts(0.7, 0.4, 40.0, (20.0, 30.0), (750.0, 850.0), 12.5, 6.6, 38.0, "linear")
+FACTS = ProbeFacts(0.7, 0.4, 40.0, (20.0, 30.0), (750.0, 850.0), 12.5, 6.6, (19.0, 0.0), "linear")
 ORIGIN = Origin("network: small", "+", "operator")
 SPACING_MM, ORIGIN_MM = 0.1 + 0.2, (-3.123456789012, 2.25, 1e5 / 7)
 

@@ -8,7 +8,7 @@ import struct
 import time
 
 import pytest
-from dicom_cases import FACTS, ORIGIN, exam, phantom
+from dicom_cases import EXAM, FACTS, ORIGIN, exam, phantom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pynetdicom import AE, evt
@@ -17,7 +17,8 @@ from pynetdicom.sop_class import ModalityWorklistInformationFind, StorageCommitm
 
 from edge.config import ConfigError, DicomConfig
 from edge.dicom.commitment import Report, parse_report, request
-from edge.dicom.errors import MalformedDicom, SonosweepError, Unreachable, WorklistRefused
+from edge.dicom.errors import ExamNotDicom, MalformedDicom, SonosweepError, Unreachable, WorklistRefused
+from edge.dicom.exam import describe
 from edge.dicom.network import COMMITMENT_INSTANCE, LARGEST_REPORT, listening
 from edge.dicom.objects import write_object
 from edge.dicom.queue import Queue
@@ -155,6 +156,34 @@ def patient(**values):
     for key, value in ({"PatientName": "A^B", "PatientID": "1"} | values).items():
         setattr(ds, key, value)
     return ds
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Doe^John", "Doe, John"),
+        ("Doe^John^^^", "Doe, John"),
+        ("Doe", "Doe"),
+        ("Doe^John^Adam^Dr", None),
+        ("Doe^John^^Dr^Jr", None),
+        ("^Sukarno", None),
+        ("Doe, Jr^John", None),
+        ("Doe, Jr", "Doe, Jr^"),
+        ("Yamada^Tarou=山田^太郎=やまだ^たろう", None),
+    ],
+)
+def test_a_name_of_the_worklist_goes_back_to_the_pacs_as_it_came(name, shown):
+    taken = read_item(patient(PatientName=name)).exam
+    assert taken["patient_name"] == (name if shown is None else shown)
+    back = Dataset()
+    describe(back, exam(fields={**EXAM, **taken}))
+    assert str(back.PatientName).rstrip("^") == name.rstrip("^")
+
+
+def test_a_name_typed_by_hand_holds_no_sign_of_dicom_s_and_no_group_is_too_long():
+    for wrong in ("a=b", "a^b=" + "x" * 65, "a^b=c=d=e", "a\\b"):
+        with pytest.raises(ExamNotDicom):
+            describe(Dataset(), exam(fields=EXAM | {"patient_name": wrong}))
 
 
 @pytest.mark.filterwarnings("ignore:The value length", "ignore:Invalid value")

@@ -1,5 +1,6 @@
 """What is written as DICOM says who, where and how truly, is never mirrored, and is refused where it would have to be invented."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import SimpleITK
 from dicom_cases import EXAM, FACTS, ORIGIN, ORIGIN_MM, SPACING_MM, SWEEP, exam, phantom, put_sweep, verify
 from highdicom._standard_utils import get_iod_module_map, get_module_attribute_map
+from msgspec.structs import replace as replaced
 from pydicom.dataset import Dataset
 from synthetic_frames import frame
 
@@ -15,15 +17,25 @@ from edge.app import main
 from edge.config import DicomConfig
 from edge.dicom.clips import review_picture, ultrasound_clip
 from edge.dicom.copies import plain_copy
-from edge.dicom.errors import AcousticOutputUnknown, ClipTooLong, DirectionUnconfirmed, ExamNotDicom, MalformedDicom, NothingToWrite
+from edge.dicom.errors import (
+    AcousticOutputUnknown,
+    ClipTooLong,
+    DirectionUnconfirmed,
+    ExamNotDicom,
+    MalformedDicom,
+    NothingToWrite,
+    TransducerUnknown,
+)
 from edge.dicom.objects import SYNTAXES, Origin, write_object
 from edge.dicom.probe_facts import ProbeFacts, gather
 from edge.dicom.sweeps import of_file, of_library, write_sweep
 from edge.dicom.volumes import photoacoustic_image, ultrasound_volume
-from edge.files.recording import RecordingWriter
-from edge.files.volumes import write_volume
+from edge.files import open_sweep
+from edge.files.recording import RecordingWriter, write_recording
+from edge.files.volumes import read_volume, write_volume
 from edge.messages import Geometry
 
+OUTPUT = {"mechanical_index": 0.7, "thermal_index": 0.4, "depth_mm": 40.0, "focus_mm": (20.0,)}
 PHOTOACOUSTIC = ["-photoacoustic", "-photoacoustic-copy"]
 
 
@@ -83,6 +95,61 @@ def test_the_transducer_s_axes_are_right_handed_and_its_face_is_where_the_first_
     assert np.isclose(np.linalg.det(matrix[:3, :3]), 1)
     np.testing.assert_allclose(matrix @ [19, 0, 0, 1], [0, 0, 0, 1])  # the middle of the first row of 38 mm
     np.testing.assert_allclose(matrix[:3, :3] @ [0, 1, 0], [0, 0, 1])  # depth is z
+
+
+POSE = np.array([[0, 0.2, 0, -310], [0, 0, 1, 220], [0.1, 0, 0, -1400], [0, 0, 0, 1]])  # of 0.1 mm by 0.2 mm pixels, turned
+
+
+def place_of(ds):
+    """TransducerToVolume, and the apex."""
+    return np.linalg.inv(np.reshape([float(v) for v in ds.VolumeToTransducerMappingMatrix], (4, 4))), list(ds.ApexPosition)
+
+
+def test_of_a_tracked_sweep_the_transducer_is_where_the_tracker_saw_it_first(tmp_path):
+    frames = [frame(n, image_to_reference=tuple((POSE + n * np.eye(4)).ravel()), pose_status="ok") for n in range(2)]
+    ds = pydicom.dcmread(us(tmp_path, origin=Origin("recorded", "", "tracked"), facts=replace(gather(frames), **OUTPUT)))
+    place, apex = place_of(ds)
+    middle = POSE @ [(frames[0].geometry.width - 1) / 2, 0, 0, 1]
+    np.testing.assert_allclose(place[:3, 3], middle[:3])
+    np.testing.assert_allclose(apex, middle[:3])
+    np.testing.assert_allclose(place[:3, 0], [0, 0, 1], atol=1e-12)  # lateral, as the pose's first column
+    np.testing.assert_allclose(place[:3, 2], [1, 0, 0], atol=1e-12)  # depth, as its second
+    assert np.isclose(np.linalg.det(place[:3, :3]), 1) and verify(tmp_path / "us-none.dcm") == []
+
+
+def test_of_a_convex_probe_the_transducer_is_at_the_middle_of_its_curved_face(tmp_path):
+    fan = Geometry(
+        kind="convex",
+        width=40,
+        height=50,
+        spacing_mm=(0.5, 0.5),
+        radius_start_mm=10,
+        radius_stop_mm=40,
+        angle_start_deg=-20,
+        angle_stop_deg=20,
+    )
+    ds = pydicom.dcmread(us(tmp_path, facts=replace(gather([frame(n, geometry=fan) for n in range(2)]), **OUTPUT)))
+    place, _ = place_of(ds)
+    half_width_mm = np.floor(40 * np.sin(np.radians(20)) / 0.5) * 0.5
+    np.testing.assert_allclose(place[:3, 3], [half_width_mm, 10 - 10 * np.cos(np.radians(20)), 0])
+    assert verify(tmp_path / "us-none.dcm") == []
+
+
+def test_where_nobody_knows_where_the_transducer_was_a_plain_copy_is_written(library, tmp_path, config):
+    for lacking in ({"first_pose": ()}, {"face_mm": None, "first_pose": tuple(POSE.ravel())}):
+        for make in (ultrasound_volume, photoacoustic_image):
+            with pytest.raises(TransducerUnknown, match="lay its recording"):
+                make(phantom(), exam(), Origin("recorded", "", "tracked"), replace(FACTS, **lacking), config)
+    for path in library.volume_files(SWEEP):  # placed by a tracker, whose poses the recording has lost
+        made = read_volume(path)
+        write_volume(path, replace(made, metadata=made.metadata | {"motion": "recorded"}))
+    recording = library.recordings / f"{SWEEP}_0.mcap"
+    frames = [replaced(one, pose_status="missing", image_to_reference=None) for one in open_sweep(recording).frames()]
+    recording.unlink()
+    write_recording(recording, frames, {})
+    written = write_sweep(of_library(library, SWEEP), tmp_path / "out", config)
+    assert [path.stem.removeprefix(SWEEP) for path in written.files][:2] == ["-ultrasound-copy", "-photoacoustic-copy"]
+    assert len(written.refused) == 2 and all("where the transducer was" in one for one in written.refused)
 
 
 @pytest.mark.parametrize("side", ["left", "right", ""])
@@ -197,7 +264,8 @@ def test_it_is_for_research_and_says_where_motion_and_direction_come_from(tmp_pa
     made = phantom()
     half = replace(made, state=np.where(np.arange(made.intensity.size).reshape(made.intensity.shape) % 4, 1, 2).astype(np.uint8))
     assert "25.0 % were interpolated" in ultrasound_volume(half, exam(), ORIGIN, FACTS, DicomConfig()).ImageComments
-    tracked = ultrasound_volume(phantom(), exam(), Origin("recorded", "", "tracked"), FACTS, DicomConfig())
+    seen = replace(FACTS, first_pose=tuple(POSE.ravel()))
+    tracked = ultrasound_volume(phantom(), exam(), Origin("recorded", "", "tracked"), seen, DicomConfig())
     assert tracked.PositionMeasuringDeviceUsed == "RIGID" and "measured by a tracker" in tracked.ImageComments
 
 
@@ -309,6 +377,37 @@ def test_a_file_that_is_no_sweep_is_refused(tmp_path):
             of_file(tmp_path / name)
 
 
+@pytest.fixture
+def new_york(monkeypatch):
+    """The device's zone: five hours behind UTC in winter."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_one_study_has_one_date_and_time_in_the_device_s_zone(new_york, library, tmp_path, config):
+    times = ("2026-11-27T23:57:00Z", "2026-11-28T00:03:00Z", "2026-11-28T04:59:00Z", "2026-11-28T05:01:00Z")
+    for number, created in enumerate(times, 2):  # the last after local midnight
+        put_sweep(library, f"{SWEEP[:-1]}{number}", EXAM | {"accession": ""})
+        record = library.record(f"{SWEEP[:-1]}{number}")
+        record.created = created
+        library.write(record)
+    library.discard(f"{SWEEP[:-1]}2")
+    made = []
+    for number in range(3, 6):
+        written = write_sweep(of_library(library, f"{SWEEP[:-1]}{number}"), tmp_path, config, kinds=("copy",))
+        made += [pydicom.dcmread(written.files[0])]
+        assert verify(written.files[0]) == []
+    assert [ds.StudyInstanceUID == made[0].StudyInstanceUID for ds in made] == [True, True, False]
+    assert [(ds.StudyDate, ds.StudyTime) for ds in made] == [("20261127", "185700")] * 2 + [("20261128", "000100")]
+    assert [ds.SeriesTime for ds in made] == ["190300", "235900", "000100"] and {ds.TimezoneOffsetFromUTC for ds in made} == {"-0500"}
+    assert made[0].AcquisitionDateTime == "20261127190300-0500" and made[0].ContentDate == "20261127"
+    anonymous = plain_copy(phantom(), of_library(library, f"{SWEEP[:-1]}3").exam(anonymous=True), ORIGIN, config)
+    assert anonymous.StudyTime == "190300", "a study of its own"
+
+
 def a_volume(path, value):
     """Of a file system, not of a library."""
     made = phantom()
@@ -338,7 +437,7 @@ def test_a_recording_lies_beside_a_volume_only_under_its_whole_name_and_says_whe
         writer.finish("last")
     found = of_file(a_volume(tmp_path / "leg.0318.nrrd", 1))
     assert found.recording == tmp_path / "leg.0318.mcap"
-    assert found.exam().moment.isoformat() == "2026-03-18T09:30:00" and found.exam().clock_trusted
+    assert found.exam().moment.isoformat()[:19] == "2026-03-18T09:30:00" and found.exam().clock_trusted
     assert of_file(found.recording).record.id == found.record.id, "the recording and its volume are one sweep"
     assert of_file(a_volume(tmp_path / "leg.0319.nrrd", 1)).recording is None
 

@@ -206,7 +206,7 @@ def test_the_worklist_becomes_fields_of_an_exam(pacs, capsys):
     assert main([*words, "--date", "2026-11-27", "--accession", "ACC-1"]) == 0
     (one,) = json.loads(capsys.readouterr().out)
     assert one["exam"] == {
-        "patient_name": "Zyblikiewicz, Eve",
+        "patient_name": "Zyblikiewicz^Eve^Maria",
         "patient_id": "PAT-1",
         "birth_date": "1961-04-05",
         "sex": "F",

@@ -8,19 +8,22 @@ from pathlib import Path
 
 import pytest
 from dicom_cases import ORIGIN, SWEEP, exam, phantom
+from pynetdicom import AE, evt
 
 from edge.app import main
 from edge.config import DicomConfig
 from edge.dicom.commitment import Report
 from edge.dicom.errors import AlreadyQueued, NoSuchObject, QueueDamaged, Unreachable
+from edge.dicom.network import Dimse
 from edge.dicom.objects import write_object
 from edge.dicom.probe_facts import ProbeFacts
 from edge.dicom.queue import Queue
-from edge.dicom.sender import NO_SUCH_OBJECT, Outcome, Sender
+from edge.dicom.sender import GONE, NO_SUCH_OBJECT, Outcome, Sender
+from edge.dicom.stow import StowRs
 from edge.dicom.sweeps import of_library, write_sweep
 from edge.dicom.volumes import ultrasound_volume
 
-FACTS = ProbeFacts(0.7, 0.4, 40.0, (20.0,), (), 0.0, 6.6, 38.0)
+FACTS = ProbeFacts(0.7, 0.4, 40.0, (20.0,), (), 0.0, 6.6, (19.0, 0.0))
 
 
 class Clock:
@@ -189,6 +192,94 @@ def test_without_commitment_stored_is_the_end(tmp_path, files):
     one = sender(queue, pacs, clock, commit=False)
     one.step()
     assert states(queue) == {"0": "stored"} and not pacs.asked and one.step(force=True) == 0 and not list(tmp_path.glob("*.dcm"))
+
+
+class Dropping(Pacs):
+    """While it is asked ``at`` something, somebody drops the first object."""
+
+    def __init__(self, queue, at):
+        super().__init__()
+        self.queue, self.at, self.uid = queue, at, queue.entries()[0].uid
+
+    def drop(self, at):
+        if at == self.at and self.uid in {entry.uid for entry in self.queue.entries()}:
+            self.queue.drop(self.uid)
+
+    def store(self, objects):
+        self.drop("before")
+        yield from ((entry, GONE) for entry, path in objects if not path.exists())
+        for number, one in enumerate(super().store([one for one in objects if one[1].exists()])):
+            yield one
+            if number == 0:
+                self.drop("between")
+        self.drop("after")
+        if self.at == "unreachable":
+            self.queue.drop(self.uid)
+            raise Unreachable("the cable is out")
+
+
+@pytest.mark.parametrize("commit", [True, False])
+@pytest.mark.parametrize("at", ["before", "between", "after", "unreachable"])
+def test_what_is_dropped_while_it_is_sent_stops_nothing(tmp_path, files, at, commit):
+    clock = Clock()
+    queue = Queue(tmp_path, clock)
+    for path in files:
+        queue.add(path)
+    pacs = Dropping(queue, at)
+    one = sender(queue, pacs, clock, commit=commit)
+    if at == "unreachable" and not commit:
+        pacs.answer = Outcome("later", "not now")
+    assert one.step() == 3
+    assert len(queue.entries()) == 2
+    for report in pacs.reports():
+        one.hear(report)
+    assert pacs.uid not in {entry.uid for entry in queue.entries()} and not list(tmp_path.glob(f"{pacs.uid}*"))
+
+
+def test_what_is_dropped_between_the_look_and_the_step_stops_nothing(tmp_path, files, monkeypatch):
+    clock, pacs = Clock(), Pacs()
+    queue = Queue(tmp_path, clock)
+    gone = queue.add(files[0])
+    queue.add(files[1])
+    one, due = sender(queue, pacs, clock), queue.due
+
+    def late(*states, **words):
+        found = due(*states, **words)
+        if gone.uid in {entry.uid for entry in found}:
+            queue.drop(gone.uid)
+        return found
+
+    monkeypatch.setattr(queue, "due", late)
+    assert one.step() == 2 and states(queue) == {"1": "stored"}
+    monkeypatch.undo()
+    known = queue.entries
+
+    def listed():
+        found = known()
+        for entry in found:
+            queue.drop(entry.uid)
+        return found
+
+    monkeypatch.setattr(queue, "entries", listed)
+    for report in pacs.reports():
+        one.hear(report)
+    monkeypatch.undo()
+    assert queue.entries() == []
+
+
+def test_no_way_to_a_pacs_stumbles_over_an_object_that_was_dropped(tmp_path, files):
+    queue = Queue(tmp_path)
+    entry, other = queue.add(files[0]), queue.add(files[1])
+    objects = [(entry, tmp_path / "gone.dcm"), (other, queue.object(other.uid))]
+    entity = AE(ae_title="PACS")
+    entity.add_supported_context(entry.sop_class)
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda event: 0)])
+    try:
+        config = DicomConfig(pacs_host="127.0.0.1", pacs_port=server.server_address[1], timeout_s=5)
+        assert [outcome.kind for _, outcome in Dimse(config, lambda report: None).store(objects)] == ["refused", "stored"]
+    finally:
+        entity.shutdown()
+    assert list(StowRs(DicomConfig(stow_url="http://127.0.0.1:9/x")).store(objects[:1])) == [(entry, GONE)]
 
 
 class PowerCut(BaseException):

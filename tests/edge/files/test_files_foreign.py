@@ -59,6 +59,32 @@ def test_a_crop_reads_as_it_is_written_and_a_still_picture_has_no_area():
     assert image_area(screens(), "x") == AREA
 
 
+def tables(bits):
+    """A palette of 256 entries in which every colour falls as the index rises."""
+    falling = (np.arange(255, -1, -1) << (bits - 8)).astype(f"<u{bits // 8}").tobytes()
+    names = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
+    return {f"{name}Descriptor": [256, 0, bits] for name in names} | {f"{name}Data": falling for name in names}
+
+
+@pytest.mark.parametrize("what", ["MONOCHROME1", "PALETTE COLOR 8", "PALETTE COLOR 16"])
+def test_a_dicom_clip_in_which_0_is_white_or_a_place_in_a_table_is_as_bright_as_it_looks(tmp_path, what):
+    images = list(screens(3))
+    images[0][10:12, 10:12] = 10
+    kind, _, bits = what.rpartition(" ") if "PALETTE" in what else (what, "", "")
+    clip(tmp_path / "a.dcm", images, PhotometricInterpretation=kind, **(tables(int(bits)) if bits else {}))
+    clip(tmp_path / "plain.dcm", images)
+    pairs = zip(open_sweep(tmp_path / "a.dcm").frames(), open_sweep(tmp_path / "plain.dcm").frames(), strict=True)
+    for turned, plain in pairs:
+        np.testing.assert_allclose(turned.pixels.astype(int), 255 - plain.pixels.astype(int), atol=1)
+
+
+def test_a_dicom_clip_whose_samples_mean_something_else_is_refused_by_name(tmp_path):
+    for kind, words in (("HSV", "HSV"), ("PALETTE COLOR", "Palette"), ("", "says nothing of what its samples mean")):
+        clip(tmp_path / "a.dcm", list(screens(3)), PhotometricInterpretation=kind)
+        with pytest.raises((UnsupportedFile, MalformedFile), match=words):
+            list(open_sweep(tmp_path / "a.dcm").frames())
+
+
 def test_a_dicom_clip_brings_its_area_its_pixel_size_and_its_times(tmp_path):
     images = list(screens(8))
     clip(tmp_path / "clip.dcm", images)

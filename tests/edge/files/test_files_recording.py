@@ -131,6 +131,41 @@ def test_a_damaged_chunk_in_the_middle_is_left_out_and_counted(tmp_path):
     data[(borders[1] + borders[2]) // 2] ^= 1
     path.write_bytes(data)
     assert [f.sequence for f in open_sweep(path).frames()] == [0, 1, 2, 6, 7, 8, 9, 10, 11]
+    sweep = open_sweep(path)
+    assert (sweep.frame_count, sweep.scan.frames, sweep.description["damaged_chunks"]) == (None, 9, 1)
+    assert "1 chunk is damaged; its 3 frames are left out" in sweep.description["notes"][0]
+
+
+@pytest.mark.parametrize("places", [(1,), (1, 2)])
+def test_recovery_deletes_no_damaged_chunk_and_says_that_there_was_one(tmp_path, places):
+    path, aside = tmp_path / "sweep_1_1_0.mcap", tmp_path / "sweep_1_1_0.mcap.damaged"
+    borders = record(path, end="")
+    data = bytearray(path.read_bytes())
+    for place in places:
+        data[(borders[place] + borders[place + 1]) // 2] ^= 1
+    path.write_bytes(data)
+    aside.write_bytes(b"of a recovery that was cut off")
+    (done,), failed = recover_all(interrupted(tmp_path))
+    assert not failed and (done.frames, done.damaged_chunks) == (12 - 3 * len(places), len(places))
+    assert done.lost_bytes > 100 * len(places)
+    assert aside.read_bytes() == data, "as it was, for whoever can mend it"
+    told = survey(path).metadata["recovery"]
+    assert told == {"bytes_lost": str(done.lost_bytes), "damaged_chunks": str(len(places)), "kept_aside": aside.name}
+    assert "left out when it was recovered" in open_sweep(path).description["notes"][0]
+    assert interrupted(tmp_path) == []
+
+
+def test_a_recording_cut_within_is_kept_aside_where_much_would_go(tmp_path, monkeypatch):
+    path = tmp_path / "a.mcap"
+    borders = record(path)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x06", borders[0])
+    data[at + 6] = 1  # the length of the second chunk: nothing behind it can be found
+    path.write_bytes(data[:-1])
+    before = path.read_bytes()
+    monkeypatch.setattr("edge.files.recovery.LARGEST_TAIL", 100)
+    assert recover(path).damaged_chunks == 0 and path.with_name("a.mcap.damaged").read_bytes() == before
+    assert "(a.mcap.damaged)" in open_sweep(path).description["notes"][0]
 
 
 def test_a_recording_with_any_byte_changed_is_read_or_refused_by_name(tmp_path):

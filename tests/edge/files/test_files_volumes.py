@@ -1,5 +1,8 @@
 """Volumes: every format says the same place for a voxel, and the same volume gives the same bytes."""
 
+import gzip
+import resource
+import tracemalloc
 from pathlib import Path
 
 import nibabel
@@ -8,7 +11,7 @@ import pytest
 import SimpleITK
 
 from edge.files import CannotWrite, MalformedFile, UnknownFile, UnsupportedFile
-from edge.files.volumes import Volume, check_volume_path, read_stored, read_volume, state_path, write_volume
+from edge.files.volumes import Volume, check_volume_path, is_volume, read_stored, read_volume, state_path, write_volume
 
 ENDINGS = [".nrrd", ".mha", ".nii.gz"]
 METADATA = {"motion": "recorded", "direction": "+", "note": 'a = b: c \\ d, "é"'}
@@ -106,6 +109,65 @@ def test_a_turned_volume_is_refused_and_not_shown_in_the_wrong_place(tmp_path, e
     SimpleITK.WriteImage(image, str(tmp_path / f"a{ending}"))
     with pytest.raises(UnsupportedFile, match="axes along those of space"):
         read_stored(tmp_path / f"a{ending}")
+
+
+@pytest.mark.parametrize(
+    ("space", "signs"),
+    [("right-anterior-superior", (-1, -1, 1)), ("LAS", (1, -1, 1)), ("left-posterior-superior", (1, 1, 1)), ("", (1, 1, 1))],
+)
+def test_an_nrrd_file_in_another_space_lies_where_simpleitk_finds_it(tmp_path, space, signs):
+    write_volume(tmp_path / "a.nrrd", volume())
+    told = b"space: left-posterior-superior"
+    data = (tmp_path / "a.nrrd").read_bytes().replace(told, f"space: {space}".encode() if space else b"space dimension: 3")
+    (tmp_path / "a.nrrd").write_bytes(data)
+    read = read_stored(tmp_path / "a.nrrd")
+    if space:
+        image = SimpleITK.ReadImage(str(tmp_path / "a.nrrd"))
+        for at in [(0, 0, 0), (6, 0, 0), (0, 5, 0), (6, 5, 4)]:
+            place = np.array(read.origin_mm) + np.array(read.spacing_mm) * at
+            np.testing.assert_allclose(place, image.TransformIndexToPhysicalPoint(at))
+    assert read.spacing_mm == tuple(0.25 * sign for sign in signs)
+    if min(signs) < 0:
+        with pytest.raises(UnsupportedFile, match="no volume of ours"):
+            read_volume(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize("space", ["scanner-xyz", "3D-left-handed", "mars"])
+def test_an_nrrd_file_in_a_space_that_is_no_patient_s_is_refused(tmp_path, space):
+    write_volume(tmp_path / "a.nrrd", volume())
+    data = (tmp_path / "a.nrrd").read_bytes().replace(b"left-posterior-superior", space.encode())
+    (tmp_path / "a.nrrd").write_bytes(data)
+    with pytest.raises(UnsupportedFile, match=f"space {space}.*left-posterior-superior"):
+        read_stored(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
+@pytest.mark.parametrize("sizes", [(1200, 1000, 1000), (30000, 30000, 30000)])
+def test_a_nifti_file_that_promises_more_than_it_can_hold_takes_no_memory(tmp_path, ending, sizes):
+    header = nibabel.Nifti1Header()
+    header.set_data_shape(sizes)
+    header.set_data_dtype(np.uint8)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    data = header.binaryblock + bytes(4)
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(gzip.compress(data) if ending == ".nii.gz" else data)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(MalformedFile, match="too short"):
+        read_stored(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10
+
+
+@pytest.mark.parametrize("lines", ["a=\n" * (1 << 21), "".join(f"a{n}=\n" for n in range(200_000))])
+def test_header_text_costs_little_and_has_an_end(tmp_path, lines):
+    path = tmp_path / "a.mha"
+    path.write_text("ObjectType = Image\n" + lines + "DimSize = 1 1 1\nElementDataFile = LOCAL\n\0")
+    tracemalloc.start()
+    try:
+        with pytest.raises(MalformedFile, match=r"lines|fields"):
+            read_stored(path)
+        assert not is_volume(path) and tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

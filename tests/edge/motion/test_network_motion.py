@@ -163,6 +163,14 @@ def test_a_probes_normalisation_that_does_not_fit_is_refused(folder, changes, sa
         open_network(folder)
 
 
+@pytest.mark.parametrize("name", ["L14-5 ", "", "two\nlines"])
+def test_a_probe_s_name_that_no_volume_can_say_is_refused(folder, name):
+    probe = {"bundle": open_bundle(folder).identity, "probe": name, "values": {"scale": [1.0]}}
+    probe_path(folder).write_text(json.dumps(probe))
+    with pytest.raises(BundleCorrupt, match="one line of text without blanks"):
+        open_network(folder)
+
+
 def test_a_damaged_normalisation_file_is_refused_by_its_name(folder):
     probe_path(folder).write_text("{")
     with pytest.raises(BundleCorrupt, match=r"tiny\.probe\.json"):
@@ -172,6 +180,7 @@ def test_a_damaged_normalisation_file_is_refused_by_its_name(folder):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"name": "tiny "}, "one line of text without blanks"),
         ({"colour": 1}, "unknown field `colour`"),
         ({"kind": "segmentation"}, "segmentation"),
         ({"graphs": {"fp32": {"file": "../step.onnx"}}}, "not a plain file name"),

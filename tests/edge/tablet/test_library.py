@@ -72,9 +72,14 @@ def test_the_newest_volume_is_the_volume_and_a_mirrored_one_does_not_stay(librar
     (library.volumes / f"{ONE}_0.mha").write_bytes(b"made of the older one")
     for number in (0, 1, 10):
         (library.volumes / f"{ONE}_{number}-view.png").write_bytes(b"a picture of the older one, whatever its number")
+    (library.recordings / f"{ONE}_0.mcap.damaged").write_bytes(b"kept aside by a recovery")
     assert [path.name for path in library.volume_files(ONE)] == [f"{ONE}_10.nrrd"]
     library.forget_but(ONE, (f"somewhere/{ONE}_10.nrrd", f"somewhere/{ONE}_10-state.nrrd"))
-    assert sorted(path.name for path in library.files(ONE)) == [f"{ONE}_0.mcap", f"{ONE}_10-state.nrrd", f"{ONE}_10.nrrd"]
+    assert sorted(path.name for path in library.files(ONE)) == [
+        *(f"{ONE}_0.mcap", f"{ONE}_0.mcap.damaged"),
+        *(f"{ONE}_10-state.nrrd", f"{ONE}_10.nrrd"),
+    ]
+    assert library.recording(ONE).name == f"{ONE}_0.mcap"
     assert len(library.files(TWO)) == 4
 
 
