@@ -23,6 +23,7 @@ from edge.tablet.branding import read_branding
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
 from edge.tablet.commands import obey
+from edge.tablet.desk import say_failed
 from edge.tablet.doors import Doors
 from edge.tablet.exports import read_channels
 from edge.tablet.feed import Picture
@@ -133,6 +134,7 @@ class TabletService:
         job = asyncio.ensure_future(work)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
+        job.add_done_callback(say_failed)
 
     def look_again(self) -> None:
         """See the protocol."""

@@ -63,9 +63,9 @@ async def serve(config: Config) -> None:
             await asyncio.wait({waits, hears, control}, timeout=WATCHDOG_S, return_when=asyncio.FIRST_COMPLETED)
             if link.turns != before:
                 notify("WATCHDOG=1", f"STATUS={len(service.clients)} tablets")
-        for task in (hears, control):
-            if task.done():
-                task.result()
+        for ended in (hears, control):
+            if ended.done():
+                ended.result()
     finally:
         notify("STOPPING=1")
         for task in (control, hears, waits):

@@ -153,20 +153,22 @@ async def export_(gateway: Gateway, client: Client, request: Request) -> Answere
 
 
 async def _export(gateway: Gateway, client: Client, request: Request) -> None:
-    loop = asyncio.get_running_loop()
-    told = {"type": "job", "id": request.id, "sweep": request.sweep, "what": "export", "files": [], "error": ""}
+    loop, total = asyncio.get_running_loop(), len(request.formats)
+    told: Answered = {"type": "job", "id": request.id, "sweep": request.sweep, "what": "export", "files": [], "error": ""}
+    end = {"done": 0, "total": total, "error": "the export failed; the device's journal says why"}
 
     def progress(done: int, total: int) -> None:
         loop.call_soon_threadsafe(client.tell, told | {"done": done, "total": total})
 
     try:
         files = await asyncio.to_thread(export, gateway.library, request.sweep, request.formats, progress, gateway.dicom)
-        client.tell(told | {"done": len(request.formats), "total": len(request.formats), "files": files})
+        end = {"done": total, "total": total, "files": files}
     except (SonosweepError, OSError) as wrong:
         say(f"tablet: export of {request.sweep}: {wrong}")
-        client.tell(told | {"done": 0, "total": len(request.formats), "error": str(wrong)})
+        end["error"] = str(wrong)
     finally:
         gateway.exporting.discard(request.sweep)
+        client.tell(told | end)
     gateway.tell_library()
 
 

@@ -1,5 +1,6 @@
 """What the gateway makes of the device's own state: faults for everybody, banners that stay, fewer images while it is hot."""
 
+import asyncio
 import time
 
 import pytest
@@ -82,3 +83,15 @@ def test_a_fault_that_stands_is_shown_as_long_as_it_stands():
     assert (fault["name"], fault["detail"], fault["age_s"], fault["effect"]) == ("DISK_NEARLY_FULL", "3 MiB are free", 0.0, "note")
     session.hear(Status(service="record", state="idle", counts={}), later)
     assert session.state(later)["faults"] == []
+
+
+def test_work_that_fails_beside_the_link_is_said(service, capsys):
+    async def breaks():
+        raise ZeroDivisionError("of a job")
+
+    async def story():
+        service.start_job(breaks())
+        await asyncio.sleep(0.01)
+
+    asyncio.run(story())
+    assert "ZeroDivisionError('of a job')" in capsys.readouterr().err and not service._jobs
