@@ -49,7 +49,7 @@ class Shelf:
         answer = web.FileResponse(path, headers=about)
         await answer.prepare(request)  # sends all of it
         if answer.status == 200 and path.name.endswith(WHOLE) and not path.stem.endswith("-state"):
-            await asyncio.to_thread(note_fetched, self._library, sweep)
+            note_fetched(self._library, sweep)
         return answer
 
     async def _take_picture(self, request: web.Request) -> web.StreamResponse:
@@ -63,10 +63,9 @@ class Shelf:
 
 def note_fetched(library: Library, sweep: str) -> None:
     """A tablet has the whole of it."""
-    record = library.record(sweep)
-    if not record.fetched:
-        record.fetched = True
-        library.write(record)
+    if not library.record(sweep).fetched:
+        with library.changing(sweep) as record:
+            record.fetched = True
 
 
 def make_room(library: Library, quota: int) -> list[str]:

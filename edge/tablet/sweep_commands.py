@@ -73,14 +73,15 @@ async def exam(gateway: Gateway, client: Client, request: Request) -> Answered:
 
 async def save(gateway: Gateway, client: Client, request: Request) -> Answered:
     """Keep the sweep. An unverified direction must be confirmed; the volumes then say who did."""
-    library, record = gateway.library, gateway.library.record(request.sweep)
-    if record.direction_source in UNCONFIRMED:
+    library = gateway.library
+    if library.record(request.sweep).direction_source in UNCONFIRMED:
         if not request.direction_confirmed:
             raise Refused("DIRECTION_UNCONFIRMED")
+        _check_written(gateway, request.sweep)
         await asyncio.to_thread(confirm_direction, library, request.sweep)
-        record.direction_source = "operator"
-        library.write(record)
-    library.save(request.sweep, _cleaned(gateway, request.exam) or record.exam)
+        with library.changing(request.sweep) as record:
+            record.direction_source = "operator"
+    record = library.save(request.sweep, _cleaned(gateway, request.exam) or library.record(request.sweep).exam)
     current = gateway.session.sweep
     if current is not None and current.id == request.sweep:
         current.state, current.direction_source = "saved", record.direction_source
@@ -137,9 +138,8 @@ async def flip(gateway: Gateway, client: Client, request: Request) -> Answered:
 
 
 async def measures(gateway: Gateway, client: Client, request: Request) -> Answered:
-    record = gateway.library.record(request.sweep)
-    record.measures = request.measures
-    gateway.library.write(record)
+    with gateway.library.changing(request.sweep) as record:
+        record.measures = request.measures
     gateway.tell_library()
     return {}
 

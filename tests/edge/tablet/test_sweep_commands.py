@@ -113,3 +113,24 @@ def test_an_export_that_fails_in_an_unforeseen_way_is_answered_and_not_hidden(de
     monkeypatch.setattr(commands, "export", breaks)
     told, raised = exported(desk)
     assert "journal" in told["error"] and isinstance(raised, ZeroDivisionError)
+
+
+def test_saving_keeps_what_was_noted_while_the_volumes_were_written(desk, monkeypatch):
+    desk.library.write(Record(id=SWEEP, direction_source="unverified", exam={"notes": "calf"}))
+
+    def confirm(library, sweep):
+        with library.changing(sweep) as record:  # a tablet measures, or fetches, in the meantime
+            record.measures, record.fetched = [{"kind": "distance"}], True
+
+    monkeypatch.setattr(commands, "confirm_direction", confirm)
+    desk.does(commands.save, direction_confirmed=True)
+    record = desk.library.record(SWEEP)
+    assert (record.state, record.direction_source, record.exam) == ("saved", "operator", {"notes": "calf"})
+    assert record.measures == [{"kind": "distance"}] and record.fetched
+
+
+def test_a_direction_is_not_written_into_volumes_that_are_being_replaced(desk):
+    desk.library.write(Record(id=SWEEP, direction_source="unverified"))
+    desk.run("rebuilding")
+    with pytest.raises(Refused, match="still being written"):
+        desk.does(commands.save, direction_confirmed=True)
