@@ -4,6 +4,8 @@ import asyncio
 import time
 
 import pytest
+from aiohttp import WSMsgType
+from aiohttp.test_utils import TestClient, TestServer
 
 from edge.config import Config, RecordConfig, TabletConfig
 from edge.messages import FaultRaised, Status
@@ -95,3 +97,26 @@ def test_work_that_fails_beside_the_link_is_said(service, capsys):
 
     asyncio.run(story())
     assert "ZeroDivisionError('of a job')" in capsys.readouterr().err and not service._jobs
+
+
+def test_a_tablet_that_unpairs_is_out_with_its_open_link_and_its_lease(service):
+    async def story():
+        doors = service._doors
+        async with TestClient(TestServer(doors.app, host="127.0.0.1")) as client:
+            doors.port = client.port
+            doors.open_pairing()
+            host = {"Host": f"127.0.0.1:{client.port}", "Origin": f"http://127.0.0.1:{client.port}"}
+            await client.post("/api/pair", json={"code": doors.window.code, "name": "iPad"}, headers=host)
+            async with client.ws_connect("/link", headers=host) as link:
+                await link.send_json({"id": 1, "do": "take_operator"})
+                while (await link.receive_json()).get("type") != "answer":
+                    pass
+                assert service.operator is not None
+                left = asyncio.ensure_future(client.post("/api/unpair", json={}, headers=host))
+                while (said := await link.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
+                    pass
+                assert said.data == 4001 and (await left).status == 200
+            assert service.operator is None and service._operated == ("", 0.0) and service.paired() == []
+            assert (await client.get("/api/sweeps/x/files/y", headers=host)).status == 401
+
+    asyncio.run(asyncio.wait_for(story(), 20))
