@@ -60,11 +60,10 @@ async def exam(gateway: Gateway, client: Client, request: Request) -> Answered:
     """The form for the next sweep; also of a sweep that is named and not kept yet."""
     session = gateway.session
     if request.sweep:
-        record = gateway.library.record(request.sweep)
-        if record.state != "unsaved":
-            raise Refused("WRONG_STATE", f"it is {record.state}")
-        record.exam = _cleaned(gateway, request.exam)
-        gateway.library.write(record)
+        with gateway.library.changing(request.sweep) as record:
+            if record.state != "unsaved":
+                raise Refused("WRONG_STATE", f"it is {record.state}")
+            record.exam = _cleaned(gateway, request.exam)
         session.name_patient(record.id, record.exam)
         gateway.tell_library()
     _form(gateway, request)

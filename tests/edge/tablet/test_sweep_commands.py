@@ -26,7 +26,7 @@ class Desk:
         self.asked = []
         self.link = SimpleNamespace(command=self._command)
         (self.library.recordings / f"{SWEEP}_0.mcap").write_bytes(b"recording")
-        self.library.write(Record(id=SWEEP, direction_source="operator"))
+        self.library.write(Record(id=SWEEP, direction_source="operator", motion="constant"))
 
     async def _command(self, service, **words):
         self.asked.append(words["action"])
