@@ -41,8 +41,10 @@ def storage(folder: Path, bytes_per_s: float) -> dict[str, Any]:
 
 
 def battery(root: Path = Path("/sys/class/power_supply")) -> dict[str, Any] | None:
-    """Charge of the first battery in percent; None where the device has none. One that is held as it is by a charger counts as charging."""
-    supplies = sorted(root.glob("*"))
+    """Charge of the device's first battery in percent; None where it has none. One that is held as it is by a charger counts as charging.
+
+    A keyboard's battery (scope Device) is not the device's."""
+    supplies = [supply for supply in sorted(root.glob("*")) if _text(supply / "scope") != "Device"]
     held = any(_text(supply / "online") == "1" for supply in supplies if _text(supply / "type") != "Battery")
     for supply in supplies:
         if _text(supply / "type") == "Battery" and (percent := _text(supply / "capacity")).isdigit():

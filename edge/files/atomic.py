@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+_NUMBERS = itertools.count()  # two threads may write one file at once: each has its own, and the last to finish wins
 
 
 def sync_folder(folder: Path) -> None:
@@ -30,7 +33,7 @@ def make_folder(folder: Path) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write; it takes the name ``path`` when all of it is on the disk, and vanishes where something is raised."""
     make_folder(path.parent)
-    name = path.with_name(f".{path.name}.{os.getpid()}.part")
+    name = path.with_name(f".{path.name}.{os.getpid()}-{next(_NUMBERS)}.part")
     name.unlink(missing_ok=True)
     try:
         with name.open("x+b") as out:

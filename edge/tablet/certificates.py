@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from edge.console import say
 from edge.files.atomic import make_folder, replacing
 
 AUTHORITY_LIFE = datetime.timedelta(days=3652)
@@ -42,6 +43,7 @@ class Authority:
             folder.chmod(0o700)
         self._folder, self._name, self._leaf = folder, name, folder / "leaf.pem"
         self._contexts: list[ssl.SSLContext] = []
+        self._shown = b""  # the leaf of now with its key, PEM: what a full disk does not take is shown all the same
         if not (folder / "ca.pem").exists():
             self._make()
         self.certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
@@ -62,16 +64,22 @@ class Authority:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._contexts.append(context)
         self.renew()
-        context.load_cert_chain(self._leaf)
+        _load(context, self._shown)
         return context
 
     def renew(self) -> None:
         """A new leaf where the device has other addresses by now, or the old one is near its end; handshakes from now on show it."""
-        if self._leaf.exists() and not self._stale(x509.load_pem_x509_certificate(self._leaf.read_bytes())):
+        if not self._shown and self._leaf.exists():
+            self._shown = self._leaf.read_bytes()
+        if self._shown and not self._stale(x509.load_pem_x509_certificate(self._shown)):
             return
-        self._make_leaf(self._leaf)
+        self._shown = self._new_leaf()
         for context in self._contexts:
-            context.load_cert_chain(self._leaf)
+            _load(context, self._shown)
+        try:
+            _write(self._leaf, self._shown)
+        except OSError as wrong:
+            say(f"tablet: the certificate for the device's new name or address is not kept over a restart: {wrong}; free some space")
 
     def _stale(self, leaf: x509.Certificate) -> bool:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -95,7 +103,7 @@ class Authority:
         _write(self._folder / "ca.key", _pem(key))
         _write(self._folder / "ca.pem", builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
-    def _make_leaf(self, path: Path) -> None:
+    def _new_leaf(self) -> bytes:
         signer = serialization.load_pem_private_key((self._folder / "ca.key").read_bytes(), None)
         assert isinstance(signer, ec.EllipticCurvePrivateKey)
         key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.timezone.utc)
@@ -112,7 +120,7 @@ class Authority:
         builder = builder.add_extension(_usage(sign=False), critical=True)
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         builder = builder.add_extension(authority, critical=False)
-        _write(path, builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM) + _pem(key))
+        return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM) + _pem(key)
 
 
 def host_names(name: str) -> list[str]:
@@ -150,6 +158,16 @@ def _usage(*, sign: bool) -> x509.KeyUsage:
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def _load(context: ssl.SSLContext, chain: bytes) -> None:
+    """From memory: ``ssl`` knows files only."""
+    descriptor = os.memfd_create("leaf")
+    try:
+        os.write(descriptor, chain)
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: Path, data: bytes) -> None:

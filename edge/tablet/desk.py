@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
 from edge.config import DicomConfig, FeaturesConfig
+from edge.console import say
 from edge.messages import FaultRaised
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
@@ -63,3 +65,9 @@ class Gateway(Protocol):
 
     async def revoke(self, tablet: str) -> None:
         """Forget a tablet and hang up on it."""
+
+
+def say_failed(job: asyncio.Task[None]) -> None:
+    """Into the journal, where a job has ended by an error that nobody foresaw."""
+    if not job.cancelled() and (wrong := job.exception()) is not None:
+        say(f"tablet: work beside the link failed: {wrong!r}", "error")

@@ -96,7 +96,6 @@ class Doors:
             ("/ca.crt", self._authority),
             ("/api/me", self._me),
             ("/api/pair", self._pair),
-            ("/api/unpair", self._unpair),
         ):
             self.serve(path, handler)
 
@@ -293,8 +292,8 @@ class Doors:
         answer.set_cookie(self.cookie, token, max_age=life, path="/", secure=self.config.secure, httponly=True, samesite="Strict")
         return answer
 
-    async def _unpair(self, request: web.Request) -> web.StreamResponse:
-        self.revoke(self.who(request).name)
+    def forgotten(self) -> web.Response:
+        """The answer to a tablet that was forgotten: it forgets its cookie."""
         answer = web.json_response({})
         answer.del_cookie(self.cookie, path="/", secure=self.config.secure, httponly=True, samesite="Strict")
         return answer

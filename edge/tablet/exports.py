@@ -100,7 +100,9 @@ WRITERS = {"mha": _volumes, "nii.gz": _volumes, "igs.mha": _sweep, "png": _pictu
 
 
 def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Progress, dicom: DicomConfig | None = None) -> list[str]:
-    """Write the files beside the volume, each whole or not at all; answers their names. ``nrrd`` is there already."""
+    """Write the files beside the volume, each whole or not at all; answers their names. ``nrrd`` is there already.
+
+    ``NoSuchSweep`` where it has no volume; else what reading and writing raise (``SonosweepError``, ``OSError``)."""
     record, written = library.record(sweep), []
     channels = [path.name.removesuffix(".nrrd") for path in library.volume_files(sweep)]
     if not channels:

@@ -157,10 +157,6 @@ class ClientFeed:
         sent_all = not bool((self._store.version[:count] > self._sent[:count]).any())
         return sent_all and not self._waiting("V") and not self._waiting("S")
 
-    def resync(self) -> None:
-        """Its checksum was wrong: forget what it holds. The page throws its bricks away too (a new ``epoch`` message)."""
-        self.show(self._store, self._epoch, complete=self.complete)
-
     def _full_message(self, slots: NDArray[np.intp], now: float) -> bytes:
         voxels = self._store.voxels[slots]
         changed = (voxels != self._held[slots]).any(1)

@@ -23,6 +23,7 @@ from edge.tablet.branding import read_branding
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
 from edge.tablet.commands import obey
+from edge.tablet.desk import say_failed
 from edge.tablet.doors import Doors
 from edge.tablet.exports import read_channels
 from edge.tablet.feed import Picture
@@ -65,6 +66,7 @@ class TabletService:
         self._watch = health.Watch(self.library.recordings, building=self.run_dir / BUILDING)
         self._health_at = self._state_at = -1e9
         doors.serve("/link", self._serve_link)
+        doors.serve("/api/unpair", self._unpair)
         self._shelf = Shelf(self.library, doors, self.tell_library, config)
 
     async def run(self) -> None:
@@ -133,6 +135,7 @@ class TabletService:
         job = asyncio.ensure_future(work)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
+        job.add_done_callback(say_failed)
 
     def look_again(self) -> None:
         """See the protocol."""
@@ -153,7 +156,10 @@ class TabletService:
     async def revoke(self, tablet: str) -> None:
         """See the protocol."""
         self._doors.revoke(tablet)
+        if self._operated[0] == tablet:
+            self._operated = ("", 0.0)
         for client in [client for client in self.clients if client.name == tablet]:
+            self.operator = None if self.operator is client else self.operator
             await client.ws.close(code=4001, message=b"revoked")
 
     async def close(self) -> None:
@@ -190,6 +196,10 @@ class TabletService:
             writes.cancel()
             await asyncio.gather(writes, return_exceptions=True)
         return ws
+
+    async def _unpair(self, request: web.Request) -> web.StreamResponse:
+        await self.revoke(self._doors.who(request).name)
+        return self._doors.forgotten()
 
     async def _hear(self, client: Client, text: str | bytes) -> None:
         try:
@@ -256,7 +266,7 @@ class TabletService:
                 self._doors.tablets.clock_moved(*self._watch.jump)
             self.session.standing = self._watch.standing
             if self.session.service("run", now) == "idle":
-                self.start_job(self._shelf.make_room())
+                self.start_job(self._shelf.make_room(self.exporting))
             for client in self.clients:
                 client.feed.most_images_per_s = self._watch.images_per_s(self._config.tablet.frames_per_s)
         if not self.clients:

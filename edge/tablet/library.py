@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import datetime
 import re
+import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,6 +84,7 @@ class Library:
 
     def __init__(self, recordings: Path, volumes: Path) -> None:
         self.recordings, self.volumes = recordings, volumes
+        self._lock = threading.RLock()  # what is read, changed and written again belongs to one at a time
         for folder in self._folders():
             make_folder(folder / TRASH)
 
@@ -125,8 +127,16 @@ class Library:
     def write(self, record: Record) -> None:
         """Keep what is known, whole or as it was."""
         folder = self.recordings / TRASH if record.state == "discarded" else self.recordings
-        with replacing(folder / f"{record.id}.json") as out:
+        with self._lock, replacing(folder / f"{record.id}.json") as out:
             out.write(msgspec.json.encode(record))
+
+    @contextmanager
+    def changing(self, sweep: str) -> Iterator[Record]:
+        """What is known of it, to be changed; kept at the end, unless something is raised. ``NoSuchSweep``, ``SidecarUnreadable``."""
+        with self._lock:
+            record = self.record(sweep)
+            yield record
+            self.write(record)
 
     def files(self, sweep: str) -> list[Path]:
         """Everything of a sweep. ``NoSuchSweep``."""
@@ -178,34 +188,37 @@ class Library:
 
     def save(self, sweep: str, exam: dict[str, str]) -> Record:
         """Keep it, with the exam it belongs to. ``WrongState`` for one in the trash."""
-        record = self._in(sweep, ("unsaved", "saved"), "restore it first")
-        record.state, record.exam = "saved", exam
-        self.write(record)
+        with self._lock:
+            record = self._in(sweep, ("unsaved", "saved"), "restore it first")
+            record.state, record.exam = "saved", exam
+            self.write(record)
         return record
 
     def discard(self, sweep: str) -> None:
         """Into the trash, all files."""
-        record = self._in(sweep, ("unsaved", "saved"), "it is in the trash already")
-        self._move(sweep, into_trash=True)
-        if (self.recordings / TRASH / f"{sweep}.json").exists():
-            return
-        record.state = "discarded"
-        self.write(record)
+        with self._lock:
+            record = self._in(sweep, ("unsaved", "saved"), "it is in the trash already")
+            self._move(sweep, into_trash=True)
+            if not (self.recordings / TRASH / f"{sweep}.json").exists():
+                record.state = "discarded"
+                self.write(record)
 
     def restore(self, sweep: str) -> None:
         """Back from the trash, as it was."""
-        self._in(sweep, ("discarded",), "it is not in the trash")
-        self._move(sweep, into_trash=False)
-        record = self.record(sweep)
-        if record.state == "discarded":
-            record.state = "unsaved"
-            self.write(record)
+        with self._lock:
+            self._in(sweep, ("discarded",), "it is not in the trash")
+            self._move(sweep, into_trash=False)
+            record = self.record(sweep)
+            if record.state == "discarded":
+                record.state = "unsaved"
+                self.write(record)
 
     def purge(self, sweep: str) -> None:
         """Delete it for good: only from the trash."""
-        self._in(sweep, ("discarded",), "discard it first")
-        for path in self.files(sweep):
-            path.unlink()
+        with self._lock:
+            self._in(sweep, ("discarded",), "discard it first")
+            for path in self.files(sweep):
+                path.unlink()
 
     def _in(self, sweep: str, states: tuple[State, ...], cure: str) -> Record:
         record = self.record(sweep)

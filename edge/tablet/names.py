@@ -1,4 +1,4 @@
-"""Names that come from outside: a file's name stays in its folder and a sweep's name is one, or they are refused by name."""
+"""Names that come from outside: a file's name stays in its folder, or it is refused by name."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from edge.tablet.refusals import Refused
 
 LONGEST_NAME = 120  # what is put before and behind it in a temporary name must still fit into the 255 bytes of a file system
 FILE_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.\-]{{0,{LONGEST_NAME - 1}}}")  # no leading dot or dash, nothing that a shell minds
-SWEEP_ID = re.compile(r"sweep_[0-9a-f]{16}_[0-9]{1,9}")
 
 
 class BadName(Refused):
-    """The name of a file or sweep cannot be used."""
+    """The name of a file cannot be used."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__("BAD_NAME", f"{name!r:.80} {why}")
@@ -31,10 +30,3 @@ def safe_file(folder: Path, name: str) -> Path:
     if not inside:
         raise BadName(name, "is a link that leads out of its folder")
     return path
-
-
-def safe_sweep(name: str) -> str:
-    """``name`` itself where it is the name of a sweep, such as sweep_00000000deadbeef_0001; else ``BadName``."""
-    if not SWEEP_ID.fullmatch(name):
-        raise BadName(name, "is not the name of a sweep")
-    return name

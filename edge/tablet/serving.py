@@ -58,13 +58,14 @@ async def serve(config: Config) -> None:
     waits = asyncio.ensure_future(stop.wait())
     notify("READY=1", "STATUS=serving")
     try:
-        while not waits.done() and not hears.done():
+        while not any(task.done() for task in (waits, hears, control)):
             before = link.turns
-            await asyncio.wait({waits, hears}, timeout=WATCHDOG_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waits, hears, control}, timeout=WATCHDOG_S, return_when=asyncio.FIRST_COMPLETED)
             if link.turns != before:
                 notify("WATCHDOG=1", f"STATUS={len(service.clients)} tablets")
-        if hears.done():
-            hears.result()
+        for ended in (hears, control):
+            if ended.done():
+                ended.result()
     finally:
         notify("STOPPING=1")
         for task in (control, hears, waits):
@@ -96,6 +97,8 @@ def _obeys(service: TabletService, doors: Doors) -> Any:
     async def obey(word: str) -> dict[str, Any]:
         try:
             return await carry_out(word)
+        except SonosweepError as wrong:
+            return {"error": "UNREADABLE", "text": f"{REFUSALS['UNREADABLE'].text} ({wrong})"}
         except OSError as wrong:  # what cannot be entered in the audit log is not done
             return {"error": "NOT_KEPT", "text": f"{REFUSALS['NOT_KEPT'].text} ({wrong})"}
 

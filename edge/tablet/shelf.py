@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ from edge.tablet.doors import HEADERS, Doors
 from edge.tablet.features import refuse_if_off
 from edge.tablet.library import Library
 
-WHOLE = (".mcap", ".nrrd", ".mha", ".nii.gz", ".zip")  # whoever has fetched one of these has the sweep: a picture is not enough
+VOLUMES = ("nrrd", "mha", "nii.gz")
 
 
 class Shelf:
@@ -23,15 +23,16 @@ class Shelf:
     def __init__(self, library: Library, doors: Doors, changed: Callable[[], None], config: Config) -> None:
         self._library, self._doors, self._changed = library, doors, changed
         self._quota, self._features = config.record.quota_mib << 20, config.features
+        self._fetched: dict[str, set[str]] = {}  # by sweep, since the start: the files that went out whole
         doors.serve("/api/sweeps/{sweep}/files/{name}", self._serve_file)
         doors.serve("/api/sweeps/{sweep}/pictures", self._take_picture)
 
-    async def make_room(self) -> None:
+    async def make_room(self, spared: Collection[str] = ()) -> None:
         """Above the quota the oldest sweeps go that were saved and fetched, and no others; each is noted in the audit log."""
         if not self._quota:
             return
         try:
-            gone = await asyncio.to_thread(make_room, self._library, self._quota)
+            gone = await asyncio.to_thread(make_room, self._library, self._quota, tuple(spared))
         except (SonosweepError, OSError) as wrong:
             say(f"tablet: no room could be made: {wrong}")
             return
@@ -48,8 +49,11 @@ class Shelf:
         about = HEADERS | {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{path.name}"'}
         answer = web.FileResponse(path, headers=about)
         await answer.prepare(request)  # sends all of it
-        if answer.status == 200 and path.name.endswith(WHOLE) and not path.stem.endswith("-state"):
-            await asyncio.to_thread(note_fetched, self._library, sweep)
+        if answer.status == 200:
+            fetched = self._fetched.setdefault(sweep, set())
+            fetched.add(path.name)
+            if is_whole(self._library, sweep, fetched):
+                note_fetched(self._library, sweep)
         return answer
 
     async def _take_picture(self, request: web.Request) -> web.StreamResponse:
@@ -61,15 +65,23 @@ class Shelf:
         return web.json_response({"file": name})
 
 
+def is_whole(library: Library, sweep: str, fetched: Collection[str]) -> bool:
+    """Whether who has these files has the sweep: all parts of its recording, all channels of its volume in one format, or the archive."""
+    stems = [path.name.removesuffix(".nrrd") for path in library.volume_files(sweep)]
+    ways = [{path.name for path in library.files(sweep) if path.suffix == ".mcap"}]
+    ways += [{f"{stem}.{kind}" for stem in stems} for kind in VOLUMES]
+    ways += [{f"{min(stems, key=len)}.zip"}] if stems else []
+    return any(way and way <= set(fetched) for way in ways)
+
+
 def note_fetched(library: Library, sweep: str) -> None:
     """A tablet has the whole of it."""
-    record = library.record(sweep)
-    if not record.fetched:
-        record.fetched = True
-        library.write(record)
+    if not library.record(sweep).fetched:
+        with library.changing(sweep) as record:
+            record.fetched = True
 
 
-def make_room(library: Library, quota: int) -> list[str]:
+def make_room(library: Library, quota: int, spared: Collection[str] = ()) -> list[str]:
     """Delete until at most ``quota`` bytes are left, or nothing may go; answers the sweeps that went, the oldest first."""
     sizes = {sweep: sum(path.stat().st_size for path in library.files(sweep)) for sweep in library.ids()}
     total, gone = sum(sizes.values()), []
@@ -77,7 +89,7 @@ def make_room(library: Library, quota: int) -> list[str]:
         if total <= quota:
             break
         record = library.record(sweep)
-        if record.state == "saved" and record.fetched:
+        if record.state == "saved" and record.fetched and sweep not in spared:
             library.discard(sweep)
             library.purge(sweep)
             total -= sizes[sweep]

@@ -60,11 +60,10 @@ async def exam(gateway: Gateway, client: Client, request: Request) -> Answered:
     """The form for the next sweep; also of a sweep that is named and not kept yet."""
     session = gateway.session
     if request.sweep:
-        record = gateway.library.record(request.sweep)
-        if record.state != "unsaved":
-            raise Refused("WRONG_STATE", f"it is {record.state}")
-        record.exam = _cleaned(gateway, request.exam)
-        gateway.library.write(record)
+        with gateway.library.changing(request.sweep) as record:
+            if record.state != "unsaved":
+                raise Refused("WRONG_STATE", f"it is {record.state}")
+            record.exam = _cleaned(gateway, request.exam)
         session.name_patient(record.id, record.exam)
         gateway.tell_library()
     _form(gateway, request)
@@ -73,14 +72,15 @@ async def exam(gateway: Gateway, client: Client, request: Request) -> Answered:
 
 async def save(gateway: Gateway, client: Client, request: Request) -> Answered:
     """Keep the sweep. An unverified direction must be confirmed; the volumes then say who did."""
-    library, record = gateway.library, gateway.library.record(request.sweep)
-    if record.direction_source in UNCONFIRMED:
+    library = gateway.library
+    if library.record(request.sweep).direction_source in UNCONFIRMED:
         if not request.direction_confirmed:
             raise Refused("DIRECTION_UNCONFIRMED")
+        _check_written(gateway, request.sweep)
         await asyncio.to_thread(confirm_direction, library, request.sweep)
-        record.direction_source = "operator"
-        library.write(record)
-    library.save(request.sweep, _cleaned(gateway, request.exam) or record.exam)
+        with library.changing(request.sweep) as record:
+            record.direction_source = "operator"
+    record = library.save(request.sweep, _cleaned(gateway, request.exam) or library.record(request.sweep).exam)
     current = gateway.session.sweep
     if current is not None and current.id == request.sweep:
         current.state, current.direction_source = "saved", record.direction_source
@@ -137,9 +137,8 @@ async def flip(gateway: Gateway, client: Client, request: Request) -> Answered:
 
 
 async def measures(gateway: Gateway, client: Client, request: Request) -> Answered:
-    record = gateway.library.record(request.sweep)
-    record.measures = request.measures
-    gateway.library.write(record)
+    with gateway.library.changing(request.sweep) as record:
+        record.measures = request.measures
     gateway.tell_library()
     return {}
 
@@ -153,20 +152,22 @@ async def export_(gateway: Gateway, client: Client, request: Request) -> Answere
 
 
 async def _export(gateway: Gateway, client: Client, request: Request) -> None:
-    loop = asyncio.get_running_loop()
-    told = {"type": "job", "id": request.id, "sweep": request.sweep, "what": "export", "files": [], "error": ""}
+    loop, total = asyncio.get_running_loop(), len(request.formats)
+    told: Answered = {"type": "job", "id": request.id, "sweep": request.sweep, "what": "export", "files": [], "error": ""}
+    end = {"done": 0, "total": total, "error": "the export failed; the device's journal says why"}
 
     def progress(done: int, total: int) -> None:
         loop.call_soon_threadsafe(client.tell, told | {"done": done, "total": total})
 
     try:
         files = await asyncio.to_thread(export, gateway.library, request.sweep, request.formats, progress, gateway.dicom)
-        client.tell(told | {"done": len(request.formats), "total": len(request.formats), "files": files})
+        end = {"done": total, "total": total, "files": files}
     except (SonosweepError, OSError) as wrong:
         say(f"tablet: export of {request.sweep}: {wrong}")
-        client.tell(told | {"done": 0, "total": len(request.formats), "error": str(wrong)})
+        end["error"] = str(wrong)
     finally:
         gateway.exporting.discard(request.sweep)
+        client.tell(told | end)
     gateway.tell_library()
 
 

@@ -21,6 +21,13 @@ def test_the_battery_is_found_among_other_supplies(tmp_path):
     assert battery(tmp_path) == {"percent": 81, "charging": False}
 
 
+def test_the_battery_of_a_keyboard_is_not_the_devices(tmp_path):
+    made(tmp_path / "hidpp_battery_0", type="Battery", scope="Device", capacity="2", status="Discharging")
+    assert battery(tmp_path) is None
+    made(tmp_path / "sbs-battery", type="Battery", scope="System", capacity="90", status="Discharging")
+    assert battery(tmp_path) == {"percent": 90, "charging": False}
+
+
 def test_the_hottest_zone_counts(tmp_path):
     assert temperature(tmp_path) is None
     for number, (millidegrees, level) in enumerate([(40_000, "ok"), (76_000, "warm"), (90_000, "hot")]):

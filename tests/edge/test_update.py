@@ -56,6 +56,8 @@ class Device:
         (tree / "etc/sonosweep").mkdir(parents=True)
         (tree / "etc/sonosweep/edge.toml").write_text(f"# of {version}\n")
         control = {"Package": "sonosweep", "Version": version, "Architecture": "all", "Maintainer": "m <m@x.invalid>", "Description": "x"}
+        (tree / "usr/share/doc/sonosweep").mkdir(parents=True)
+        (tree / "usr/share/doc/sonosweep/copyright").write_text("x\n")
         (tree / "DEBIAN").mkdir()
         (tree / "DEBIAN/control").write_text("".join(f"{k}: {v}\n" for k, v in (control | fields).items()))
         (tree / "DEBIAN/conffiles").write_text("/etc/sonosweep/edge.toml\n")
@@ -90,6 +92,18 @@ def test_a_signed_package_is_installed_and_the_configuration_stays(device):
     assert (told.before, told.after, told.key) == ("1.0", "1.1", "maker")
     assert device.version() == "1.1" and not device.journal.pending.exists()
     assert (device.root / "etc/sonosweep/edge.toml").read_text() == "# the OEM's\n"
+
+
+def test_a_packaged_file_that_was_removed_is_named_and_does_not_hinder_an_update(device, capsys):
+    device.update("1.0")
+    (device.root / "etc/sonosweep/edge.toml").unlink()
+    shutil.rmtree(device.root / "usr/share/doc/sonosweep")
+    device.unwell.add("1.1")
+    with pytest.raises(TakenBack, match=r"1\.0 is installed again"):
+        device.update("1.1")
+    said = capsys.readouterr().err
+    assert "/etc/sonosweep/edge.toml is missing" in said and "/usr/share/doc/sonosweep/copyright is missing" in said
+    assert device.version() == "1.0" and device.update("1.2").after == "1.2"
 
 
 def test_what_is_not_signed_by_a_trusted_key_is_refused_by_name(device, tmp_path):

@@ -104,3 +104,22 @@ def test_the_authority_opens_in_a_folder_that_takes_no_change(authority, tmp_pat
 
     monkeypatch.setattr(os, "chmod", refuse)
     assert Authority(tmp_path, "sonosweep").fingerprint == authority.fingerprint
+
+
+def test_on_a_full_disk_a_new_address_gets_its_certificate_all_the_same(authority, tmp_path, monkeypatch, capsys):
+    server, here = authority.context(), addresses()
+    kept = (tmp_path / "leaf.pem").read_bytes()
+    monkeypatch.setattr("edge.tablet.certificates.addresses", lambda: [*here, type(here[0])("192.168.77.1")])
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edge.tablet.certificates.replacing", full)
+    authority.renew()
+    assert shake(server, authority.der, "192.168.77.1") in ("TLSv1.2", "TLSv1.3")
+    assert "is not kept" in capsys.readouterr().err and (tmp_path / "leaf.pem").read_bytes() == kept
+    shown = authority._shown
+    authority.renew()
+    assert authority._shown == shown and capsys.readouterr().err == "", "said and made once, not every five seconds"
+    again = Authority(tmp_path, "sonosweep")
+    assert shake(again.context(), authority.der, "192.168.77.1") in ("TLSv1.2", "TLSv1.3"), "the gateway starts"

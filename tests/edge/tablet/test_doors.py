@@ -23,6 +23,7 @@ class Visit:
     async def __aenter__(self):
         self.doors = Doors(TabletConfig(folder=str(self.folder / "tablet"), secure=False), 0)
         self.doors.serve("/link", self._answer)
+        self.doors.serve("/api/unpair", self._answer)
         self.doors.serve("/api/sweeps/{sweep}/files/{name}", self._answer)
         self.doors.serve("/api/sweeps/{sweep}/pictures", self._picture)
         self.server = TestServer(self.doors.app, host="127.0.0.1")

@@ -1,8 +1,11 @@
 """What the gateway makes of the device's own state: faults for everybody, banners that stay, fewer images while it is hot."""
 
+import asyncio
 import time
 
 import pytest
+from aiohttp import WSMsgType
+from aiohttp.test_utils import TestClient, TestServer
 
 from edge.config import Config, RecordConfig, TabletConfig
 from edge.messages import FaultRaised, Status
@@ -82,3 +85,38 @@ def test_a_fault_that_stands_is_shown_as_long_as_it_stands():
     assert (fault["name"], fault["detail"], fault["age_s"], fault["effect"]) == ("DISK_NEARLY_FULL", "3 MiB are free", 0.0, "note")
     session.hear(Status(service="record", state="idle", counts={}), later)
     assert session.state(later)["faults"] == []
+
+
+def test_work_that_fails_beside_the_link_is_said(service, capsys):
+    async def breaks():
+        raise ZeroDivisionError("of a job")
+
+    async def story():
+        service.start_job(breaks())
+        await asyncio.sleep(0.01)
+
+    asyncio.run(story())
+    assert "ZeroDivisionError('of a job')" in capsys.readouterr().err and not service._jobs
+
+
+def test_a_tablet_that_unpairs_is_out_with_its_open_link_and_its_lease(service):
+    async def story():
+        doors = service._doors
+        async with TestClient(TestServer(doors.app, host="127.0.0.1")) as client:
+            doors.port = client.port
+            doors.open_pairing()
+            host = {"Host": f"127.0.0.1:{client.port}", "Origin": f"http://127.0.0.1:{client.port}"}
+            await client.post("/api/pair", json={"code": doors.window.code, "name": "iPad"}, headers=host)
+            async with client.ws_connect("/link", headers=host) as link:
+                await link.send_json({"id": 1, "do": "take_operator"})
+                while (await link.receive_json()).get("type") != "answer":
+                    pass
+                assert service.operator is not None
+                left = asyncio.ensure_future(client.post("/api/unpair", json={}, headers=host))
+                while (said := await link.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
+                    pass
+                assert said.data == 4001 and (await left).status == 200
+            assert service.operator is None and service._operated == ("", 0.0) and service.paired() == []
+            assert (await client.get("/api/sweeps/x/files/y", headers=host)).status == 401
+
+    asyncio.run(asyncio.wait_for(story(), 20))

@@ -1,5 +1,7 @@
 """Sweeps on the disk: nothing is lost, nothing leads out of the folders."""
 
+import threading
+
 import pytest
 
 from edge.tablet.library import Library, NoSuchSweep, Record, SidecarUnreadable, WrongState, sweep_id
@@ -114,3 +116,22 @@ def test_a_damaged_sidecar_is_named_and_touches_nothing(library):
     with pytest.raises(SidecarUnreadable, match="the recording is whole"):
         library.record(ONE)
     assert library.file(ONE, f"{ONE}_0.mcap").read_bytes() == b"recording"
+
+
+def test_changes_of_what_is_known_do_not_overwrite_each_other(library):
+    library.write(Record(id=ONE))
+
+    def measure():
+        for _ in range(20):
+            with library.changing(ONE) as record:
+                record.frames += 1
+
+    threads = [threading.Thread(target=measure) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert library.record(ONE).frames == 60
+    with pytest.raises(ZeroDivisionError), library.changing(ONE) as record:
+        record.frames = 1 // 0
+    assert library.record(ONE).frames == 60

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.tablet.names import BadName, safe_file, safe_sweep
+from edge.tablet.names import BadName, safe_file
 from edge.tablet.privacy import PATIENT_FIELDS, without_patient
 from edge.tablet.refusals import REFUSALS
 
@@ -86,28 +86,6 @@ def test_a_folder_that_is_itself_a_link_is_no_way_out(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "data").symlink_to("disk")
     assert safe_file(tmp_path / "data", "a.png") == tmp_path / "data" / "a.png"
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "sweep_",
-        "sweep_00000000DEADBEEF_1",
-        "sweep_00000000deadbeef_",
-        "sweep_00000000deadbeef_1\n",
-        "sweep_00000000deadbeef_١",
-        "../sweep_00000000deadbeef_1",
-        "live",
-    ],
-)
-def test_what_is_no_sweep_is_refused(name):
-    with pytest.raises(BadName, match="sweep"):
-        safe_sweep(name)
-
-
-def test_the_name_of_a_sweep_is_taken():
-    assert safe_sweep("sweep_00000000deadbeef_0001") == "sweep_00000000deadbeef_0001"
 
 
 def test_what_names_a_patient_is_left_out_and_the_rest_kept():

@@ -1,11 +1,15 @@
 """Room is made of the oldest sweeps that were saved and fetched, and of nothing else."""
 
+import asyncio
 import os
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
+from edge.config import Config, TabletConfig
+from edge.tablet.doors import Doors
 from edge.tablet.library import Library, Record, sweep_id
-from edge.tablet.shelf import make_room, note_fetched
+from edge.tablet.shelf import Shelf, is_whole, make_room, note_fetched
 
 SWEEPS = [sweep_id(0xABC, number) for number in range(5)]  # the oldest first
 
@@ -51,3 +55,77 @@ def test_being_fetched_is_remembered(library):
     keep(library, SWEEPS[0])
     assert Library(library.recordings, library.volumes).record(SWEEPS[0]).fetched
     assert library.listed(SWEEPS[0])["fetched"] is True and library.listed(SWEEPS[1])["fetched"] is False
+
+
+def test_a_sweep_that_is_being_exported_stays(library):
+    keep(library, *SWEEPS)
+    assert make_room(library, 650_000, [SWEEPS[0]]) == SWEEPS[1:3]
+
+
+@pytest.fixture
+def parted(tmp_path):
+    """A library whose one sweep has two parts of a recording, and a volume of two channels with their states."""
+    library = Library(tmp_path / "sweeps", tmp_path / "volumes")
+    for name in (
+        "_0.mcap",
+        "_1.mcap",
+        "_0.nrrd",
+        "_0-state.nrrd",
+        "_0-photoacoustic-850nm.nrrd",
+        "_0-photoacoustic-850nm-state.nrrd",
+        "_0.zip",
+    ):
+        (library.volumes if "mcap" not in name else library.recordings).joinpath(SWEEPS[0] + name).write_bytes(b"x")
+    return library
+
+
+@pytest.mark.parametrize(
+    "fetched",
+    [
+        ("_0.mcap", "_1.mcap"),
+        ("_0.nrrd", "_0-photoacoustic-850nm.nrrd"),
+        ("_0.mha", "_0-photoacoustic-850nm.mha", "_0-view.png"),
+        ("_0.nii.gz", "_0-photoacoustic-850nm.nii.gz"),
+        ("_0.zip",),
+    ],
+)
+def test_who_has_all_parts_or_all_channels_or_the_archive_has_the_sweep(parted, fetched):
+    names = {SWEEPS[0] + name for name in fetched}
+    assert is_whole(parted, SWEEPS[0], names)
+    assert not is_whole(parted, SWEEPS[0], names - {SWEEPS[0] + fetched[0]})
+
+
+@pytest.mark.parametrize(
+    "fetched",
+    [
+        (),
+        ("_0.mcap",),
+        ("_0.nrrd",),
+        ("_0.nrrd", "_0-photoacoustic-850nm.mha"),
+        ("_0.nii.gz", "_0-state.nii.gz"),
+        ("_0-state.nii.gz", "_0-photoacoustic-850nm-state.nii.gz"),
+        ("_0.igs.mha",),
+        ("_1.zip",),
+        ("_0-view.png", "_0.dcm", ".json"),
+    ],
+)
+def test_who_has_only_a_part_has_not_the_sweep(parted, fetched):
+    assert not is_whole(parted, SWEEPS[0], {SWEEPS[0] + name for name in fetched})
+
+
+def test_a_sweep_counts_as_fetched_when_its_last_part_has_left_the_device(parted, tmp_path):
+    async def story():
+        doors = Doors(TabletConfig(folder=str(tmp_path / "tablet"), secure=False), 0)
+        Shelf(parted, doors, lambda: None, Config())
+        async with TestClient(TestServer(doors.app, host="127.0.0.1")) as client:
+            doors.port = client.port
+            doors.open_pairing()
+            host = {"Host": f"127.0.0.1:{client.port}", "Origin": f"http://127.0.0.1:{client.port}"}
+            await client.post("/api/pair", json={"code": doors.window.code, "name": "iPad"}, headers=host)
+            for name, whole in (("_0-state.nrrd", False), ("_0.mcap", False), ("_1.mcap", True)):
+                async with client.get(f"/api/sweeps/{SWEEPS[0]}/files/{SWEEPS[0]}{name}", headers=host) as answer:
+                    assert (answer.status, await answer.read()) == (200, b"x")
+                await asyncio.sleep(0.1)
+                assert parted.record(SWEEPS[0]).fetched is whole, name
+
+    asyncio.run(story())

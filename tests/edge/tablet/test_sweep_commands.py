@@ -77,3 +77,60 @@ def test_nothing_is_moved_or_made_twice_while_the_sweep_is_exported(desk, name):
         desk.does(getattr(commands, name), formats=("nrrd",))
     desk.exporting.clear()
     desk.does(getattr(commands, name), formats=("nrrd",))
+
+
+class Client:
+    def __init__(self):
+        self.told = []
+
+    def tell(self, message):
+        self.told.append(message)
+
+
+def exported(desk):
+    """Exports the sweep; the last that the tablet is told of it, and what the job raised."""
+    client = Client()
+
+    async def story():
+        await commands.export_(desk, client, Request(7, "export", sweep=SWEEP, formats=("zip",)))
+        return await asyncio.gather(desk.jobs.pop(), return_exceptions=True)
+
+    (raised,) = asyncio.run(story())
+    assert not desk.exporting
+    return client.told[-1], raised
+
+
+def test_the_export_of_a_recording_without_a_volume_is_answered_with_its_cure(desk):
+    told, raised = exported(desk)
+    assert (told["type"], told["id"], told["files"], raised) == ("job", 7, [], None)
+    assert "has no volume; it can be rebuilt" in told["error"]
+
+
+def test_an_export_that_fails_in_an_unforeseen_way_is_answered_and_not_hidden(desk, monkeypatch):
+    def breaks(*arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(commands, "export", breaks)
+    told, raised = exported(desk)
+    assert "journal" in told["error"] and isinstance(raised, ZeroDivisionError)
+
+
+def test_saving_keeps_what_was_noted_while_the_volumes_were_written(desk, monkeypatch):
+    desk.library.write(Record(id=SWEEP, direction_source="unverified", exam={"notes": "calf"}))
+
+    def confirm(library, sweep):
+        with library.changing(sweep) as record:  # a tablet measures, or fetches, in the meantime
+            record.measures, record.fetched = [{"kind": "distance"}], True
+
+    monkeypatch.setattr(commands, "confirm_direction", confirm)
+    desk.does(commands.save, direction_confirmed=True)
+    record = desk.library.record(SWEEP)
+    assert (record.state, record.direction_source, record.exam) == ("saved", "operator", {"notes": "calf"})
+    assert record.measures == [{"kind": "distance"}] and record.fetched
+
+
+def test_a_direction_is_not_written_into_volumes_that_are_being_replaced(desk):
+    desk.library.write(Record(id=SWEEP, direction_source="unverified"))
+    desk.run("rebuilding")
+    with pytest.raises(Refused, match="still being written"):
+        desk.does(commands.save, direction_confirmed=True)

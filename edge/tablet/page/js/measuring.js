@@ -20,10 +20,6 @@ export function area(points) {
   return norm(sum) / 2;
 }
 
-export function perimeter(points) {
-  return points.reduce((sum, point, i) => sum + distance([point, points[(i + 1) % points.length]]), 0);
-}
-
 // At the second of three points, in degrees.
 export function angle([a, b, c]) {
   const [u, v] = [minus(a, b), minus(c, b)];
