@@ -84,7 +84,7 @@ class Library:
 
     def __init__(self, recordings: Path, volumes: Path) -> None:
         self.recordings, self.volumes = recordings, volumes
-        self._lock = threading.RLock()  # what is read, changed and written again belongs to one at a time
+        self.lock = threading.RLock()  # what is read, changed and written again belongs to one at a time
         for folder in self._folders():
             make_folder(folder / TRASH)
 
@@ -127,13 +127,13 @@ class Library:
     def write(self, record: Record) -> None:
         """Keep what is known, whole or as it was."""
         folder = self.recordings / TRASH if record.state == "discarded" else self.recordings
-        with self._lock, replacing(folder / f"{record.id}.json") as out:
+        with self.lock, replacing(folder / f"{record.id}.json") as out:
             out.write(msgspec.json.encode(record))
 
     @contextmanager
     def changing(self, sweep: str) -> Iterator[Record]:
         """What is known of it, to be changed; kept at the end, unless something is raised. ``NoSuchSweep``, ``SidecarUnreadable``."""
-        with self._lock:
+        with self.lock:
             record = self.record(sweep)
             yield record
             self.write(record)
@@ -188,7 +188,7 @@ class Library:
 
     def save(self, sweep: str, exam: dict[str, str]) -> Record:
         """Keep it, with the exam it belongs to. ``WrongState`` for one in the trash."""
-        with self._lock:
+        with self.lock:
             record = self._in(sweep, ("unsaved", "saved"), "restore it first")
             record.state, record.exam = "saved", exam
             self.write(record)
@@ -196,7 +196,7 @@ class Library:
 
     def discard(self, sweep: str) -> None:
         """Into the trash, all files."""
-        with self._lock:
+        with self.lock:
             record = self._in(sweep, ("unsaved", "saved"), "it is in the trash already")
             self._move(sweep, into_trash=True)
             if not (self.recordings / TRASH / f"{sweep}.json").exists():
@@ -205,7 +205,7 @@ class Library:
 
     def restore(self, sweep: str) -> None:
         """Back from the trash, as it was."""
-        with self._lock:
+        with self.lock:
             self._in(sweep, ("discarded",), "it is not in the trash")
             self._move(sweep, into_trash=False)
             record = self.record(sweep)
@@ -215,7 +215,7 @@ class Library:
 
     def purge(self, sweep: str) -> None:
         """Delete it for good: only from the trash."""
-        with self._lock:
+        with self.lock:
             self._in(sweep, ("discarded",), "discard it first")
             for path in self.files(sweep):
                 path.unlink()

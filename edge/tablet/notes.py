@@ -74,6 +74,11 @@ def note_end(library: Library, sweep: Sweep, ended: SweepEnded) -> bool:
     What was known stays: whose it is, its state and its date. Measurements do not: they were of another volume. Where a rebuilt volume
     could not be written, all stays as it was.
     """
+    with library.lock:
+        return _note_end(library, sweep, ended)
+
+
+def _note_end(library: Library, sweep: Sweep, ended: SweepEnded) -> bool:
     record = sweep.record()
     before = library.known(sweep.id) or sweep.before
     if before is not None:
