@@ -21,7 +21,7 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
+from edge.config import BridgeConfig, Config, DicomConfig, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
 from edge.local_device import LocalDevice
 from edge.services import SERVICES
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def clinic(**changes: object) -> Iterator[Tablet]:
+def clinic(*, dicom: DicomConfig | None = None, **changes: object) -> Iterator[Tablet]:
     """A device with a probe that is held, and the browser on its page, paired by the digits. ``changes``: of the simulation."""
     folder, run_dir = Path(tempfile.mkdtemp(prefix="sono-page-")), tempfile.mkdtemp(prefix="sono-")
     size = {"image_size": (COLUMNS, 100), "spacing_mm": (SPACING_MM, SPACING_MM)}
@@ -49,12 +49,14 @@ def clinic(**changes: object) -> Iterator[Tablet]:
         motion=MotionConfig(source="constant"),
         volume=VolumeConfig(spacing_mm=0.5, save=str(folder / "sweeps")),
         record=RecordConfig(folder=str(folder / "sweeps")),
+        dicom=dicom or DicomConfig(),
         tablet=TabletConfig(address="127.0.0.1", port=free_port(), folder=str(folder / "tablet")),
     )
     words = ["probe", str(folder / "sweep.igs.mha"), "--endpoint", config.bridge.endpoint, "--held", "--quiet", "--no-poses"]
     with LocalDevice(config, tuple(SERVICES)) as device, chromium() as browser:
         with subprocess.Popen([sys.executable, "-m", "edge", *words], stdin=subprocess.PIPE) as probe:
             one = Tablet(device, browser, probe)
+            one.folder = folder
             one.pair()
             yield one
             probe.kill()

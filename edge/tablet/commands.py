@@ -14,6 +14,7 @@ from edge.tablet.desk import Answered, Gateway
 from edge.tablet.library import NoSuchSweep, SidecarUnreadable, WrongState
 from edge.tablet.refusals import REFUSALS, Refused
 from edge.tablet.wire import Request
+from edge.tablet.worklist import worklist
 
 KINDS: dict[type[SonosweepError], str] = {NoSuchSweep: "NO_SUCH_SWEEP", WrongState: "WRONG_STATE", SidecarUnreadable: "UNREADABLE"}
 Handler = Callable[[Gateway, Client, Request], Awaitable[Answered]]
@@ -118,6 +119,7 @@ COMMANDS = {
     "stop": Command(sweeps.stop),
     "freeze": Command(sweeps.freeze),
     "exam": Command(sweeps.exam),
+    "worklist": Command(worklist),
     "save": Command(sweeps.save),
     "discard": Command(sweeps.discard),
     "restore": Command(sweeps.restore),

@@ -25,6 +25,7 @@ class Gateway(Protocol):
     operator: Client | None
     clients: set[Client]
     exporting: set[str]  # sweeps whose files are being written
+    asking_worklist: bool  # a question to the clinic's worklist is under way
 
     def note(self, event: str, who: str, detail: str) -> None:
         """Into the audit log."""

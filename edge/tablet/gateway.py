@@ -56,6 +56,7 @@ class TabletService:
         self.operator: Client | None = None
         self._operated = ("", 0.0)  # whose link was lost while it operated, and when
         self.exporting: set[str] = set()
+        self.asking_worklist = False
         self._saved_epochs = itertools.count(1)
         self._jobs: set[asyncio.Task[None]] = set()
         self._brand = read_branding(config.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import lz4.block
 import msgspec
@@ -95,6 +95,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
     formats: tuple[Literal["nrrd", "mha", "nii.gz", "igs.mha", "png", "dcm", "zip"], ...] = ()
     measures: list[dict[str, Any]] = []
     tablet: str = ""
+    date: Annotated[str, msgspec.Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
     epoch: int = 0
     crc32: int = 0
     t: float = 0.0

@@ -36,7 +36,7 @@ class App {
     this.link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/link`);
     this.volume.onack = (kind, seq) => this.link.ack(kind, seq);
     this.volume.onimage = (image) => this.image(image);
-    for (const type of ['hello', 'epoch', 'path', 'pose', 'end', 'library', 'job']) this.link.addEventListener(type, ({ detail }) => this[type](detail));
+    for (const type of ['hello', 'epoch', 'path', 'pose', 'end', 'library', 'job', 'worklist']) this.link.addEventListener(type, ({ detail }) => this[type](detail));
     this.link.addEventListener('state', ({ detail }) => this.take(detail));
     this.link.addEventListener('binary', ({ detail }) => this.volume.binary(detail));
     this.link.addEventListener('status', () => this.update());
@@ -53,11 +53,11 @@ class App {
     this.stage = h('div', { class: 'stage' }, this.canvas);
     this.scene = new Scene(this.canvas, this.volume, { words: { lateral: t('axis.lateral'), axial: t('axis.axial'), elevational: t('axis.elevational') } });
     const run = (name, words) => this.run(name, words);
+    const onrefused = (wrong) => this.toast(refusal(wrong), true);
     this.screens = {
-      live: new LiveScreen({ hello, run, onended: (sweep) => this.ended(sweep) }),
+      live: new LiveScreen({ hello, run, onrefused, onended: (sweep) => this.ended(sweep) }),
       review: new ReviewScreen({
-        scene: this.scene, volume: this.volume, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id),
-        onrefused: (wrong) => this.toast(refusal(wrong), true),
+        scene: this.scene, volume: this.volume, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused,
       }),
       library: new LibraryScreen({ run, onopen: (sweep) => this.openSweep(sweep) }),
       settings: new SettingsScreen({ hello, settings, run, onsetting: (name, value) => this.setting(name, value), selfTest: () => selfTest(document.createElement('canvas')) }),
@@ -187,6 +187,10 @@ class App {
   job(job) {
     if (job.error) this.toast(job.error, true);
     this.screens.review.progress(job);
+  }
+
+  worklist(told) {
+    this.screens.live.exam.worklist(told);
   }
 
   ended(sweep) {
