@@ -177,6 +177,7 @@ class Pose(Message, frozen=True, kw_only=True):
 
 class Bricks(Message, frozen=True, kw_only=True):
     """The bricks that one frame changed, as they are now. A new ``epoch`` means: throw away every brick held so far.
+    ``name`` is that of the channel: ``ultrasound``, ``photoacoustic-850nm``.
 
     ``coords`` int32 [n, 3] brick indices (x, y, z); voxel (i, j, k) of brick b has its centre at spacing_mm * (8 b + (i, j, k)) in
     Reference. ``intensity`` and ``state`` uint8 [n, 8, 8, 8] as [k, j, i]; state 0 empty, 1 measured, 2 interpolated, 3 filled."""
@@ -187,6 +188,7 @@ class Bricks(Message, frozen=True, kw_only=True):
     sequence: int
     epoch: int
     channel: int
+    name: str = ""
     spacing_mm: float
     timestamp_ns: int
     received_ns: int

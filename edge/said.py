@@ -41,6 +41,7 @@ def bricks_of_frame(compounder: Compounder, sweep: SweepState, frame: Frame, slo
         sequence=frame.sequence,
         epoch=sweep.epoch,
         channel=channel,
+        name=sweep.light.names[channel],
         spacing_mm=compounder.settings.spacing_mm,
         timestamp_ns=frame.timestamp_ns,
         received_ns=frame.received_ns,

@@ -124,5 +124,5 @@ class Tablet:
         self.until("sonosweep.checked && sonosweep.state.sweep.state === 'unsaved'")
         return seen
 
-    def picture(self):
-        return np.asarray(Image.open(io.BytesIO(self.browser.get_screenshot_as_png())).convert("L")).astype(int)
+    def picture(self, mode="L"):
+        return np.asarray(Image.open(io.BytesIO(self.browser.get_screenshot_as_png())).convert(mode)).astype(int)

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from edge.tablet.allowance import Allowance
 from edge.tablet.feed import ClientFeed
-from edge.tablet.session import Shown
+from edge.tablet.shown import Shown
 
 TEXTS_WAITING = 2000  # a minute of poses: a tablet that far behind is let go and comes back
 IDLE_S = 0.25

@@ -9,7 +9,8 @@ from edge.config import DicomConfig
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
 from edge.tablet.library import Library
-from edge.tablet.session import Session, Shown
+from edge.tablet.session import Session
+from edge.tablet.shown import Shown
 
 Answered = dict[str, Any]
 

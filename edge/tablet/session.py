@@ -6,41 +6,26 @@ Times are seconds of CLOCK_MONOTONIC and are passed in.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from edge.config import Config
 from edge.faults import FAULTS
+from edge.light import wavelength_nm
 from edge.messages import Bricks, FaultRaised, Frame, Message, Pose, Status, SweepEnded
 from edge.services import GONE_AFTER_S, SERVICES
 from edge.sweep_state import placed_size
 from edge.tablet.guide import FrameRate, Guide, contact, limit_mm_s
 from edge.tablet.jpeg import LiveImages
 from edge.tablet.library import Record, sweep_id
-from edge.tablet.store import BrickStore, BrickTooFar
+from edge.tablet.shown import Shown
+from edge.tablet.store import BrickTooFar
 
 FAULTS_KEPT, FAULT_SHOWN_S = 16, 30.0
 SILENT_S = 1.0
 RECORDING = dict.fromkeys(("last", "stopped", "next", "PROBE_SILENT", "PROBE_RESTARTED", "BATTERY_EMPTY"), "stopped")
-
-
-@dataclass
-class Shown:
-    """A volume that tablets look at: the live one, or one from the library. ``path``: poses as docs/tablet-link.md has them."""
-
-    source: str
-    epoch: int
-    spacing_mm: float
-    store: BrickStore = field(default_factory=BrickStore)
-    path: list[list[float | None]] = field(default_factory=list)
-    complete: bool = False
-
-    def told(self) -> list[dict[str, Any]]:
-        """The messages with which a tablet begins to look at it."""
-        epoch = {"type": "epoch", "epoch": self.epoch, "source": self.source, "spacing_mm": self.spacing_mm, "channels": 2}
-        return [epoch, {"type": "path", "epoch": self.epoch, "poses": self.path}]
 
 
 @dataclass
@@ -231,6 +216,9 @@ class Session:
             self.shown.store.take(bricks)
         except BrickTooFar as wrong:
             self._faults.append((now_s, FaultRaised(service="tablet", name="VOLUME_FULL", detail=str(wrong))))
+        if bricks.channel and bricks.channel not in self.shown.light:
+            self.shown.light[bricks.channel] = wavelength_nm(bricks.name)
+            said.append(self.shown.told_light())
         return said
 
     def _epoch(self, epoch: int, sweep: str, now_s: float) -> list[dict[str, Any]]:

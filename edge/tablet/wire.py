@@ -15,6 +15,7 @@ from edge.errors import SonosweepError
 HEADER = struct.Struct("<BBHIQdII")
 RAW, LZ4 = 0, 1
 IN_SWEEP, PHOTOACOUSTIC = 1, 2  # flags of an image
+MOST_NM = 4095
 LARGEST_TEXT = 64 << 10
 VOXELS, CELLS, MASK = 512, 64, 64
 Bytes = NDArray[np.uint8]
@@ -38,6 +39,12 @@ class LinkMessage(NamedTuple):
     time_ms: float
     items: int
     payload: bytes
+
+
+def photoacoustic(wavelength_nm: float) -> int:
+    """The flags of a photoacoustic image: whole nm stand in the upper 12 bits, 0 where the probe tells none or none that fits."""
+    nm = round(wavelength_nm)
+    return PHOTOACOUSTIC | (nm if 0 < nm <= MOST_NM else 0) << 4
 
 
 def image(seq: int, sequence: int, flags: int, time_ms: float, size: tuple[int, int], jpeg: bytes) -> bytes:

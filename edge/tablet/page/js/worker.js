@@ -36,7 +36,7 @@ function takeBricks(message) {
 }
 
 async function takeImage({ seq, number, flags, time_ms, count, payload }) {
-  const told = { sequence: number, time_ms, in_sweep: Boolean(flags & 1), photoacoustic: Boolean(flags & 2) };
+  const told = { sequence: number, time_ms, in_sweep: Boolean(flags & 1), photoacoustic: Boolean(flags & 2), wavelength_nm: flags >> 4 };
   const bitmap = await createImageBitmap(new Blob([payload], { type: "image/jpeg" })).catch(() => null);
   // One that cannot be decoded is acknowledged all the same: the next one may be good, and the credit would be used up for ever.
   if (!bitmap) postMessage({ is: "refused", text: `image ${number} is not a JPEG`, ack: ["I", seq] });

@@ -7,10 +7,10 @@ import { LiveImage } from '../live_image.js';
 import { ExamForm } from './exam.js';
 
 export class LiveScreen {
-  constructor({ hello, run, onended, onrefused }) {
+  constructor({ hello, light, run, onended, onrefused }) {
     this.run = run;
     this.onended = onended;
-    this.image = new LiveImage();
+    this.image = new LiveImage(light);
     this.guide = new Guide();
     this.exam = new ExamForm({ ...hello, run, onrefused, onchange: (values) => run('exam', values) });
     this.pane = h('div', { class: 'pane', 'data-view': '3d', role: 'group', 'aria-label': t('live.volume') });
