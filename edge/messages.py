@@ -159,9 +159,8 @@ class Frame(Message, frozen=True, kw_only=True):
 
 
 class Pose(Message, frozen=True, kw_only=True):
-    """Where a frame was placed. ``uncertainty`` [6]: standard deviation of the step (mm, rad), empty where not known.
-
-    ``bridged`` counts the lost frames that the step before this pose had to span."""
+    """Where a frame was placed. ``uncertainty`` [6]: standard deviation of the step (mm, rad), empty where not known; ``bridged``
+    counts the lost frames that the step before this pose had to span."""
 
     topic: ClassVar[str] = "pose"
     boot_id: int
@@ -177,7 +176,6 @@ class Pose(Message, frozen=True, kw_only=True):
 
 class Bricks(Message, frozen=True, kw_only=True):
     """The bricks that one frame changed, as they are now. A new ``epoch`` means: throw away every brick held so far.
-    ``name`` is that of the channel: ``ultrasound``, ``photoacoustic-850nm``.
 
     ``coords`` int32 [n, 3] brick indices (x, y, z); voxel (i, j, k) of brick b has its centre at spacing_mm * (8 b + (i, j, k)) in
     Reference. ``intensity`` and ``state`` uint8 [n, 8, 8, 8] as [k, j, i]; state 0 empty, 1 measured, 2 interpolated, 3 filled."""
@@ -188,7 +186,7 @@ class Bricks(Message, frozen=True, kw_only=True):
     sequence: int
     epoch: int
     channel: int
-    name: str = ""
+    name: str = ""  # of the channel: ultrasound, photoacoustic-850nm
     spacing_mm: float
     timestamp_ns: int
     received_ns: int
