@@ -36,6 +36,12 @@ def photoacoustic(names: Iterable[str]) -> list[str]:
     return [name for name in names if PHOTOACOUSTIC_NAME.fullmatch(name)]
 
 
+def wavelength_nm(name: str) -> int:
+    """Of a photoacoustic channel's name; 0 where it tells none."""
+    told = PHOTOACOUSTIC_NAME.fullmatch(name)
+    return int(told[1] or 0) if told else 0
+
+
 class Light:
     """What is known of the channels of one sweep. ``pulse_energy_mj`` 0 leaves samples as they are.
 

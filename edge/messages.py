@@ -104,8 +104,7 @@ class Frame(Message, frozen=True, kw_only=True):
     the tracked pose (row-major 4x4, pixel indices of the MF image to millimetres) where the probe has a tracker.
 
     A pose that was estimated and not tracked says so: ``pose_source`` names what estimated it (``constant``, ``network: NAME``),
-    ``pose_direction`` and ``pose_direction_source`` the direction it was given; all three are empty for a tracker's pose.
-    """
+    ``pose_direction`` and ``pose_direction_source`` the direction it was given; all three are empty for a tracker's pose."""
 
     topic: ClassVar[str] = "frame"
     boot_id: int

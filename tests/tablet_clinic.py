@@ -20,6 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from small_device import device_config, held_probe
 
+from edge.config import DicomConfig
 from edge.local_device import LocalDevice
 from edge.services import SERVICES
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
@@ -35,16 +36,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def clinic(**changes: object) -> Iterator[Tablet]:
+def clinic(*, dicom: DicomConfig | None = None, **changes: object) -> Iterator[Tablet]:
     """A device with a probe that is held, and the browser on its page, paired by the digits. ``changes``: of the simulation."""
     folder, run_dir = Path(tempfile.mkdtemp(prefix="sono-page-")), tempfile.mkdtemp(prefix="sono-")
     size = {"image_size": (COLUMNS, 100), "spacing_mm": (SPACING_MM, SPACING_MM)}
     settings = SimulationSettings(**{"frames": 160, "frames_per_s": 20.0, **size, **changes})
     write_simulated_sweep(folder / "sweep.igs.mha", simulate_sweep(settings))
-    config = device_config(folder, run_dir, port=free_port(), secure=True)
+    config = device_config(folder, run_dir, port=free_port(), secure=True, dicom=dicom or DicomConfig())
     with LocalDevice(config, tuple(SERVICES)) as device, chromium() as browser:
         with held_probe(folder / "sweep.igs.mha", config, "--no-poses") as probe:
             one = Tablet(device, browser, probe)
+            one.folder = folder
             one.pair()
             yield one
     shutil.rmtree(folder)
@@ -111,5 +113,5 @@ class Tablet:
         self.until("sonosweep.checked && sonosweep.state.sweep.state === 'unsaved'")
         return seen
 
-    def picture(self):
-        return np.asarray(Image.open(io.BytesIO(self.browser.get_screenshot_as_png())).convert("L")).astype(int)
+    def picture(self, mode="L"):
+        return np.asarray(Image.open(io.BytesIO(self.browser.get_screenshot_as_png())).convert(mode)).astype(int)

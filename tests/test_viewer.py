@@ -268,6 +268,37 @@ def test_the_live_image_stands_where_it_was_taken(screen):
         assert np.sign(turns[0]) == np.sign(turns[1]), "the image is mirrored"
 
 
+def test_the_wavelength_that_is_chosen_is_drawn_and_no_other(screen):
+    """Light of two wavelengths at two places; each is seen where it is, and nothing of the other, also after the GPU was lost."""
+    size = (30, 40, 40)
+    at = {1: np.s_[10:20, 10:20, 5:15], 2: np.s_[10:20, 10:20, 25:35]}
+    lights = {channel: np.zeros(size, np.uint8) for channel in at}
+    for channel, place in at.items():
+        lights[channel][place] = 120  # orange
+    screen.show(block(np.full(size, 20, np.uint8)), *(block(light, (light > 0).astype(np.uint8)) for light in lights.values()))
+    plain(screen)
+    screen.js("viewer.scene.cross_mm = words[0]", [4.0, 10.0, -2.0])
+
+    def coloured():
+        """Of each view: (left, right) whether light is seen there; the 3D view only whether there is any."""
+        pictures = screen.picture()
+        parts = *np.split(pictures["lateral-axial"], 2, axis=1), pictures["3d"]
+        return tuple(bool(((part[..., 0] - part[..., 2]) > 150).sum() > 200) for part in parts)
+
+    assert coloured() == (True, False, True)
+    for light, seen in (
+        (2, (False, True, True)),
+        (0, (False, False, False)),
+        (1, (True, False, True)),
+        (3, (False, False, False)),
+        (2, (False, True, True)),
+    ):
+        screen.js("viewer.scene.light = words[0]; await viewer.pause(100)", light)
+        assert coloured() == seen, light
+    screen.js("await viewer.withoutGpu()")
+    assert coloured() == (False, True, True)
+
+
 def test_the_live_image_comes_back_with_the_gpu(screen):
     screen.show(block(np.full((30, 30, 40), 8, np.uint8)))
     plain(screen)

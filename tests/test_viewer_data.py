@@ -138,7 +138,7 @@ def test_the_page_ends_with_the_checksum_of_the_device(page, seed):
         }
         assert page.js("return viewer.volume.previews") == 0
         late = own
-    page.js("viewer.volume.epoch({epoch: 10 ** 6, spacing_mm: 1, channels: 1, source: 'test'})")
+    page.js("viewer.volume.epoch({epoch: 10 ** 6, spacing_mm: 1, source: 'test'})")
     assert held(page) == (0, 0) != store.crc32()
 
 

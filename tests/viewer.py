@@ -69,7 +69,7 @@ class Viewer:
     def begin(self) -> ClientFeed:
         """A new epoch, and the device's idea of what the page holds."""
         self.epoch += 1
-        self.js("viewer.volume.epoch({epoch: words[0], spacing_mm: words[1], channels: 2, source: 'test'})", self.epoch, SPACING_MM)
+        self.js("viewer.volume.epoch({epoch: words[0], spacing_mm: words[1], source: 'test'})", self.epoch, SPACING_MM)
         return ClientFeed()
 
     def take(self, messages: list[bytes]) -> None:

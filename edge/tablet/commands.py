@@ -18,6 +18,7 @@ from edge.tablet.features import refuse_command_if_off
 from edge.tablet.library import NoSuchSweep, SidecarUnreadable, WrongState
 from edge.tablet.refusals import REFUSALS, Refused
 from edge.tablet.wire import Request
+from edge.tablet.worklist import worklist
 
 KINDS: dict[type[SonosweepError], str] = {NoSuchSweep: "NO_SUCH_SWEEP", WrongState: "WRONG_STATE", SidecarUnreadable: "UNREADABLE"}
 CLOCK_ANSWERS_S = 8.0
@@ -139,6 +140,7 @@ COMMANDS = {
     "stop": Command(sweeps.stop),
     "freeze": Command(sweeps.freeze),
     "exam": Command(sweeps.exam),
+    "worklist": Command(worklist),
     "save": Command(sweeps.save),
     "discard": Command(sweeps.discard),
     "restore": Command(sweeps.restore),

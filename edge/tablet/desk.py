@@ -32,6 +32,7 @@ class Gateway(Protocol):
     clients: set[Client]
     run_dir: Path
     exporting: set[str]  # sweeps whose files are being written
+    asking_worklist: bool  # a question to the clinic's worklist is under way
 
     def note(self, event: str, who: str, detail: str) -> None:
         """Into the audit log."""

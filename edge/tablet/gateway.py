@@ -18,6 +18,7 @@ from edge.caches import BUILDING
 from edge.config import Config
 from edge.daemon import memory_mib
 from edge.journal import say_fault
+from edge.light import wavelength_nm
 from edge.messages import FaultRaised, Frame, Status
 from edge.tablet.branding import read_branding
 from edge.tablet.bus_link import BusLink
@@ -35,10 +36,9 @@ from edge.tablet.privacy import without_patient
 from edge.tablet.refusals import Refused
 from edge.tablet.session import Session
 from edge.tablet.shelf import Shelf
-from edge.tablet.store import BrickStore
 from edge.tablet.sweep import Shown
 from edge.tablet.sweep_commands import begin, end
-from edge.tablet.wire import IN_SWEEP, LARGEST_TEXT, PHOTOACOUSTIC, Ack, MalformedCommand, Request, read_text
+from edge.tablet.wire import IN_SWEEP, LARGEST_TEXT, Ack, MalformedCommand, Request, photoacoustic, read_text
 
 STATE_PERIOD_S = 0.25
 HEALTH_PERIOD_S = 5.0
@@ -60,6 +60,7 @@ class TabletService:
         self.operator: Client | None = None
         self._operated = ("", 0.0)  # whose link was lost while it operated, and when
         self.exporting: set[str] = set()
+        self.asking_worklist = False
         self._saved_epochs = itertools.count(1)
         self._jobs: set[asyncio.Task[None]] = set()
         self._brand = read_branding(config.device) | {"features": msgspec.to_builtins(config.features)}
@@ -111,15 +112,16 @@ class TabletService:
         """See the protocol. Its epoch is this gateway's own: no reconstructor's is so low."""
         record = self.library.record(sweep)
 
-        def load() -> BrickStore:
-            store = BrickStore()
+        def load() -> Shown:
+            shown = Shown(sweep, next(self._saved_epochs), record.spacing_mm, path=[list(pose) for pose in record.path], complete=True)
             for number, volume in read_channels(self.library, sweep).items():
-                store.load(volume, number)
-                record.spacing_mm = volume.spacing_mm
-            return store
+                shown.store.load(volume, number)
+                shown.spacing_mm = volume.spacing_mm
+                if number:
+                    shown.light[number] = wavelength_nm(volume.metadata.get("channel", ""))
+            return shown
 
-        store = await asyncio.to_thread(load)
-        return Shown(sweep, next(self._saved_epochs), record.spacing_mm, store, [list(pose) for pose in record.path], complete=True)
+        return await asyncio.to_thread(load)
 
     async def press(self, button: str) -> dict[str, Any]:
         """The device's own start and stop: as the operator's, with the form as it stands."""
@@ -234,7 +236,7 @@ class TabletService:
         for client in self.clients:
             if message["type"] == "epoch":
                 client.show(self.session.shown)
-            elif message["type"] == "pose" and client.shown is self.session.shown:
+            elif message["type"] in ("pose", "light") and client.shown is self.session.shown:
                 client.tell(message)
 
     def _show_image(self, now: float) -> None:
@@ -242,7 +244,9 @@ class TabletService:
         if image is None:
             return
         frame, grey = image
-        flags = IN_SWEEP * (frame.sweep >= 0) | PHOTOACOUSTIC * (frame.modality == "photoacoustic")
+        flags = IN_SWEEP * (frame.sweep >= 0)
+        if frame.modality == "photoacoustic":
+            flags |= photoacoustic(frame.wavelength_nm)
         picture = Picture(frame.sequence, flags, frame.received_ns / 1e6, frame.geometry.spacing_mm, grey)
         for client in self.clients:
             client.feed.offer(picture, now)

@@ -45,6 +45,12 @@ REFUSALS = {
     "SWITCHED_OFF": Refusal(403, "The maker of this device has switched this off; the device's handbook says what it offers."),
     "CLOCK_FROM_NETWORK": Refusal(409, "The network sets the device's clock. It need not be set by hand."),
     "CLOCK_NOT_SET": Refusal(409, "The device's clock could not be set. Check this tablet's own date, then try again."),
+    "WORKLIST_OVER_HTTP": Refusal(409, "The worklist names patients and is told over https only. Open the page by its https address."),
+    "DICOM_MISSING": Refusal(409, "The device lacks its DICOM libraries. Whoever looks after it installs the extra dicom."),
+    "WORKLIST_MISSING": Refusal(409, "No worklist is set up on this device, or not rightly. Have [dicom] worklist_host set."),
+    "WORKLIST_ASKED": Refusal(409, "The worklist is being asked already. Wait for its answer."),
+    "WORKLIST_UNREACHABLE": Refusal(409, "The worklist does not answer. Type the patient in, or try again when the network is back."),
+    "WORKLIST_REFUSED": Refusal(409, "The worklist refuses the question. Type the patient in; the device's log says why."),
     "TOO_LARGE": Refusal(413, "This is larger than the device takes. Send a smaller picture or a shorter clip."),
     "TOO_MANY": Refusal(429, "Too many tries in a short time. Wait a minute, then try again."),
 }

@@ -14,6 +14,7 @@ import numpy as np
 from edge.config import Config
 from edge.console import rounded
 from edge.faults import FAULTS
+from edge.light import wavelength_nm
 from edge.messages import Bricks, FaultRaised, Frame, Geometry, Message, Pose, Status, SweepEnded
 from edge.services import GONE_AFTER_S, SERVICES, WAITING
 from edge.sweep_state import placed_size
@@ -177,6 +178,9 @@ class Session:
             sweep.shown.store.take(bricks)
         except BrickTooFar as wrong:
             self._raise(now_s, "VOLUME_FULL", str(wrong))
+        if bricks.channel and bricks.channel not in sweep.shown.light:
+            sweep.shown.light[bricks.channel] = wavelength_nm(bricks.channel_name)
+            said += [sweep.shown.told_light()] if sweep.shown is self.shown else []
         return said
 
     def _of(self, epoch: int, sweep: str, now_s: float) -> tuple[Sweep, list[dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import lz4.block
 import msgspec
@@ -16,6 +16,7 @@ HEADER = struct.Struct("<BBHIQdII")
 SPACING = struct.Struct("<2f")  # before an image's JPEG
 RAW, LZ4 = 0, 1
 IN_SWEEP, PHOTOACOUSTIC = 1, 2  # flags of an image
+MOST_NM = 4095
 LARGEST_TEXT = 64 << 10
 VOXELS, CELLS, MASK = 512, 64, 64
 Bytes = NDArray[np.uint8]
@@ -39,6 +40,12 @@ class LinkMessage(NamedTuple):
     time_ms: float
     items: int
     payload: bytes
+
+
+def photoacoustic(wavelength_nm: float) -> int:
+    """The flags of a photoacoustic image: whole nm stand in the upper 12 bits, 0 where the probe tells none or none that fits."""
+    nm = round(wavelength_nm)
+    return PHOTOACOUSTIC | (nm if 0 < nm <= MOST_NM else 0) << 4
 
 
 def image(
@@ -99,6 +106,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"
     formats: tuple[Literal["nrrd", "mha", "nii.gz", "igs.mha", "png", "dcm", "zip"], ...] = ()
     measures: list[dict[str, Any]] = []
     tablet: str = ""
+    date: Annotated[str, msgspec.Meta(pattern=r"^(\d{4}-\d{2}-\d{2})?$")] = ""
     epoch: int = 0
     crc32: int = 0
     t: float = 0.0

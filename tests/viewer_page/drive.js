@@ -92,7 +92,7 @@ export const viewer = {
   /** One sweep: an epoch that grows in stages (messages of any epoch), then another that is empty; answers what there was at the end of each. */
   async sweep(epoch, stages) {
     const held = async () => ({ ...(await this.volume.memory()), ...this.alive });
-    const begin = () => this.volume.epoch({ epoch: epoch++, spacing_mm: 0.5, channels: 1, source: "test" });
+    const begin = () => this.volume.epoch({ epoch: epoch++, spacing_mm: 0.5, source: "test" });
     begin();
     for (const stage of stages) {
       const until = this.acked.length + stage.length;

@@ -4,6 +4,7 @@ import { Awake } from './awake.js';
 import { h, say, show } from './dom.js';
 import { Faults, refusal } from './faults.js';
 import { setLanguage, t } from './i18n.js';
+import { Light } from './light.js';
 import { Link } from './link.js';
 import { Scene } from './scene.js';
 import { LibraryScreen } from './screens/library.js';
@@ -32,11 +33,12 @@ class App {
     this.images = [];
     this.awake = new Awake();
     this.ages = [];
+    this.lights = [];
     this.volume = new Volume('/page/js/worker.js');
     this.link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/link`);
     this.volume.onack = (kind, seq) => this.link.ack(kind, seq);
     this.volume.onimage = (image) => this.image(image);
-    for (const type of ['hello', 'epoch', 'path', 'pose', 'end', 'library', 'job']) this.link.addEventListener(type, ({ detail }) => this[type](detail));
+    for (const type of ['hello', 'epoch', 'path', 'pose', 'end', 'library', 'job', 'worklist', 'light']) this.link.addEventListener(type, ({ detail }) => this[type](detail));
     this.link.addEventListener('state', ({ detail }) => this.take(detail));
     this.link.addEventListener('binary', ({ detail }) => this.volume.binary(detail));
     this.link.addEventListener('status', () => this.update());
@@ -53,17 +55,20 @@ class App {
     this.canvas = h('canvas', { class: 'scene', 'aria-label': t('view.3d'), role: 'img', tabindex: 0 });
     this.stage = h('div', { class: 'stage' }, this.canvas);
     this.scene = new Scene(this.canvas, this.volume, { words: { lateral: t('axis.lateral'), axial: t('axis.axial'), elevational: t('axis.elevational') } });
+    this.shownLight = new Light(() => this.lit());
+    const light = this.shownLight;
     const run = (name, words) => this.run(name, words);
+    const onrefused = (wrong) => this.toast(refusal(wrong), true);
     this.screens = {
-      live: new LiveScreen({ hello, run, onended: (sweep) => this.ended(sweep) }),
+      live: new LiveScreen({ hello, light, run, onrefused, onended: (sweep) => this.ended(sweep) }),
       review: new ReviewScreen({
-        scene: this.scene, volume: this.volume, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id),
-        onrefused: (wrong) => this.toast(refusal(wrong), true),
+        scene: this.scene, volume: this.volume, light, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused,
       }),
       library: new LibraryScreen({ run, onopen: (sweep) => this.openSweep(sweep) }),
       settings: new SettingsScreen({ hello, settings, run, onsetting: (name, value) => this.setting(name, value), selfTest: () => selfTest(document.createElement('canvas')) }),
     };
     this.presets = hello.presets;
+    light.holds(this.lights);
     this.stage.append(this.screens.review.tools.svg);
     this.nav = Object.fromEntries(SCREENS.map((name) => [name, h('button', { class: 'tab', onclick: () => this.go(name) }, t(`nav.${name}`))]));
     this.snack = h('div', { class: 'snack', hidden: true });
@@ -166,6 +171,18 @@ class App {
     this.go('library');
   }
 
+  // Of the volume: [[channel, nm], ...].
+  light({ channels }) {
+    this.lights = channels;
+    this.shownLight?.holds(channels);
+  }
+
+  lit() {
+    if (!this.screens) return;
+    this.scene.light = this.shownLight.channel;
+    this.screens.live.image.draw();
+  }
+
   path({ poses }) {
     this.poses = poses;
     this.screens && (this.screens.review.path = poses);
@@ -208,6 +225,10 @@ class App {
   job(job) {
     if (job.error) this.toast(job.error, true);
     this.screens.review.progress(job);
+  }
+
+  worklist(told) {
+    this.screens.live.exam.worklist(told);
   }
 
   ended(sweep) {

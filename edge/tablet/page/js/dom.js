@@ -40,6 +40,23 @@ export async function askText(question, yes, no) {
   return (await dialogue(field(question, input), question, yes, no)) ? input.value.trim() : null;
 }
 
+// Rows to choose one of: each an array of texts, the first in bold. Resolves with its number; null where it was called off.
+export function choose(title, rows, note, no) {
+  return new Promise((resolve) => {
+    const close = (answer) => {
+      dialog.close();
+      dialog.remove();
+      resolve(answer);
+    };
+    const list = rows.map(([first, ...rest], n) => h('li', {}, h('button', { class: 'choice', type: 'button', onclick: () => close(n) },
+      h('strong', {}, first), rest.filter(Boolean).map((text) => h('span', { class: 'fine' }, text)))));
+    const dialog = h('dialog', { class: 'ask', 'aria-label': title, oncancel: () => close(null) }, h('h2', {}, title), h('ul', { class: 'choices' }, list),
+      note ? h('p', { class: 'warn' }, note) : null, h('div', { class: 'row' }, h('button', { class: 'ghost', type: 'button', onclick: () => close(null) }, no)));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
+
 function dialogue(content, name, yes, no, look = 'primary') {
   return new Promise((resolve) => {
     const close = (answer) => {

@@ -34,6 +34,16 @@ export function clock(date) {
   return new Intl.DateTimeFormat(language, { timeStyle: 'medium' }).format(date);
 }
 
+// A day without a time, of a text such as 2026-11-27.
+export function date(text) {
+  return new Intl.DateTimeFormat(language, { dateStyle: 'long', timeZone: 'UTC' }).format(new Date(`${text}T00:00:00Z`));
+}
+
+// The day of this tablet, as such a text: that of the device may never have been set.
+export function today(now = new Date()) {
+  return [now.getFullYear(), now.getMonth() + 1, now.getDate()].map((part) => String(part).padStart(2, '0')).join('-');
+}
+
 export function day(text) {
   return text ? new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(text)) : '–';
 }

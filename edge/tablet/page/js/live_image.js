@@ -21,14 +21,17 @@ function tinted(bitmap, canvas = document.createElement('canvas')) {
 }
 
 export class LiveImage {
-  constructor() {
+  /** `light`: see Light. */
+  constructor(light) {
+    this.light = light;
+    this.lights = light.row();
     this.canvas = h('canvas', { class: 'live-canvas', role: 'img', 'aria-label': t('live.image') });
     this.word = h('div', { class: 'live-word' });
     this.cover = h('div', { class: 'live-cover', hidden: true }, h('strong'), h('span'));
-    this.element = h('div', { class: 'live-image' }, this.canvas, this.word, this.cover);
+    this.element = h('div', { class: 'live-image' }, this.canvas, this.word, this.lights, this.cover);
     this.bitmap = null; // whoever made it closes it
     this.spacing_mm = null; // of that image: [lateral, axial]
-    this.photo = null; // {canvas, spacing_mm, shown}: the newest photoacoustic image, in its own colours
+    this.photos = new Map(); // nm -> {canvas, spacing_mm, shown}: the newest photoacoustic image of each wavelength, in its own colours
     this.shown = -Infinity;
     this.shown_at = null;
     new ResizeObserver(() => this.draw()).observe(this.element);
@@ -36,7 +39,9 @@ export class LiveImage {
 
   take(image, now = performance.now()) {
     if (image.photoacoustic) {
-      this.photo = { canvas: tinted(image.bitmap, this.photo?.canvas), spacing_mm: image.spacing_mm, shown: now };
+      const { wavelength_nm: nm } = image;
+      this.photos.set(nm, { canvas: tinted(image.bitmap, this.photos.get(nm)?.canvas), spacing_mm: image.spacing_mm, shown: now });
+      this.light.came(nm);
     } else {
       this.shown = now;
       this.shown_at = new Date();
@@ -81,8 +86,9 @@ export class LiveImage {
     const left = (width - 40 - wide_mm * scale) / 2;
     const top = 14;
     pen.drawImage(this.bitmap, left, top, wide_mm * scale, deep_mm * scale);
-    if (this.photo && this.shown - this.photo.shown < STALE_MS && this.fits(this.photo)) {
-      pen.drawImage(this.photo.canvas, left, top, wide_mm * scale, deep_mm * scale);
+    const photo = this.photos.get(this.light.nm);
+    if (photo && this.shown - photo.shown < STALE_MS && this.fits(photo)) {
+      pen.drawImage(photo.canvas, left, top, wide_mm * scale, deep_mm * scale);
     }
     this.ruler(pen, left + wide_mm * scale + 6, top, deep_mm, scale);
     pen.fillStyle = '#f5b73b'; // the marked side is where lateral ends: MF images run from unmarked to marked

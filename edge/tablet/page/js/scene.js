@@ -24,6 +24,7 @@ export class Scene {
   #moved = -Infinity;
   #asked = 0;
   #timer = 0;
+  #light = 1;
   #cross = null; // follows the middle of the volume until somebody sets it
   #parts = null;
   #fence = null; // of the last drawing: the next one waits for it, and REST times as long
@@ -69,6 +70,14 @@ export class Scene {
     return this.#parts.textures;
   }
 
+  /** The channel of light that is drawn; 0 for none. */
+  set light(channel) {
+    if (channel === this.#light) return;
+    this.#light = channel;
+    this.#parts?.textures.lit(channel);
+    this.touch();
+  }
+
   get cross_mm() {
     if (this.#cross) return this.#cross;
     const bounds = this.volume.bounds_mm;
@@ -86,7 +95,7 @@ export class Scene {
     const { gl } = this;
     gl.enable(gl.SCISSOR_TEST);
     gl.clearColor(0, 0, 0, 1);
-    const textures = new BrickTextures(gl, this.volume, () => this.invalidate(true), this.limits);
+    const textures = new BrickTextures(gl, this.volume, () => this.invalidate(true), { ...this.limits, light: this.#light });
     this.#parts = { gl, textures, lines: new Lines(gl), labels: new Labels(gl), marcher: new Marcher(gl), slicer: new Program(gl, SQUARE, SLICE) };
   }
 

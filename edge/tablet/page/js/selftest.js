@@ -30,7 +30,7 @@ export async function selfTest(canvas) {
   const volume = new Volume();
   const scene = new Scene(canvas, volume);
   scene.view3d.rect = { x: 0, y: 0, width: 512, height: 512 };
-  volume.epoch({ epoch: 1, spacing_mm: 0.5, channels: 1, source: "test" });
+  volume.epoch({ epoch: 1, spacing_mm: 0.5, source: "test" });
   const begun = performance.now();
   let seq = 0;
   for (let z = 0; z < BRICKS_A_SIDE; z++) for (let y = 0; y < BRICKS_A_SIDE; y++) for (let x = 0; x < BRICKS_A_SIDE; x++) volume.binary(message(++seq, [x, y, z], keyOf(0, x, y, z) % 97));

@@ -6,12 +6,11 @@
  */
 export class Volume extends EventTarget {
   onack = () => {}; // (type, seq) when an image or bricks were applied
-  onimage = () => {}; // ({bitmap, sequence, time_ms, in_sweep, photoacoustic, width, height}); the bitmap is the receiver's to close
+  onimage = () => {}; // ({bitmap, sequence, time_ms, in_sweep, photoacoustic, wavelength_nm, width, height}); the bitmap is the receiver's to close
   reduced = false; // the textures hold every second voxel, or fewer: set by the Scene
   texture_bytes = 0; // set by the Scene
   number = -1; // of the epoch
   spacing_mm = 1;
-  channels = [];
   source = "";
   #worker;
   #asked = new Map();
@@ -26,8 +25,8 @@ export class Volume extends EventTarget {
   }
 
   /** The link's `epoch` message: forget everything. */
-  epoch({ epoch, spacing_mm, channels, source }) {
-    Object.assign(this, { number: epoch, spacing_mm, channels, source });
+  epoch({ epoch, spacing_mm, source }) {
+    Object.assign(this, { number: epoch, spacing_mm, source });
     this.#clear();
     this.#worker.postMessage(["epoch", { epoch, spacing_mm }]);
     this.#tell("epoch");

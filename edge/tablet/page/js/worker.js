@@ -36,7 +36,7 @@ function takeBricks(message) {
 }
 
 async function takeImage({ seq, number, flags, time_ms, count, payload }) {
-  const told = { sequence: number, time_ms, in_sweep: Boolean(flags & 1), photoacoustic: Boolean(flags & 2) };
+  const told = { sequence: number, time_ms, in_sweep: Boolean(flags & 1), photoacoustic: Boolean(flags & 2), wavelength_nm: flags >> 4 };
   const scale = new DataView(payload.buffer, payload.byteOffset, 8);
   const spacing_mm = [scale.getFloat32(0, true), scale.getFloat32(4, true)];
   const bitmap = await createImageBitmap(new Blob([payload.subarray(8)], { type: "image/jpeg" })).catch(() => null);

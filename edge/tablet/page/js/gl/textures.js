@@ -4,7 +4,7 @@ import { SIDE, channelOf, placeOf } from "../bricks.js";
 const PER_FRAME = 256; // bricks uploaded between two frames: at most 3 ms, so that fingers stay smooth
 const SLACK = 4; // bricks to spare when a side grows, or half of what there is
 const BUDGET = 96 << 20; // voxels of one texture: tablets give a page a few hundred MB
-const KINDS = ["voxels", "states", "photo"]; // intensity and state of channel 0, intensity of channel 1
+const KINDS = ["voxels", "states", "photo"]; // intensity and state of channel 0, intensity of the channel of light that is shown
 
 export class BrickTextures {
   #gl;
@@ -14,13 +14,15 @@ export class BrickTextures {
   #stale = new Set(); // keys of a refill
   #fetched = null;
   #fetching = false;
+  #finding = 0; // questions which bricks of light there are
   #most; // [brick][channel] for the skip grid, with what the neighbours' edges bleed in
 
   /** `onready()`: there is something to upload; call `pump`. */
-  constructor(gl, volume, onready, { budget = BUDGET, maxSide = Infinity } = {}) {
+  constructor(gl, volume, onready, { budget = BUDGET, maxSide = Infinity, light = 1 } = {}) {
     this.#gl = gl;
     this.#volume = volume;
     this.onready = onready;
+    this.light = light;
     this.#limits = { budget, side: Math.min(maxSide, gl.getParameter(gl.MAX_3D_TEXTURE_SIZE)) };
     this.linear = this.#sampler(gl.LINEAR);
     this.clear();
@@ -49,7 +51,7 @@ export class BrickTextures {
   }
 
   get busy() {
-    return this.#fetching || this.#fetched !== null || this.#fresh.size + this.#stale.size > 0;
+    return this.#fetching || this.#finding > 0 || this.#fetched !== null || this.#fresh.size + this.#stale.size > 0;
   }
 
   /** These bricks changed. */
@@ -60,8 +62,9 @@ export class BrickTextures {
       const place = placeOf(key);
       low = low.map((at, axis) => Math.min(at, place[axis]));
       high = high.map((at, axis) => Math.max(at, place[axis]));
+      if (!this.#drawn(key)) continue; // other light may be asked for: there is room for it
       this.#fresh.add(key);
-      if (channelOf(key) === 1) this.photoacoustic = true;
+      if (channelOf(key)) this.photoacoustic = true;
     }
     const held = [this.low, this.high];
     [this.low, this.high] = [low, high];
@@ -73,13 +76,34 @@ export class BrickTextures {
     this.onready();
   }
 
+  #drawn(key) {
+    const channel = channelOf(key);
+    return channel === 0 || channel === this.light;
+  }
+
+  /** This channel of light instead of the one before; 0 for none. Its bricks come from the worker's store. */
+  async lit(channel) {
+    this.light = channel;
+    this.photoacoustic = false;
+    this.#renew("photo");
+    if (!this.origin) return;
+    for (let at = 1; at < this.#most.length; at += 2) this.#most[at] = 0;
+    this.#sendSkip();
+    for (const set of [this.#fresh, this.#stale]) for (const key of set) if (!this.#drawn(key)) set.delete(key);
+    const { number } = this.#volume;
+    this.#finding++;
+    const keys = await this.#volume.keys();
+    this.#finding--;
+    if (number === this.#volume.number && channel && channel === this.light) this.want(keys.filter((key) => channelOf(key) === channel));
+  }
+
   /** Everything again, from the worker's store (after a lost context, or at another detail). */
   async refill() {
     const number = this.#volume.number;
     const keys = await this.#volume.keys();
     if (number !== this.#volume.number) return;
     if (!this.origin) this.want(keys);
-    else for (const key of keys) this.#stale.add(key);
+    else for (const key of keys) if (this.#drawn(key)) this.#stale.add(key);
     this.onready();
   }
 
@@ -123,10 +147,10 @@ export class BrickTextures {
     keys.forEach((key, n) => {
       const channel = channelOf(key);
       const place = placeOf(key);
-      if (channel > 1) return; // the page draws ultrasound and photoacoustic
+      if (!this.#drawn(key) || (channel && !this.photoacoustic)) return; // light that was shown when it was asked for
       put(channel ? this.photo : this.voxels, place, n * size);
       if (!channel) put(this.states, place, n * size + size / 2);
-      this.#mark(place, channel, most[n]);
+      this.#mark(place, channel && 1, most[n]);
     });
     this.#sendSkip();
   }

@@ -1,21 +1,26 @@
 // The form of an exam: everything in it is optional. What is typed goes to the device when a field is left.
 
-import { field, h, setText } from '../dom.js';
+import { ask, choose, field, h, setText, show } from '../dom.js';
 import { directionPicture, directionWords, NEXT } from '../direction.js';
-import { language, t } from '../i18n.js';
+import { date, language, number, t, today } from '../i18n.js';
 
 const FIELDS = [
   ['patient_name', { autocomplete: 'off' }], ['patient_id', { autocomplete: 'off' }], ['birth_date', { type: 'date' }],
   ['sex', ['', 'F', 'M', 'O']], ['accession', {}], ['operator', {}], ['body_part', {}], ['side', ['', 'left', 'right']], ['notes', {}],
 ];
 const OF_THE_PATIENT = ['patient_name', 'patient_id', 'birth_date', 'accession'];
+const FROM_THE_WORKLIST = [...OF_THE_PATIENT, 'sex'];
+const ANSWER_S = 30; // the device gives up before
 
 // A maker's own preset brings its words along.
 const wordsOf = ({ name, words }) => words?.[language] ?? words?.en ?? t(`preset.${name}`);
 
 export class ExamForm {
-  constructor({ secure, presets, onchange }) {
-    this.onchange = onchange;
+  constructor({ secure, presets, onchange, run = () => {}, onrefused = () => {} }) {
+    Object.assign(this, { onchange, run, onrefused });
+    this.study_uid = ''; // of the worklist's entry
+    this.sending = 0; // changes that the device has not answered yet: what it says of the form is older
+    this.sweeping = false; // a sweep runs: the form is its
     this.presets = presets;
     this.preset = 0;
     this.direction = '';
@@ -24,7 +29,10 @@ export class ExamForm {
       const input = Array.isArray(kind)
         ? h('select', {}, kind.map((value) => h('option', { value }, t(`exam.${name}.${value || 'none'}`))))
         : h('input', { maxlength: 500, ...kind });
-      input.addEventListener('change', () => this.changed());
+      input.addEventListener('change', () => {
+        if (OF_THE_PATIENT.includes(name)) this.study_uid = ''; // another patient than the order's
+        this.changed();
+      });
       this.inputs[name] = input;
       return field(t(`exam.${name}`), input);
     });
@@ -33,21 +41,28 @@ export class ExamForm {
     this.words = h('strong');
     this.turn = h('button', { class: 'direction-button', type: 'button', onclick: () => this.setDirection(NEXT[this.direction]) }, this.picture, this.words,
       h('span', { class: 'fine' }, t('direction.tap')));
+    this.ask = h('button', { class: 'ghost', type: 'button', onclick: () => this.askWorklist() }, t('worklist.ask'));
+    this.linked = h('p', { class: 'fine', hidden: true }, t('worklist.linked'));
     this.element = h('section', { class: 'exam', 'aria-label': t('exam.title') },
-      h('h2', {}, t('exam.title')), h('div', { class: 'chips', role: 'group', 'aria-label': t('exam.preset') }, this.chips),
+      h('div', { class: 'row' }, h('h2', { class: 'grow' }, t('exam.title')), secure ? this.ask : null), this.linked, h('div', { class: 'chips', role: 'group', 'aria-label': t('exam.preset') }, this.chips),
       this.turn, secure ? null : h('p', { class: 'warn' }, t('exam.plain')), h('div', { class: 'fields' }, rows));
     this.draw();
   }
 
   get values() {
     const filled = Object.entries(this.inputs).map(([name, input]) => [name, input.value.trim()]);
-    return { exam: Object.fromEntries(filled.filter(([, value]) => value)), preset: this.preset, direction: this.direction };
+    return { exam: Object.fromEntries([...filled, ['study_uid', this.study_uid]].filter(([, value]) => value)), preset: this.preset, direction: this.direction };
   }
 
   // What the device has, unless somebody is typing here.
-  update({ exam, preset, direction }) {
+  update({ exam, preset, direction, sweep, operator }) {
+    this.sweeping = sweep?.state === 'sweeping';
+    this.ask.disabled = !operator?.me || Boolean(this.waits);
+    if (this.sending) return;
     if (this.element.contains(document.activeElement) && document.activeElement.matches('input,select')) return;
     for (const [name, input] of Object.entries(this.inputs)) if (input.value !== (exam[name] ?? '')) input.value = exam[name] ?? '';
+    this.study_uid = exam.study_uid ?? '';
+    show(this.linked, Boolean(this.study_uid));
     if (preset === this.preset && direction === this.direction) return;
     this.preset = preset;
     this.direction = direction;
@@ -63,6 +78,43 @@ export class ExamForm {
     this.changed();
   }
 
+  // The answer comes as a message of its own: the device asks the network for us.
+  async askWorklist() {
+    this.wait(true);
+    if (!(await this.run('worklist', { date: today() }))) this.wait(false);
+  }
+
+  wait(on) {
+    clearTimeout(this.waits);
+    this.waits = on ? setTimeout(() => this.worklist({ error: 'NO_ANSWER' }), 1000 * ANSWER_S) : 0;
+    this.ask.disabled = on;
+    setText(this.ask, t(on ? 'worklist.asking' : 'worklist.ask'));
+  }
+
+  // The `worklist` message.
+  async worklist(told) {
+    if (!this.waits) return; // given up before
+    this.wait(false);
+    if (told.error) return this.onrefused(told);
+    const { entries, left_out: left, date: of } = told;
+    const rows = entries.map(({ exam, when, what }) => [
+      [exam.patient_name, exam.patient_id].filter(Boolean).join(' · '), [when.replace(/^.* (\d\d)(\d\d)$/, '$1:$2'), what].filter(Boolean).join(' – '),
+      exam.accession && `${t('exam.accession')}: ${exam.accession}`, exam.birth_date && `${t('exam.birth_date')}: ${date(exam.birth_date)}`]);
+    const note = left ? t('worklist.left_out', { count: number(left) }) : '';
+    const chosen = await choose(t(rows.length ? 'worklist.of' : 'worklist.nobody', { day: date(of) }), rows, note, t('worklist.close'));
+    if (chosen !== null) await this.take(entries[chosen].exam);
+  }
+
+  // Everything of the patient before goes, his notes too: no form is of two patients.
+  async take(exam) {
+    const other = ['patient_id', 'patient_name'].some((name) => this.inputs[name].value.trim() !== (exam[name] ?? ''));
+    if (other && this.sweeping && !(await ask(t('worklist.ask_sweeping'), t('worklist.go_on'), t('cancel')))) return;
+    for (const name of FROM_THE_WORKLIST) this.inputs[name].value = exam[name] ?? '';
+    if (other) this.inputs.notes.value = '';
+    this.study_uid = exam.study_uid ?? '';
+    this.changed();
+  }
+
   setDirection(direction) {
     this.direction = direction;
     this.changed();
@@ -70,10 +122,12 @@ export class ExamForm {
 
   changed() {
     this.draw();
-    this.onchange(this.values);
+    this.sending++;
+    Promise.resolve(this.onchange(this.values)).finally(() => this.sending--);
   }
 
   draw() {
+    show(this.linked, Boolean(this.study_uid));
     this.chips.forEach((chip, i) => chip.setAttribute('aria-pressed', String(i === this.preset)));
     this.picture.replaceChildren(directionPicture(this.direction, Boolean(this.direction)));
     setText(this.words, directionWords(this.direction, this.direction ? '' : 'unverified'));

@@ -7,13 +7,13 @@ import { LiveImage } from '../live_image.js';
 import { ExamForm } from './exam.js';
 
 export class LiveScreen {
-  constructor({ hello, run, onended }) {
+  constructor({ hello, light, run, onended, onrefused }) {
     this.run = run;
     this.onended = onended;
     this.running = '';
-    this.image = new LiveImage();
+    this.image = new LiveImage(light);
     this.guide = new Guide();
-    this.exam = new ExamForm({ ...hello, onchange: (values) => run('exam', { ...values, sweep: this.running }) });
+    this.exam = new ExamForm({ ...hello, run, onrefused, onchange: (values) => run('exam', { ...values, sweep: this.running }) });
     this.pane = h('div', { class: 'pane', 'data-view': '3d', role: 'group', 'aria-label': t('live.volume') });
     this.time = h('span', { class: 'number' });
     this.start = h('button', { class: 'start', onclick: () => this.toggle() });

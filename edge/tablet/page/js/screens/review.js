@@ -13,7 +13,7 @@ const UNSURE = ['unverified', 'unknown'];
 const TURN_S = 6;
 
 export class ReviewScreen {
-  constructor({ scene, volume, presets, run, download, upload, onleave, onrefused }) {
+  constructor({ scene, volume, light, presets, run, download, upload, onleave, onrefused }) {
     Object.assign(this, { scene, volume, run, download, upload, onleave, onrefused });
     this.sweep = null;
     this.confirmed = false;
@@ -44,7 +44,7 @@ export class ReviewScreen {
       h('section', { class: 'turn' }, this.picture, this.direction, h('div', { class: 'row' }, this.yes, this.flip)),
       h('section', { class: 'keep' }, this.about, h('div', { class: 'row' }, this.save, this.toss)),
       h('details', { open: true }, h('summary', {}, t('review.look')), field(t('review.mode'), this.mode), field(t('review.preset'), this.preset),
-        field(t('review.low'), this.low), field(t('review.high'), this.high), h('label', { class: 'check' }, this.measured, t('review.measured_only'))),
+        field(t('review.low'), this.low), field(t('review.high'), this.high), light.row(), h('label', { class: 'check' }, this.measured, t('review.measured_only'))),
       h('details', { class: 'of-measurement' }, h('summary', {}, t('measure.title')), h('div', { class: 'chips' }, this.tool),
         h('div', { class: 'row' },
           h('button', { class: 'ghost', onclick: () => this.attempt(() => this.tools.finish()) }, t('measure.done')),
