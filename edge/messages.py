@@ -239,17 +239,15 @@ class Status(Message, frozen=True, kw_only=True):
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """What the operator wants of a service; ``number`` comes back in its :class:`Answer`. The bridge: ``start`` and ``stop`` a sweep.
-
-    The reconstructor: ``aim`` coming sweeps, ``rebuild`` the volume of the recording at ``path``; ``direction`` "" is not verified."""
+    """What the operator wants of a service; ``number`` comes back in its :class:`Answer`. ``direction`` "" is not verified."""
 
     topic: ClassVar[str] = "command"
     to: str
     number: int
-    action: Literal["start", "stop", "aim", "rebuild"]
+    action: Literal["start", "stop", "aim", "rebuild"]  # the bridge: start and stop a sweep; run: aim those to come, rebuild a volume
     direction: Literal["+", "-", ""] = ""
     direction_source: str = ""  # who confirmed it
-    path: str = ""
+    path: str = ""  # of the recording to rebuild from
     frames: int = 0  # images in the volume that is to be rebuilt: one with fewer does not take its place
 
 
