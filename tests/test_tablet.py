@@ -158,8 +158,8 @@ def test_a_sweep_is_shown_kept_turned_and_opened_again(device, config):
             archived = {entry["name"] for entry in check_archive(volume.with_suffix(".zip"))["files"]}
             assert archived == {path.name for path in folder.glob(f"{sweep}*") if path.suffix not in (".zip", ".json")}
             assert set(job["files"]) - archived == {volume.with_suffix(".zip").name}
-            for ending, fetched in ((".png", False), (".mha", True)):
-                name = next(name for name in job["files"] if name.endswith(ending))
+            for ending, fetched in ((".png", False), (".igs.mha", False), (".mha", True)):
+                name = volume.with_suffix(ending).name
                 async with tablet.session.get(f"{tablet.base}/api/sweeps/{sweep}/files/{name}") as answer:
                     assert answer.status == 200 and len(await answer.read()) > 1000
                     assert "attachment" in answer.headers["Content-Disposition"] and answer.headers["Cache-Control"] == "no-store"
