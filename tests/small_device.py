@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
+from edge.config import BridgeConfig, Config, DicomConfig, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
 
 
-def device_config(folder: Path, run_dir: str, motion: str = "constant", **tablet: object) -> Config:
+def device_config(folder: Path, run_dir: str, motion: str = "constant", dicom: DicomConfig | None = None, **tablet: object) -> Config:
     """Sweeps and the tablet's files go into ``folder``; the operator begins sweeps."""
     return Config(
         run_dir=run_dir,
@@ -19,6 +19,7 @@ def device_config(folder: Path, run_dir: str, motion: str = "constant", **tablet
         motion=MotionConfig(source=motion),
         volume=VolumeConfig(spacing_mm=0.5, save=str(folder / "sweeps")),
         record=RecordConfig(folder=str(folder / "sweeps")),
+        dicom=dicom or DicomConfig(),
         tablet=TabletConfig(**{"address": "127.0.0.1", "port": 0, "secure": False, "folder": str(folder / "tablet"), **tablet}),
     )
 

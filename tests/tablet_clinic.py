@@ -42,7 +42,7 @@ def clinic(*, dicom: DicomConfig | None = None, **changes: object) -> Iterator[T
     size = {"image_size": (COLUMNS, 100), "spacing_mm": (SPACING_MM, SPACING_MM)}
     settings = SimulationSettings(**{"frames": 160, "frames_per_s": 20.0, **size, **changes})
     write_simulated_sweep(folder / "sweep.igs.mha", simulate_sweep(settings))
-    config = device_config(folder, run_dir, port=free_port(), secure=True, dicom=dicom or DicomConfig())
+    config = device_config(folder, run_dir, port=free_port(), secure=True, dicom=dicom)
     with LocalDevice(config, tuple(SERVICES)) as device, chromium() as browser:
         with held_probe(folder / "sweep.igs.mha", config, "--no-poses") as probe:
             one = Tablet(device, browser, probe)

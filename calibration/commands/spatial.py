@@ -19,7 +19,7 @@ from calibration.spatial_picture import draw_spatial
 from calibration.wire_sweep import WireSweep, read_wire_sweep
 from edge.commands.options import add_json, check_outputs
 from edge.console import progress, result, say, table
-from edge.files import BadProbeFile, ProbeFile, open_sweep, read_probe, write_probe
+from edge.files import BadProbeFile, ProbeDoesNotFit, ProbeFile, open_sweep, read_probe, write_probe
 from edge.files.probe import Spatial, SpatialErrors
 from edge.files.sequence import SequenceFile
 from edge.messages import Geometry
@@ -120,12 +120,16 @@ def _probe(
 
 
 def _kept(path: Path, made: ProbeFile) -> ProbeFile:
-    """``made``, with the lag and the scale check of the probe file that it replaces, where that is for images of the same size."""
+    """``made``, with the lag and the scale check of the probe file that it replaces, where that is for the same size, spacing and depth."""
     try:
         before = read_probe(path)
     except BadProbeFile:
         return made
-    if (before.geometry.width, before.geometry.height) != (made.geometry.width, made.geometry.height):
+    images = made.geometry
+    try:
+        before.check_fits(str(path), images.width, images.height, images.spacing_mm, images.depth_mm)
+    except ProbeDoesNotFit as wrong:
+        say(f"lag and scale check are not kept, measure them again: {str(wrong).partition(';')[0]}", "warning")
         return made
     say(f"{path}: lag ({before.lag_ms:.1f} ms) and scale check of {before.probe}, {before.date}, are kept")
     return msgspec.structs.replace(made, lag_ms=before.lag_ms, temporal=before.temporal, scale=before.scale)

@@ -149,8 +149,11 @@ def listening(config: DicomConfig, hear: Callable[[Report], None]) -> Iterator[i
         entity.shutdown()
 
 
-def find_worklist(config: DicomConfig, query: Dataset) -> list[Dataset | None]:
-    """What the worklist answers; None for what is no DICOM. ``Unreachable``, ``WorklistRefused``, ``NotConfigured``."""
+def find_worklist(config: DicomConfig, query: Dataset, cut: Callable[[], None]) -> list[Dataset | None]:
+    """What the worklist answers; None for what is no DICOM. ``cut`` is called where it had more to say than ``MOST_ANSWERS``.
+
+    ``Unreachable``, ``WorklistRefused``, ``NotConfigured``.
+    """
     if not config.worklist_host:
         raise NotConfigured("no worklist is configured; set dicom.worklist_host (and worklist_port, worklist_aet)")
     entity = open_entity(config)
@@ -167,10 +170,11 @@ def find_worklist(config: DicomConfig, query: Dataset) -> list[Dataset | None]:
             if code is None:
                 raise Unreachable(f"{config.worklist_aet}: the network went while it answered, or what it answered is no DICOM")
             if code in (0xFF00, 0xFF01):
-                found.append(identifier)
-                if len(found) >= MOST_ANSWERS:
+                if len(found) == MOST_ANSWERS:
+                    cut()
                     server.abort()
                     break
+                found.append(identifier)
             elif code != SUCCESS:
                 raise WorklistRefused(
                     f"{config.worklist_aet}: refuses the query ({_code(code)} {str(status.get('ErrorComment', ''))[:100]})"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from edge.config import DicomConfig
+from edge.console import say
 from edge.dicom.errors import ExamNotDicom, MalformedDicom
 from edge.dicom.exam import name_of
-from edge.dicom.network import find_worklist
+from edge.dicom.network import MOST_ANSWERS, find_worklist
 from edge.dicom.reading import is_uid
 from edge.files.dicom_errors import MALFORMED, quiet
 
@@ -41,10 +43,19 @@ def query(*, patient_name: str = "", patient_id: str = "", accession: str = "", 
     return ds
 
 
-def ask(config: DicomConfig, asked: Dataset) -> tuple[list[Expected], int]:
-    """Who is expected, and how many answers were left out because they were malformed. Raises what ``find_worklist`` raises."""
+def say_cut(sentence: str) -> None:
+    """On the console."""
+    say(f"sonosweep: {sentence}", "warning")
+
+
+def ask(config: DicomConfig, asked: Dataset, cut: Callable[[str], None] = say_cut) -> tuple[list[Expected], int]:
+    """Who is expected, and how many answers were left out because they were malformed. Raises what ``find_worklist`` raises.
+
+    ``cut`` hears it where the worklist has more answers than are taken: those left out may be any, and only then is what is here sorted.
+    """
+    sentence = f"the worklist has more than {MOST_ANSWERS} answers, and whom it left out nobody knows; ask by name, number or date"
     found, malformed = [], 0
-    for identifier in find_worklist(config, asked):
+    for identifier in find_worklist(config, asked, lambda: cut(sentence)):
         try:
             found.append(read_item(identifier))
         except MalformedDicom:

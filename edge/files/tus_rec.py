@@ -113,7 +113,11 @@ def read_calibration(path: Path) -> tuple[Matrices, Matrices]:
     table = np.array(rows)
     if table.shape != (8, 4) or not np.isfinite(table).all() or not np.array_equal(table[3::4], [[0, 0, 0, 1]] * 2):
         raise BadTusRec(f"{path}: holds no two 4x4 matrices (scale, then image to tool); name the calib_matrix.csv of the data set")
-    return table[:4], table[4:]
+    scale, to_tool = table[:4], table[4:]
+    turn = to_tool[:3, :3]
+    if min(scale[0, 0], scale[1, 1]) <= 0 or np.abs(turn @ turn.T - np.eye(3)).max() > 1e-2 or np.linalg.det(turn) < 0:
+        raise BadTusRec(f"{path}: needs pixel sizes above 0 and a rigid image-to-tool transform; name the calib_matrix.csv of the data set")
+    return scale, to_tool
 
 
 def transforms(path: Path, file: Any, count: int) -> Matrices | None:

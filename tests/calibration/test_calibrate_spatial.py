@@ -26,6 +26,7 @@ from calibration.gauss_newton import minimised
 from calibration.phantom import read_phantom
 from edge.app import main
 from edge.files import read_probe, write_probe
+from edge.files.probe import Scale
 
 PLUS = Path(__file__).parents[3] / "shared" / "data" / "plus"
 REAL, VALIDATION = (PLUS / f"fCal_Test_{name}_3NWires_fCal2.0.igs.mha" for name in ("Calibration", "Validation"))
@@ -138,6 +139,22 @@ def test_a_new_calibration_keeps_the_lag_of_the_file_that_it_replaces(tmp_path, 
     write_probe(path, msgspec.structs.replace(read_probe(path), lag_ms=33.0, image_to_probe=tuple(np.eye(4).ravel().tolist())))
     said = run(capsys, noisy, "--phantom", phantom, "-o", path)
     assert said["lag_ms"] == 33 and corners_off_mm(said["image_to_probe"]) < 0.2
+    judged = Scale(
+        sequence="w", declared_mm=(1, 1), measured_mm=(1, 1), deviation_mm=(0, 0), images=1, tolerance_percent=2, passed=True, date="d"
+    )
+    kept = msgspec.structs.replace(read_probe(path), scale=judged)
+    geometry = kept.geometry
+    deeper = [
+        msgspec.structs.replace(geometry, spacing_mm=(geometry.spacing_mm[0], 1.2 * geometry.spacing_mm[1])),
+        msgspec.structs.replace(geometry, depth_mm=60.0),
+    ]
+    for other, depth in ((geometry, 0), (deeper[0], 0), (deeper[1], 40)):
+        write_probe(path, msgspec.structs.replace(kept, geometry=other))
+        same = other is geometry
+        assert main(["calibrate", "spatial", *map(str, (noisy, "--phantom", phantom, "-o", path, "--depth-mm", depth))]) == 0
+        now = read_probe(path)
+        assert (now.lag_ms, now.scale) == ((33, judged) if same else (0, None)), "a verdict is of one pixel size and depth"
+        assert ("not kept" in capsys.readouterr().err) != same
     other = msgspec.structs.replace(read_probe(path).geometry, width=WIDTH + 2)
     write_probe(path, msgspec.structs.replace(read_probe(path), geometry=other))
     assert run(capsys, noisy, "--phantom", phantom, "-o", path)["lag_ms"] == 0

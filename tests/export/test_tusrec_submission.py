@@ -13,27 +13,26 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (pip ins
 from tiny_network import card_json, step_graph
 
 from edge.evaluation.measures import measure
+from edge.files.tus_rec import BadTusRec, image_poses, read_calibration, write_tus_rec
 from edge.motion import Step
-from edge.motion.accuracy import CANONICAL_SIGN, chain_of_steps, grid, steps_of
+from edge.motion.accuracy import CANONICAL_SIGN, chain_of_poses, chain_of_steps, grid, steps_of
 from edge.motion.card import parse_card
-from edge.transform import motion
+from edge.transform import Transform, image_to_center, motion
 from export.golden_frames import random_frames
 from export.pack import pack
-from export.tusrec_calibration import BadCalibration, Calibration, chain_of_tforms, read_calibration, tforms_of_chain, write_calibration
 from export.tusrec_submission import BadScan, displacements, estimate, predict_ddfs
 
 N, HEIGHT, WIDTH = 7, 48, 64
 # The public calibration of the older UCL set: pixel size, and the image in the tracked tool.
-CALIBRATION = Calibration(
-    np.diag([0.22447395, 0.23554039, 1, 1]),
-    np.array(
-        [
-            [-0.22424, 0.23241, -0.94642, -67.517],
-            [-0.96461, -0.19116, 0.18160, -79.758],
-            [-0.13871, 0.95365, 0.26705, -49.037],
-            [0, 0, 0, 1],
-        ]
-    ),
+SPACING_MM = 0.22447395, 0.23554039
+PIXEL_TO_MM = np.diag([*SPACING_MM, 1, 1])
+IMAGE_TO_TOOL = np.array(
+    [
+        [-0.22424, 0.23241, -0.94642, -67.517],
+        [-0.96461, -0.19116, 0.18160, -79.758],
+        [-0.13871, 0.95365, 0.26705, -49.037],
+        [0, 0, 0, 1],
+    ]
 )
 STEPS = np.random.default_rng(0).normal(0, 1, (N - 1, 6)) * [0.2, 0.1, 0.1, 0.01, 0.01, 0.01] + [0, 0, 0.4, 0, 0, 0]
 LANDMARKS = np.array([[1, 1, 1], [3, 64, 48], [6, 20, 30], [0, 5, 5]])
@@ -59,14 +58,17 @@ class Known:
 def scan(tmp_path):
     """A scan as the challenge writes it: frames, tool poses and the calibration, read back from their files."""
     h5py = pytest.importorskip("h5py", reason="h5py is not installed (pip install 'sonosweep[train]')")
-    write_calibration(tmp_path / "calib_matrix.csv", CALIBRATION)
-    calibration = read_calibration(tmp_path / "calib_matrix.csv")
     frames = np.random.default_rng(1).integers(0, 256, (N, HEIGHT, WIDTH), np.uint8)
-    with h5py.File(tmp_path / "LH_Par_C_DtP.h5", "w") as file:
-        file["frames"] = frames
-        file["tforms"] = tforms_of_chain(chain_of_steps(STEPS), calibration, WIDTH, HEIGHT)
+    to_center = image_to_center(WIDTH, HEIGHT, SPACING_MM)
+    poses = [Transform("Center", "Reference", matrix) @ to_center for matrix in chain_of_steps(STEPS)]
+    write_tus_rec(tmp_path / "LH_Par_C_DtP.h5", frames, poses, SPACING_MM, IMAGE_TO_TOOL)
     with h5py.File(tmp_path / "LH_Par_C_DtP.h5") as file:
         return tmp_path / "calib_matrix.csv", file["frames"][()], file["tforms"][()]
+
+
+def chain_of(path, tforms):
+    """CenterToFirst of each frame, from the scan's files."""
+    return chain_of_poses(image_poses(path, tforms, read_calibration(path)), WIDTH, HEIGHT, SPACING_MM)
 
 
 def all_pixels():
@@ -76,15 +78,15 @@ def all_pixels():
 
 def challenge(tforms, frame, to, pixels):
     """T_cal^-1 T_tool(to)^-1 T_tool(frame) T_cal S p - S p, mm [3, pixels]."""
-    cal, placed = CALIBRATION.image_to_tool, CALIBRATION.pixel_to_mm @ pixels
+    cal, placed = IMAGE_TO_TOOL, PIXEL_TO_MM @ pixels
     transform = np.linalg.inv(cal) @ np.linalg.inv(tforms[to]) @ tforms[frame] @ cal
     return (transform @ placed - placed)[:3]
 
 
 def test_true_motion_gives_the_displacements_of_the_challenges_formula(scan):
-    path, frames, tforms = scan
-    chain = estimate(Known(STEPS), frames, read_calibration(path))
-    global_all, global_marks, local_all, local_marks = displacements(chain, frames.shape, LANDMARKS, read_calibration(path))
+    _, frames, tforms = scan
+    chain = estimate(Known(STEPS), frames, PIXEL_TO_MM)
+    global_all, global_marks, local_all, local_marks = displacements(chain, frames.shape, LANDMARKS, PIXEL_TO_MM)
     assert global_all.shape == local_all.shape == (N - 1, 3, HEIGHT * WIDTH) and global_all.dtype == np.float32
     assert global_marks.shape == local_marks.shape == (3, len(LANDMARKS))
     for frame in range(1, N):
@@ -100,20 +102,19 @@ def test_true_motion_gives_the_displacements_of_the_challenges_formula(scan):
 
 def test_the_challenges_errors_are_the_measures_of_evaluate(scan):
     path, frames, tforms = scan
-    calibration = read_calibration(path)
-    chains = chain_of_tforms(tforms, calibration, WIDTH, HEIGHT), chain_of_steps(STEPS * 0.8)
-    fields = [displacements(chain, frames.shape, LANDMARKS, calibration) for chain in chains]
+    chains = chain_of(path, tforms), chain_of_steps(STEPS * 0.8)
+    fields = [displacements(chain, frames.shape, LANDMARKS, PIXEL_TO_MM) for chain in chains]
     gpe, gle, lpe, lle = (np.linalg.norm(a - b, axis=-2) for a, b in zip(*fields, strict=True))
     marks = LANDMARKS[:, 0], np.zeros((len(LANDMARKS), 3))
-    marks[1][:, :2] = (LANDMARKS[:, 1:] - np.array([WIDTH + 1, HEIGHT + 1]) / 2) * calibration.spacing_mm
-    ours = measure(*chains, grid(WIDTH, HEIGHT, calibration.spacing_mm), marks)
+    marks[1][:, :2] = (LANDMARKS[:, 1:] - np.array([WIDTH + 1, HEIGHT + 1]) / 2) * SPACING_MM
+    ours = measure(*chains, grid(WIDTH, HEIGHT, SPACING_MM), marks)
     assert (ours.gpe_mm, ours.lpe_mm) == pytest.approx((gpe.mean(), lpe.mean()), rel=5e-3)
     assert (ours.gle_mm, ours.lle_mm) == pytest.approx((gle[:3].mean(), lle[:3].mean()), rel=1e-3)
 
 
 def test_poses_and_chains_are_inverse_to_each_other(scan):
     path, _, tforms = scan
-    assert np.allclose(steps_of(chain_of_tforms(tforms, read_calibration(path), WIDTH, HEIGHT)), STEPS, atol=1e-4)
+    assert np.allclose(steps_of(chain_of(path, tforms)), STEPS, atol=1e-4)
 
 
 def test_a_bundle_is_bound_and_called_as_the_challenge_calls(scan, tmp_path):
@@ -129,31 +130,38 @@ def test_a_bundle_is_bound_and_called_as_the_challenge_calls(scan, tmp_path):
 
 
 def test_a_direction_mirrors_the_scan(scan):
-    path, frames, _ = scan
-    chain = estimate(Known(STEPS), frames, read_calibration(path), "-")
+    _, frames, _ = scan
+    chain = estimate(Known(STEPS), frames, PIXEL_TO_MM, "-")
     assert np.allclose(chain, chain_of_steps(STEPS * CANONICAL_SIGN))
 
 
 @pytest.mark.parametrize("marks", [[[7, 1, 1]], [[1, 0, 1]], [[1, 65, 1]], [[1, 1, 49]]])
 def test_landmarks_outside_of_the_scan_are_refused(scan, marks):
-    path, frames, _ = scan
+    _, frames, _ = scan
     with pytest.raises(BadScan, match="column from 1"):
-        displacements(chain_of_steps(STEPS), frames.shape, np.array(marks), read_calibration(path))
+        displacements(chain_of_steps(STEPS), frames.shape, np.array(marks), PIXEL_TO_MM)
 
 
 def test_images_of_another_form_are_refused():
     with pytest.raises(BadScan, match="uint8"):
-        estimate(Known(STEPS), np.zeros((N, 4, 4), np.float32), CALIBRATION)
+        estimate(Known(STEPS), np.zeros((N, 4, 4), np.float32), PIXEL_TO_MM)
 
 
 def rows(*values: str) -> str:
     return "".join(f"head\n{4 * value}" for value in values)
 
 
-@pytest.mark.parametrize("text", ["", "head\n1,2,3,4\n", rows("1,0,0,x\n", "1,0,0,0\n"), rows("0,0,0,0\n", "1,0,0,0\n")])
+def table(pixel_mm: float, stretch: float) -> str:
+    """Two matrices, the second of which turns and stretches."""
+    return "".join(f"head\n{v},0,0,0\n0,{v},0,0\n0,0,{v},0\n0,0,0,1\n" for v in (pixel_mm, stretch))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "head\n1,2,3,4\n", rows("1,0,0,x\n", "1,0,0,0\n"), rows("0,0,0,0\n", "1,0,0,0\n"), table(1, 2), table(0, 1)]
+)
 def test_a_file_that_is_no_calibration_is_refused_by_its_name(tmp_path, text):
     (tmp_path / "calib_matrix.csv").write_text(text)
-    with pytest.raises(BadCalibration, match=r"calib_matrix\.csv"):
+    with pytest.raises(BadTusRec, match=r"calib_matrix\.csv"):
         read_calibration(tmp_path / "calib_matrix.csv")
-    with pytest.raises(BadCalibration, match="name TUS-REC's"):
+    with pytest.raises(BadTusRec, match=r"name the calib_matrix\.csv"):
         read_calibration(tmp_path / "none.csv")

@@ -200,14 +200,20 @@ def test_malformed_answers_of_the_worklist_are_counted_and_left_out(worklist):
     assert set(taken) == {"patient_name", "patient_id"} and len(taken["patient_name"]) <= 64 and taken["patient_name"].isprintable()
 
 
-def test_a_worklist_that_refuses_or_never_ends_is_named(worklist):
+def test_a_worklist_that_refuses_or_never_ends_is_named(worklist, capsys):
     config, answers = worklist
     answers.append((0xA900, None))
     with pytest.raises(WorklistRefused, match="0xA900"):
         ask(config, query())
     answers[:] = [(0xFF00, patient())] * 2000
     found, _ = ask(config, query())
-    assert len(found) == 500
+    assert len(found) == 500 and "more than 500 answers" in capsys.readouterr().err
+    told = []
+    answers[:] = [(0xFF00, patient())] * 501
+    assert len(ask(config, query(), told.append)[0]) == 500 and len(told) == 1
+    answers[:] = [(0xFF00, patient())] * 500
+    assert len(ask(config, query(), told.append)[0]) == 500 and len(told) == 1
+    assert not capsys.readouterr().err
 
 
 def test_a_worklist_that_sends_without_end_is_hung_up_on(worklist, monkeypatch):

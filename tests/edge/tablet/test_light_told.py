@@ -13,7 +13,7 @@ from edge.tablet.wire import photoacoustic
 def bricks(channel, name):
     voxels = np.ones((1, 8, 8, 8), np.uint8)
     return Bricks(
-        boot_id=1, sweep=0, sequence=0, epoch=7, channel=channel, name=name, spacing_mm=0.5, timestamp_ns=0, received_ns=0,
+        boot_id=1, sweep=0, sequence=0, epoch=7, channel=channel, channel_name=name, spacing_mm=0.5, timestamp_ns=0, received_ns=0,
         coords=np.zeros((1, 3), np.int32), intensity=voxels, state=voxels,
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge.config import DicomConfig
+from edge.config import DicomConfig, FeaturesConfig
 from edge.tablet import worklist as asking
 from edge.tablet.commands import COMMANDS, obey
 from edge.tablet.wire import MalformedCommand, Request, read_text
@@ -27,7 +27,7 @@ class Desk:
     """What the command needs of the gateway."""
 
     def __init__(self, **dicom):
-        self.secure, self.asking_worklist, self.dicom = True, False, DicomConfig(**dicom)
+        self.secure, self.asking_worklist, self.dicom, self.features = True, False, DicomConfig(**dicom), FeaturesConfig()
         self.operator = self.client = SimpleNamespace(name="iPad", tell=lambda message: self.told.append(message), allowance=self)
         self.told, self.notes, self.jobs = [], [], []
 
