@@ -24,6 +24,9 @@ class Link:
     def raise_fault(self, fault):
         self.raised.append(fault)
 
+    def wake(self):
+        pass
+
 
 class Client:
     """A tablet that is told things."""
