@@ -96,9 +96,10 @@ def _note_end(library: Library, sweep: Sweep, ended: SweepEnded) -> bool:
             sweep.shown.complete = False
             return False
         if before is not None:
-            record.duration_s = before.duration_s
-        library.forget_but(sweep.id, ended.files)
+            record.duration_s = before.duration_s or (sweep.before or before).duration_s
     library.write(record)
+    if ended.rebuilt:
+        library.forget_but(sweep.id, ended.files)
     sweep.state, sweep.exam = record.state, record.exam
     return sweep.whole
 

@@ -244,6 +244,21 @@ def test_a_sweep_that_a_power_cut_ended_has_its_patient(device):
     asyncio.run(story())
 
 
+def test_a_sweep_that_a_power_cut_ended_keeps_its_patient_when_it_is_rebuilt_and_learns_how_long_it_was(device):
+    async def story():
+        await device.starts(ANN)
+        await device.hears(*poses(1))
+        write_recording(device.service.library.recordings / f"{ONE}_0.mcap", [frame(n, boot_id=BOOT, sweep=1) for n in range(5)], {})
+        later = Device(device.service.library.recordings.parent)
+        await later.hears(IDLE)
+        await later.does("exam", exam=BEN)
+        assert (await later.does("flip", sweep=ONE))["ok"]
+        await later.hears(*poses(1), rebuilt(1, "-", later.saves(ONE, direction="-")))
+        assert (later.record(ONE).exam, later.record(ONE).duration_s, later.state["exam"]) == (ANN, 0.2, ANN)
+
+    asyncio.run(story())
+
+
 def test_a_recovered_sweep_that_is_rebuilt_is_nobodys_and_keeps_its_date(device):
     async def story():
         path = device.service.library.recordings / f"{ONE}_0.mcap"
