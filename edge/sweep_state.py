@@ -79,9 +79,10 @@ class SweepState:
     def metadata(self) -> dict[str, str]:
         """What every volume of the sweep says: which sweep it is of, and where the beams of its first placed image begin and point.
 
+        ``sweep``: CRC-32 of its first image, so that it is the same live, offline and from the recording.
         ``beam_origin_mm``: the middle of that image's first row; ``beam_axis``: a unit vector; both "x y z" in Reference.
         """
-        told = {"sweep": f"{self.key[0]:016x}-{self.key[1]}-{self.first_image:08x}"}
+        told = {"sweep": f"{self.first_image:08x}"}
         if self.beams is not None:
             told |= zip(("beam_origin_mm", "beam_axis"), (" ".join(f"{v + 0.0:.9g}" for v in one) for one in self.beams), strict=True)
         return told

@@ -118,17 +118,19 @@ async def purge(gateway: Gateway, client: Client, request: Request) -> Answered:
 
 
 async def flip(gateway: Gateway, client: Client, request: Request) -> Answered:
-    """Rebuild from the recording in the other direction; all tablets watch it grow."""
+    """Rebuild from the recording in the other direction (a sweep without a volume: as it is known); all tablets watch it grow."""
     _check_written(gateway, request.sweep)
     record, recording = gateway.library.record(request.sweep), gateway.library.recording(request.sweep)
     if record.state == "discarded":
         raise Refused("WRONG_STATE", "restore it first")
     if not record.motion:
         record = await asyncio.to_thread(with_recorded_facts, record, recording)
-    direction, path = "+" if record.direction == "-" else "-", str(recording.absolute())
+    direction, source = record.direction, record.direction_source
+    if direction and gateway.library.volume_files(record.id):
+        direction, source = "+" if direction == "-" else "-", "operator"
     gateway.session.rebuild(record)
     try:
-        about: dict[str, Any] = {"direction_source": "operator", "path": path, "frames": record.frames}
+        about: dict[str, Any] = {"direction_source": source, "path": str(recording.absolute()), "frames": record.frames}
         await _asked(gateway, "run", action="rebuild", direction=direction, **about)
     except Refused:
         gateway.session.not_rebuilt(record.id)

@@ -39,7 +39,7 @@ async def worklist(gateway: Gateway, client: Client, request: Request) -> Answer
 async def _look(gateway: Gateway, client: Client, request: Request) -> None:
     asked = asyncio.ensure_future(asyncio.to_thread(_expected, gateway.dicom, request.date))
     done, _ = await asyncio.wait([asked], timeout=WITHIN_S)
-    told: dict[str, Any] = {"entries": [], "left_out": 0, "error": "", "text": ""}
+    told: dict[str, Any] = {"entries": [], "left_out": 0, "cut": False, "error": "", "text": ""}
     detail = f"no answer within {WITHIN_S:g} s"
     try:
         name = "" if done else "WORKLIST_UNREACHABLE"
@@ -62,12 +62,13 @@ def _expected(config: DicomConfig, date: str) -> tuple[str, str, dict[str, Any]]
     from edge.dicom.errors import WorklistRefused
     from edge.dicom.worklist import ask, query
 
+    more: list[str] = []
     try:
-        found, left_out = ask(msgspec.structs.replace(config, timeout_s=min(config.timeout_s, STEP_S)), query(date=date))
+        found, left_out = ask(msgspec.structs.replace(config, timeout_s=min(config.timeout_s, STEP_S)), query(date=date), more.append)
     except WorklistRefused as wrong:
         return "WORKLIST_REFUSED", str(wrong), {}
     except ConfigError as wrong:
         return "WORKLIST_MISSING", str(wrong), {}
     except SonosweepError as wrong:
         return "WORKLIST_UNREACHABLE", str(wrong), {}
-    return "", "", {"entries": [one._asdict() for one in found], "left_out": left_out}
+    return "", "", {"entries": [one._asdict() for one in found], "left_out": left_out, "cut": bool(more)}

@@ -30,6 +30,7 @@ class Desk:
 
     async def _command(self, service, **words):
         self.asked.append(words["action"])
+        self.words = words
         return SimpleNamespace(error="", detail="")
 
     def run(self, state, **counts):
@@ -77,6 +78,23 @@ def test_nothing_is_moved_or_made_twice_while_the_sweep_is_exported(desk, name):
         desk.does(getattr(commands, name), formats=("nrrd",))
     desk.exporting.clear()
     desk.does(getattr(commands, name), formats=("nrrd",))
+
+
+@pytest.mark.parametrize(
+    ("known", "volume", "asked"),
+    [
+        (("+", "preset"), True, ("-", "operator")),
+        (("-", "operator"), True, ("+", "operator")),
+        (("+", "preset"), False, ("+", "preset")),
+        (("", "unknown"), False, ("", "unknown")),
+    ],
+)
+def test_only_what_has_a_volume_is_turned_round(desk, known, volume, asked):
+    desk.library.write(Record(id=SWEEP, direction=known[0], direction_source=known[1], motion="constant"))
+    if volume:
+        (desk.library.volumes / f"{SWEEP}_0.nrrd").write_bytes(b"volume")
+    assert desk.does(commands.flip) == {"direction": asked[0]}
+    assert (desk.words["direction"], desk.words["direction_source"]) == asked
 
 
 class Client:

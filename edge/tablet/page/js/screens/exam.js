@@ -96,11 +96,11 @@ export class ExamForm {
     if (!this.waits) return; // given up before
     this.wait(false);
     if (told.error) return this.onrefused(told);
-    const { entries, left_out: left, date: of } = told;
+    const { entries, left_out: left, cut, date: of } = told;
     const rows = entries.map(({ exam, when, what }) => [
       [exam.patient_name, exam.patient_id].filter(Boolean).join(' · '), [when.replace(/^.* (\d\d)(\d\d)$/, '$1:$2'), what].filter(Boolean).join(' – '),
       exam.accession && `${t('exam.accession')}: ${exam.accession}`, exam.birth_date && `${t('exam.birth_date')}: ${date(exam.birth_date)}`]);
-    const note = left ? t('worklist.left_out', { count: number(left) }) : '';
+    const note = [cut && t('worklist.cut'), left && t('worklist.left_out', { count: number(left) })].filter(Boolean).join(' ');
     const chosen = await choose(t(rows.length ? 'worklist.of' : 'worklist.nobody', { day: date(of) }), rows, note, t('worklist.close'));
     if (chosen !== null) await this.take(entries[chosen].exam);
   }
