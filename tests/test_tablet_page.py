@@ -44,7 +44,7 @@ def test_a_known_distance_is_measured_within_two_percent(place):
     rows = place.picture()[y + height // 2 - 40 : y + height // 2 - 8, x + 2 : x + width - 2].mean(0)
     bright = np.flatnonzero(rows > 45)
     left, right = x + 2 + bright[0], x + 2 + bright[-1]
-    place.js("document.querySelectorAll('details')[1].open = true")
+    place.js("document.querySelector('.of-measurement').open = true")
     place.find("[data-tool='distance']").click()
     stage = place.find(".overlay.active")
     box = stage.rect
@@ -64,6 +64,17 @@ def test_a_known_distance_is_measured_within_two_percent(place):
     place.until("sonosweep.screens.library.sweeps.find((s) => s.id === sonosweep.screens.review.sweep.id).measures.length === 1")
 
 
+def test_whose_a_sweep_is_may_be_said_until_it_is_kept(place):
+    if place.js("return sonosweep.screen") != "review":
+        place.swept()
+    place.js("document.querySelector('.whose').open = true")
+    field = place.js("return sonosweep.screens.review.exam.inputs.patient_id")
+    field.send_keys("P-1", Keys.TAB)
+    place.until("sonosweep.screens.library.find(sonosweep.screens.review.sweep.id).exam.patient_id === 'P-1'")
+    assert place.js("return sonosweep.state.exam.patient_id === undefined"), "the next sweep's form is another"
+    place.until("document.querySelector('.status-bar').innerText.includes('P-1')")
+
+
 def test_saving_asks_for_the_direction_and_the_sweep_opens_again_after_a_reload(place):
     if place.js("return sonosweep.screen") != "review":
         place.swept()
@@ -72,6 +83,8 @@ def test_saving_asks_for_the_direction_and_the_sweep_opens_again_after_a_reload(
     place.until("document.querySelector('dialog.ask')")
     place.press("Direction is right")
     place.until("sonosweep.screens.library.find(sonosweep.screens.review.sweep.id).state === 'saved'")
+    assert place.js(f"return sonosweep.screens.library.find('{sweep}').exam.patient_id") in ("P-1", None)
+    assert not place.find(".whose").is_displayed()
     place.browser.refresh()
     place.until("globalThis.sonosweep && sonosweep.screens && sonosweep.state")
     place.press("Library")

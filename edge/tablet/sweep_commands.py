@@ -57,8 +57,8 @@ async def freeze(gateway: Gateway, client: Client, request: Request) -> Answered
 
 
 async def exam(gateway: Gateway, client: Client, request: Request) -> Answered:
-    """The form for the next sweep; also of a sweep that is named and not kept yet."""
-    session = gateway.session
+    """The form for the next sweep; or the exam of a sweep that is named and not kept yet, which is also the form while it runs."""
+    session, current = gateway.session, gateway.session.sweep
     if request.sweep:
         with gateway.library.changing(request.sweep) as record:
             if record.state != "unsaved":
@@ -66,7 +66,8 @@ async def exam(gateway: Gateway, client: Client, request: Request) -> Answered:
             record.exam = _cleaned(gateway, request.exam)
         session.name_patient(record.id, record.exam)
         gateway.tell_library()
-    _form(gateway, request)
+    if not request.sweep or (current is not None and current.id == request.sweep and current.state == "sweeping"):
+        _form(gateway, request)
     return {}
 
 

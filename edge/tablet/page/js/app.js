@@ -62,7 +62,7 @@ class App {
     this.screens = {
       live: new LiveScreen({ hello, light, run, onrefused, onended: (sweep) => this.ended(sweep) }),
       review: new ReviewScreen({
-        scene: this.scene, volume: this.volume, light, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused,
+        scene: this.scene, volume: this.volume, light, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused, hello,
       }),
       library: new LibraryScreen({ run, onopen: (sweep) => this.openSweep(sweep) }),
       settings: new SettingsScreen({ hello, settings, run, onsetting: (name, value) => this.setting(name, value), selfTest: () => selfTest(document.createElement('canvas')) }),
@@ -228,7 +228,7 @@ class App {
   }
 
   worklist(told) {
-    this.screens.live.exam.worklist(told);
+    for (const { exam } of [this.screens.live, this.screens.review]) exam.worklist(told);
   }
 
   ended(sweep) {
@@ -261,7 +261,8 @@ class App {
   update() {
     if (!this.screens) return;
     const live = this.link.open ? this.state : this.state && { ...this.state, live: null };
-    this.status.update(this.state, this.link.open, this.link.delay_ms);
+    const whose = this.screen === 'review' && this.screens.review.sweep; // the patient in the bar is that of what is shown
+    this.status.update(this.state && { ...this.state, ...(whose && { exam: whose.exam ?? {} }) }, this.link.open, this.link.delay_ms);
     if (this.state) this.faults.update(this.state.faults);
     this.screens.live.update(live, this.link.open);
     if (this.screen === 'review') this.screens.review.update(this.state);

@@ -15,15 +15,13 @@ const ANSWER_S = 30; // the device gives up before
 // A maker's own preset brings its words along.
 const wordsOf = ({ name, words }) => words?.[language] ?? words?.en ?? t(`preset.${name}`);
 
-export class ExamForm {
-  constructor({ secure, presets, onchange, run = () => {}, onrefused = () => {} }) {
+// Whose sweep it is.
+export class ExamFields {
+  constructor({ secure, onchange, run = () => {}, onrefused = () => {} }) {
     Object.assign(this, { onchange, run, onrefused });
     this.study_uid = ''; // of the worklist's entry
     this.sending = 0; // changes that the device has not answered yet: what it says of the form is older
     this.sweeping = false; // a sweep runs: the form is its
-    this.presets = presets;
-    this.preset = 0;
-    this.direction = '';
     this.inputs = {};
     const rows = FIELDS.filter(([name]) => secure || !OF_THE_PATIENT.includes(name)).map(([name, kind]) => {
       const input = Array.isArray(kind)
@@ -36,46 +34,26 @@ export class ExamForm {
       this.inputs[name] = input;
       return field(t(`exam.${name}`), input);
     });
-    this.chips = presets.map((preset, i) => h('button', { class: 'chip', type: 'button', onclick: () => this.choose(i) }, wordsOf(preset)));
-    this.picture = h('div', { class: 'picture' });
-    this.words = h('strong');
-    this.turn = h('button', { class: 'direction-button', type: 'button', onclick: () => this.setDirection(NEXT[this.direction]) }, this.picture, this.words,
-      h('span', { class: 'fine' }, t('direction.tap')));
+    this.fields = h('div', { class: 'fields' }, rows);
     this.ask = h('button', { class: 'ghost', type: 'button', onclick: () => this.askWorklist() }, t('worklist.ask'));
     this.linked = h('p', { class: 'fine', hidden: true }, t('worklist.linked'));
-    this.element = h('section', { class: 'exam', 'aria-label': t('exam.title') },
-      h('div', { class: 'row' }, h('h2', { class: 'grow' }, t('exam.title')), secure ? this.ask : null), this.linked, h('div', { class: 'chips', role: 'group', 'aria-label': t('exam.preset') }, this.chips),
-      this.turn, secure ? null : h('p', { class: 'warn' }, t('exam.plain')), h('div', { class: 'fields' }, rows));
-    this.draw();
+    this.element = h('section', { class: 'exam', 'aria-label': t('exam.title') }, h('div', { class: 'row' }, secure ? this.ask : null), this.linked, this.fields);
   }
 
   get values() {
     const filled = Object.entries(this.inputs).map(([name, input]) => [name, input.value.trim()]);
-    return { exam: Object.fromEntries([...filled, ['study_uid', this.study_uid]].filter(([, value]) => value)), preset: this.preset, direction: this.direction };
+    return { exam: Object.fromEntries([...filled, ['study_uid', this.study_uid]].filter(([, value]) => value)) };
   }
 
   // What the device has, unless somebody is typing here.
-  update({ exam, preset, direction, sweep, operator }) {
-    this.sweeping = sweep?.state === 'sweeping';
-    this.ask.disabled = !operator?.me || Boolean(this.waits);
-    if (this.sending) return;
-    if (this.element.contains(document.activeElement) && document.activeElement.matches('input,select')) return;
+  fill(exam, operates) {
+    this.ask.disabled = !operates || Boolean(this.waits);
+    if (this.sending) return false;
+    if (this.element.contains(document.activeElement) && document.activeElement.matches('input,select')) return false;
     for (const [name, input] of Object.entries(this.inputs)) if (input.value !== (exam[name] ?? '')) input.value = exam[name] ?? '';
     this.study_uid = exam.study_uid ?? '';
     show(this.linked, Boolean(this.study_uid));
-    if (preset === this.preset && direction === this.direction) return;
-    this.preset = preset;
-    this.direction = direction;
-    this.draw();
-  }
-
-  choose(i) {
-    this.preset = i;
-    const { body_part: part, side, direction } = this.presets[i];
-    if (part) this.inputs.body_part.value = wordsOf(this.presets[i]);
-    if (side) this.inputs.side.value = side;
-    if (direction) this.direction = direction;
-    this.changed();
+    return true;
   }
 
   // The answer comes as a message of its own: the device asks the network for us.
@@ -115,6 +93,52 @@ export class ExamForm {
     this.changed();
   }
 
+  changed() {
+    show(this.linked, Boolean(this.study_uid));
+    this.sending++;
+    Promise.resolve(this.onchange(this.values)).finally(() => this.sending--);
+  }
+}
+
+// And what the next sweep begins with.
+export class ExamForm extends ExamFields {
+  constructor({ presets, ...words }) {
+    super(words);
+    this.presets = presets;
+    this.preset = 0;
+    this.direction = '';
+    this.chips = presets.map((preset, i) => h('button', { class: 'chip', type: 'button', onclick: () => this.choose(i) }, wordsOf(preset)));
+    this.picture = h('div', { class: 'picture' });
+    this.words = h('strong');
+    this.turn = h('button', { class: 'direction-button', type: 'button', onclick: () => this.setDirection(NEXT[this.direction]) }, this.picture, this.words,
+      h('span', { class: 'fine' }, t('direction.tap')));
+    this.element.replaceChildren(
+      h('div', { class: 'row' }, h('h2', { class: 'grow' }, t('exam.title')), words.secure ? this.ask : ''), this.linked, h('div', { class: 'chips', role: 'group', 'aria-label': t('exam.preset') }, this.chips),
+      this.turn, words.secure ? '' : h('p', { class: 'warn' }, t('exam.plain')), this.fields);
+    this.draw();
+  }
+
+  get values() {
+    return { ...super.values, preset: this.preset, direction: this.direction };
+  }
+
+  update({ exam, preset, direction, sweep, operator }) {
+    this.sweeping = sweep?.state === 'sweeping';
+    if (!this.fill(exam, operator?.me) || (preset === this.preset && direction === this.direction)) return;
+    this.preset = preset;
+    this.direction = direction;
+    this.draw();
+  }
+
+  choose(i) {
+    this.preset = i;
+    const { body_part: part, side, direction } = this.presets[i];
+    if (part) this.inputs.body_part.value = wordsOf(this.presets[i]);
+    if (side) this.inputs.side.value = side;
+    if (direction) this.direction = direction;
+    this.changed();
+  }
+
   setDirection(direction) {
     this.direction = direction;
     this.changed();
@@ -122,12 +146,10 @@ export class ExamForm {
 
   changed() {
     this.draw();
-    this.sending++;
-    Promise.resolve(this.onchange(this.values)).finally(() => this.sending--);
+    super.changed();
   }
 
   draw() {
-    show(this.linked, Boolean(this.study_uid));
     this.chips.forEach((chip, i) => chip.setAttribute('aria-pressed', String(i === this.preset)));
     this.picture.replaceChildren(directionPicture(this.direction, Boolean(this.direction)));
     setText(this.words, directionWords(this.direction, this.direction ? '' : 'unverified'));

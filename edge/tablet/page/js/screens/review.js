@@ -4,6 +4,7 @@ import { ask, field, h, setText, show } from '../dom.js';
 import { directionPicture, directionWords } from '../direction.js';
 import { drift, number, t } from '../i18n.js';
 import { KINDS, measuredVolume } from '../measuring.js';
+import { ExamFields } from './exam.js';
 import { label, MeasureTools } from '../measure_tools.js';
 
 const PLANES = ['lateral-axial', 'elevational-axial', 'lateral-elevational'];
@@ -13,7 +14,7 @@ const UNSURE = ['unverified', 'unknown'];
 const TURN_S = 6;
 
 export class ReviewScreen {
-  constructor({ scene, volume, light, presets, run, download, upload, onleave, onrefused }) {
+  constructor({ scene, volume, light, presets, run, download, upload, onleave, onrefused, hello }) {
     Object.assign(this, { scene, volume, run, download, upload, onleave, onrefused });
     this.sweep = null;
     this.confirmed = false;
@@ -39,10 +40,12 @@ export class ReviewScreen {
     this.toss = h('button', { class: 'danger big of-deletion', onclick: () => this.discard() }, t('review.discard'));
     this.flip = h('button', { class: 'ghost big', onclick: () => this.turn() }, t('review.flip'));
     this.yes = h('button', { class: 'ghost big', onclick: () => this.confirm() }, t('review.confirm'));
+    this.exam = new ExamFields({ ...hello, run, onrefused, onchange: ({ exam }) => this.correct(exam) });
+    this.whose = h('details', { class: 'whose' }, h('summary', {}, t('exam.title')), this.exam.element);
     this.job = h('progress', { max: 1, value: 0, hidden: true });
     const side = h('aside', { class: 'side' },
       h('section', { class: 'turn' }, this.picture, this.direction, h('div', { class: 'row' }, this.yes, this.flip)),
-      h('section', { class: 'keep' }, this.about, h('div', { class: 'row' }, this.save, this.toss)),
+      h('section', { class: 'keep' }, this.about, h('div', { class: 'row' }, this.save, this.toss)), this.whose,
       h('details', { open: true }, h('summary', {}, t('review.look')), field(t('review.mode'), this.mode), field(t('review.preset'), this.preset),
         field(t('review.low'), this.low), field(t('review.high'), this.high), light.row(), h('label', { class: 'check' }, this.measured, t('review.measured_only'))),
       h('details', { class: 'of-measurement' }, h('summary', {}, t('measure.title')), h('div', { class: 'chips' }, this.tool),
@@ -69,8 +72,9 @@ export class ReviewScreen {
   }
 
   update(state = null) {
+    this.operates = state ? Boolean(state.operator?.me) : this.operates;
     const current = state?.sweep?.id === this.sweep?.id ? state?.sweep : null;
-    if (current) Object.assign(this.sweep, { direction: current.direction, direction_source: current.direction_source, state: current.state });
+    if (current) Object.assign(this.sweep, { ...current, exam: this.sweep.exam }); // counts and length, too, may come after the end
     if (!this.sweep) return;
     const { direction, direction_source: source, state: kept } = this.sweep;
     const sure = this.confirmed || !UNSURE.includes(source);
@@ -79,12 +83,20 @@ export class ReviewScreen {
     this.drawn = key;
     setText(this.direction, directionWords(direction, this.confirmed ? 'operator' : source));
     show(this.yes, !sure);
+    show(this.whose, kept === 'unsaved');
+    this.exam.fill(this.sweep.exam ?? {}, this.operates);
     show(this.flip, source !== 'tracked');
     this.save.disabled = kept === 'saved' || kept === 'rebuilding' || kept === 'saving';
     setText(this.save, t(kept === 'saved' ? 'review.saved' : kept === 'rebuilding' ? 'review.rebuilding' : kept === 'saving' ? 'review.saving' : 'review.save'));
     setText(this.about, t('review.about', {
       mm: number(this.sweep.length_mm, 0), frames: number(this.sweep.placed ?? this.sweep.frames), drift: drift(this.sweep.drift_mm), motion: this.sweep.motion,
     }));
+  }
+
+  // Whose it is may be said until it is kept.
+  correct(exam) {
+    this.sweep.exam = exam;
+    return this.run('exam', { sweep: this.sweep.id, exam });
   }
 
   showAs(mode) {
