@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from edge.daemon import logs_to_journal
 
 T = TypeVar("T")
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6}  # of syslog(3)
+tqdm.set_lock(threading.RLock())  # its own is shared with forked processes: one that is killed while it writes would silence us for ever
 CLEAR = "\033[H\033[J"  # home, and nothing below
 
 
