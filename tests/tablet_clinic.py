@@ -100,18 +100,22 @@ class Tablet:
         self.until("sonosweep.state.services.bridge === 'receiving'")
         self.js("sonosweep.go('live')")
         self.until("!document.querySelector('.start').disabled")
-        before = self.js("return sonosweep.state.sweep ? sonosweep.state.sweep.id : ''")
-        self.press("START")
-        self.until("sonosweep.state.services.bridge === 'receiving'")
-        self.probe.stdin.write(b"\n")
-        self.probe.stdin.flush()
-        self.until(f"sonosweep.state.sweep && sonosweep.state.sweep.id !== '{before}'")
+        self.begun(lambda: self.press("START"))
         seen = []
         while self.js("return sonosweep.screen") == "live":
             seen.append(self.js("return sonosweep.volume.counts.measured"))
             time.sleep(0.2)
         self.until("sonosweep.checked && sonosweep.state.sweep.state === 'unsaved'")
         return seen
+
+    def begun(self, start):
+        """Somebody starts, and the probe plays."""
+        before = self.js("return sonosweep.state.sweep ? sonosweep.state.sweep.id : ''")
+        start()
+        self.until("sonosweep.state.services.bridge === 'receiving'")
+        self.probe.stdin.write(b"\n")
+        self.probe.stdin.flush()
+        self.until(f"sonosweep.state.sweep && sonosweep.state.sweep.id !== '{before}'")
 
     def picture(self, mode="L"):
         return np.asarray(Image.open(io.BytesIO(self.browser.get_screenshot_as_png())).convert(mode)).astype(int)
