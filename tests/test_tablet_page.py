@@ -223,8 +223,7 @@ def test_stop_is_red_and_the_bar_above_keeps_its_height_while_a_sweep_runs(place
         place.js("document.documentElement.dataset.theme = arguments[0]; document.body.classList.remove('sweeping')", theme)
         start, height = place.js(look)
         recording = "{...sonosweep.state, sweep: {state: 'sweeping', recording: 'recording', recorded_frames: 12345}}"
-        place.js(f"document.body.classList.add('sweeping'); sonosweep.status.update({recording}, true, 12)")
-        stop, with_rec = place.js(look)
+        stop, with_rec = place.js(f"document.body.classList.add('sweeping'); sonosweep.status.update({recording}, true, 12); {look}")
         place.js("document.body.classList.remove('sweeping')")
         red, green, _ = (int(part) for part in stop[4:-1].split(","))
         assert stop != start and red > 2 * green

@@ -15,7 +15,7 @@ SUMMARY = "how all services of the device are; exit status 1 where one is silent
 EXAMPLES = """  sonosweep status
   sonosweep status --json                # for scripts: .well, .wrong[].words
   sonosweep status --run-dir run         # of services that run on a desk: theirs, not /run/sonosweep
-  watch -n 5 sonosweep status            # or: sonosweep top"""
+  sonosweep top                          # the same, live"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

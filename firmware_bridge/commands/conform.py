@@ -23,7 +23,7 @@ from firmware_bridge.listening import listen
 
 SUMMARY = "test a front end against the wire's rules: listens as the bridge would, then reports rule by rule"
 EXAMPLES = """  sonosweep conform                                       # then start the front end; it sends to tcp://127.0.0.1:5555
-  sonosweep conform & sonosweep probe sweep.igs.mha       # without one of your own: a sweep, played as a front end would
+  sonosweep probe sweep.igs.mha                           # in another terminal: a sweep, played as a front end would
   sonosweep conform --rate 30 --seconds 60 -o report.html
   sonosweep conform --endpoint tcp://0.0.0.0:5555 --server-key bridge.key_secret --allowed-keys allowed"""
 FORMS = {".md": as_markdown, ".html": as_html}
