@@ -52,8 +52,8 @@ def device(config, sweep):
 class Page:
     """Acknowledges, holds bricks, answers the checksum, remembers every text by its type."""
 
-    def __init__(self, base, session):
-        self.base, self.session, self.client = base, session, LinkClient()
+    def __init__(self, base, session, patience_s=PATIENCE_S):
+        self.base, self.session, self.client, self.patience_s = base, session, LinkClient(), patience_s
         self.heard, self.last, self.number = [], {}, 0
 
     async def connect(self):
@@ -82,7 +82,7 @@ class Page:
         return await self.until(lambda: next((m for m in self.heard if m["type"] == "answer" and m["id"] == number), None), action)
 
     async def until(self, done, what=""):
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self.patience_s
         while not (found := done()):
             assert time.monotonic() < deadline, (what, self.last.get("state"), self.heard[-3:])
             await asyncio.sleep(0.02)

@@ -29,7 +29,7 @@ async def tablet_page(machine, address="https://127.0.0.1:8443"):
     async with aiohttp.ClientSession(headers=headers, cookie_jar=jar, connector=trusting) as session:
         async with session.post(f"{address}/api/pair", json={"secret": secret, "name": "iPad"}) as answer:
             assert answer.status == 200, await answer.text()
-        page = Page(address, session)
+        page = Page(address, session, PATIENCE_S)
         await page.connect()
         assert (await page.do("take_operator"))["ok"]
         yield page

@@ -18,7 +18,7 @@ BOOT_S, PATIENCE_S = 30.0, 400
 # A shell on the second serial line, for the test alone: a line is a command, its answer ends with its exit status.
 SHELL = """#!/bin/sh
 stty -F /dev/ttyS1 raw -echo clocal
-exec </dev/ttyS1 >/dev/ttyS1 2>&1
+exec </dev/ttyS1 >/dev/ttyS1 2>/dev/console
 echo hello
 while read -r line; do sh -c "$line" </dev/null; echo "<<$?>>"; done
 """
