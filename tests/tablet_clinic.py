@@ -46,7 +46,8 @@ def clinic(*, dicom: DicomConfig | None = None, **changes: object) -> Iterator[T
     with LocalDevice(config, tuple(SERVICES)) as device, chromium() as browser:
         with held_probe(folder / "sweep.igs.mha", config, "--no-poses") as probe:
             one = Tablet(device, browser, probe)
-            one.folder = folder
+            one.folder, one.plays_s = folder, settings.frames / settings.frames_per_s + 1.0
+            one.plays_until = time.monotonic() + one.plays_s  # it plays once before it lies still
             one.pair()
             yield one
     shutil.rmtree(folder)
@@ -111,10 +112,12 @@ class Tablet:
     def begun(self, start):
         """Somebody starts, and the probe plays."""
         before = self.js("return sonosweep.state.sweep ? sonosweep.state.sweep.id : ''")
+        time.sleep(max(self.plays_until - time.monotonic(), 0))
         start()
         self.until("sonosweep.state.services.bridge === 'receiving'")
         self.probe.stdin.write(b"\n")
         self.probe.stdin.flush()
+        self.plays_until = time.monotonic() + self.plays_s
         self.until(f"sonosweep.state.sweep && sonosweep.state.sweep.id !== '{before}'")
 
     def picture(self, mode="L"):

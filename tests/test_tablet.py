@@ -26,6 +26,7 @@ from edge.tablet.audit import verify
 from edge.tablet.control import ask
 
 PATIENCE_S = 40.0
+PLAYS_S = 3.0  # the probe's sweep, and some: it lies still afterwards
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,7 @@ class Page:
         """A sweep from start to the volume's end; answers its id."""
         before = len([m for m in self.heard if m["type"] == "end"])
         await self.until(lambda: self.last.get("state", {}).get("services", {}).get("bridge") == "receiving", "images")
+        await asyncio.sleep(PLAYS_S)
         answer = await self.do("start", direction="", exam={"notes": "left calf", "patient_name": "Eve"})
         assert answer["ok"], answer
         device.probe.stdin.write(b"\n")
