@@ -96,9 +96,9 @@ def test_a_volume_is_stacked_from_outlines(place):
             place.js("const s = sonosweep.scene; s.cross_mm = s.cross_mm.map((mm, axis) => axis === 2 ? mm + 1 : mm)")
     place.press("Volume of outlines")
     measure = newest(place)
-    a, b, c, _ = (np.array(point) for point in outlines[0])
-    slab = np.linalg.norm(b - a) * np.linalg.norm(c - b) * 3 / 1000
-    assert measure["unit"] == "ml" and measure["value"] == pytest.approx(float(slab), rel=1e-3)
+    corners = [[np.array(point) for point in outline] for outline in outlines]
+    slabs = sum(np.linalg.norm(b - a) * np.linalg.norm(c - b) for a, b, c, _ in corners) / 1000  # each 1 mm thick
+    assert measure["unit"] == "ml" and measure["value"] == pytest.approx(float(slabs), rel=1e-3)
 
 
 def test_a_volume_is_counted_by_a_threshold(place):
