@@ -66,7 +66,12 @@ class Tablet:
     def until(self, script, timeout_s=40.0):
         deadline = time.monotonic() + timeout_s
         while not (found := self.js(f"return {script}")):
-            assert time.monotonic() < deadline, (script, self.browser.get_log("browser"), self.js("return document.body.innerText")[:500])
+            assert time.monotonic() < deadline, (
+                script,
+                self.browser.get_log("browser"),
+                self.js("return document.body.innerText")[:500],
+                self.js("return globalThis.sonosweep && sonosweep.state"),
+            )
             time.sleep(0.1)
         return found
 

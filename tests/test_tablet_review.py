@@ -166,6 +166,7 @@ def test_a_preset_chooses_how_the_volume_is_shown(place):
         place.js("sonosweep.go('live')")
         if not place.find(".drawer").is_displayed():
             place.press("Exam")
+        place.until("sonosweep.state.operator && sonosweep.state.operator.me")
         place.press(preset)
         place.until(f"sonosweep.scene.view3d.mode === '{mode}' && sonosweep.screens.review.mode.value === '{mode}'")
     place.press("Exam")
