@@ -24,9 +24,9 @@ from edge.journal import say_fault
 from edge.messages import Command, FaultRaised, Status
 from edge.motion.engine import EngineRefused
 from edge.orders import Orders
-from edge.peers import Peers
+from edge.peers import Peers, SignOfLife
 from edge.processes import die_with_parent
-from edge.services import STATUS_PERIOD_S, WAITING
+from edge.services import WAITING
 
 LOOK_PERIOD_S = 5.0
 LONGEST_LOOK_S = 170.0  # below TimeoutStartSec= of sonosweep-run.service: what takes longer would not start there either
@@ -70,7 +70,7 @@ class Waiting:
         self._looking: subprocess.Popen[bytes] | None = None
         self._next_look = time.monotonic() + period_s
         self._standing: dict[str, str] = {}
-        self._ignored, self._told = 0, 0.0
+        self._ignored, self._life = 0, SignOfLife()
         self.over = False
         self._stand(why)
 
@@ -85,9 +85,8 @@ class Waiting:
         self._orders.hear(self._peers.said)
         self._peers.said.clear()
         now = time.monotonic()
-        if now - self._told > STATUS_PERIOD_S:
+        if self._life.due(WAITING, idle=False):
             self._publisher.say(self.status())
-            self._told = now
         if self._looking is not None:
             self._see(self._looking, now)
         elif now > self._next_look:

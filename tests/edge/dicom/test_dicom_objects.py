@@ -38,6 +38,17 @@ from edge.messages import Geometry
 OUTPUT = {"mechanical_index": 0.7, "thermal_index": 0.4, "depth_mm": 40.0, "focus_mm": (20.0,)}
 PHOTOACOUSTIC = ["-photoacoustic", "-photoacoustic-copy"]
 
+FAN = Geometry(
+    kind="convex",
+    width=40,
+    height=50,
+    spacing_mm=(0.5, 0.5),
+    radius_start_mm=10,
+    radius_stop_mm=40,
+    angle_start_deg=-20,
+    angle_stop_deg=20,
+)
+
 
 def us(tmp_path, compression="none", **changes):
     path = tmp_path / f"us-{compression}.dcm"
@@ -118,17 +129,7 @@ def test_of_a_tracked_sweep_the_transducer_is_where_the_tracker_saw_it_first(tmp
 
 
 def test_of_a_convex_probe_the_transducer_is_at_the_middle_of_its_curved_face(tmp_path):
-    fan = Geometry(
-        kind="convex",
-        width=40,
-        height=50,
-        spacing_mm=(0.5, 0.5),
-        radius_start_mm=10,
-        radius_stop_mm=40,
-        angle_start_deg=-20,
-        angle_stop_deg=20,
-    )
-    ds = pydicom.dcmread(us(tmp_path, facts=replace(gather([frame(n, geometry=fan) for n in range(2)]), **OUTPUT)))
+    ds = pydicom.dcmread(us(tmp_path, facts=replace(gather([frame(n, geometry=FAN) for n in range(2)]), **OUTPUT)))
     place, _ = place_of(ds)
     half_width_mm = np.floor(40 * np.sin(np.radians(20)) / 0.5) * 0.5
     np.testing.assert_allclose(place[:3, 3], [half_width_mm, 10 - 10 * np.cos(np.radians(20)), 0])
@@ -324,17 +325,7 @@ def test_the_clip_has_its_times_and_its_calipers(tmp_path):
 
 
 def test_a_convex_clip_is_scan_converted_before_it_is_calibrated():
-    fan = Geometry(
-        kind="convex",
-        width=40,
-        height=50,
-        spacing_mm=(0.5, 0.5),
-        radius_start_mm=10,
-        radius_stop_mm=40,
-        angle_start_deg=-20,
-        angle_stop_deg=20,
-    )
-    ds = ultrasound_clip([frame(n, geometry=fan) for n in range(2)], exam(), ProbeFacts(), DicomConfig())
+    ds = ultrasound_clip([frame(n, geometry=FAN) for n in range(2)], exam(), ProbeFacts(), DicomConfig())
     assert ds.SequenceOfUltrasoundRegions[0].PhysicalDeltaX == ds.SequenceOfUltrasoundRegions[0].PhysicalDeltaY == 0.05
     assert ds.Rows * 0.5 >= 28 and ds.Columns * 0.5 >= 26
 
