@@ -102,7 +102,7 @@ private:
     static constexpr unsigned OPEN = 1u << 31;
     std::atomic<unsigned> round_{0}, gate_{0};  // the gate: OPEN, and how many helpers are inside
     std::atomic<int> next_{0}, sleepers_{0};
+    std::atomic<bool> stopping_{false};  // read without the mutex by a helper that comes late from an earlier round
     Job job_;
     int count_ = 0, grain_ = 1;
-    bool stopping_ = false;
 };
