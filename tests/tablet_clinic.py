@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from chromium import chromium
+from free_port import free_port
 from PIL import Image
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
@@ -27,12 +27,6 @@ from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_
 from edge.tablet.control import ask
 
 COLUMNS, SPACING_MM = 120, 0.3
-
-
-def free_port() -> int:
-    """One that stays the device's when it is started again."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """A real PACS (Orthanc) and real tools (DCMTK): it stores, commits itself, gives back the same bytes, and tells who is expected."""
 
 import json
-import socket
 import subprocess
 import time
 import urllib.request
@@ -12,6 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_cases import EXAM, SWEEP, needs
+from free_port import free_port
 
 from edge.app import main
 from edge.dicom.errors import Unreachable
@@ -19,12 +19,6 @@ from edge.dicom.queue import Queue
 from edge.dicom.sweeps import of_library, write_sweep
 
 PLUGINS = Path("/usr/share/orthanc/plugins")
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Orthanc:
