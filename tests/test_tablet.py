@@ -160,13 +160,15 @@ def test_a_sweep_is_shown_kept_turned_and_opened_again(device, config):
             archived = {entry["name"] for entry in check_archive(volume.with_suffix(".zip"))["files"]}
             assert archived == {path.name for path in folder.glob(f"{sweep}*") if path.suffix not in (".zip", ".json")}
             assert set(job["files"]) - archived == {volume.with_suffix(".zip").name}
+            deadline = time.monotonic() + PATIENCE_S
             for ending, fetched in ((".png", False), (".igs.mha", False), (".mha", True)):
                 name = volume.with_suffix(ending).name
                 async with tablet.session.get(f"{tablet.base}/api/sweeps/{sweep}/files/{name}") as answer:
                     assert answer.status == 200 and len(await answer.read()) > 1000
                     assert "attachment" in answer.headers["Content-Disposition"] and answer.headers["Cache-Control"] == "no-store"
-                await asyncio.sleep(0.2)  # the last byte arrives before it is noted
-                assert (await listed_now(tablet, sweep))["fetched"] is fetched
+                while (await listed_now(tablet, sweep))["fetched"] is not fetched:  # the last byte arrives before it is noted
+                    assert fetched and time.monotonic() < deadline, name
+                    await asyncio.sleep(0.05)
             async with tablet.session.get(f"{tablet.base}/api/sweeps/{sweep}/files/..%2F..%2Ftablet%2Ftablets.json") as answer:
                 assert answer.status in (403, 404)
             assert (await tablet.do("open", sweep=sweep))["ok"]
