@@ -63,8 +63,7 @@ def test_a_client_starts_follows_and_ends_a_sweep_and_has_the_volume_where_the_f
             assert "<Result>true" in command(client, 1, "StartRecording")
             assert "<Result>false" in command(client, 2, "start")  # one runs
             client.until("IMAGE", "Image_Reference")
-            probe.stdin.write(b"\n")
-            probe.stdin.flush()
+            probe.move()
             deadline = time.monotonic() + PATIENCE_S
             received, placed, transform = IgtlFrames(Wanted(image="Image_Reference")), [], None
             while len(placed) < 10 or transform is None:  # of a sweep of 8 s; a busy machine shows fewer
