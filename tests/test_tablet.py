@@ -245,7 +245,14 @@ def test_the_operator_whose_link_was_lost_operates_again_unless_another_took_ove
                 await one.connect()
                 mine = {"name": name, "me": True}
                 await one.until(lambda: one.last.get("state", {}).get("operator") == mine, "it operates again")
+                newer = Page(one.base, one.session)
+                await newer.connect()
+                await newer.until(lambda: newer.last.get("state", {}).get("operator") == mine | {"me": False}, "its old link still operates")
                 await one.ws.close()
+                await newer.until(lambda: newer.last["state"]["operator"] == mine, "now the new one does")
+                await newer.ws.close()
+                newer.reading.cancel()
+                await other.until(lambda: other.last["state"]["operator"] is None, "nobody operates")
                 assert (await other.do("take_operator"))["ok"]
                 await one.connect()
                 await one.until(lambda: (one.last.get("state", {}).get("operator") or mine)["me"] is False, "another has taken over")

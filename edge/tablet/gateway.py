@@ -194,7 +194,8 @@ class TabletService:
         finally:
             self.clients.discard(client)
             if self.operator is client:
-                self.operator, self._operated = None, (client.name, time.monotonic())
+                self.operator = next((one for one in self.clients if one.name == client.name), None)  # its new link was there before
+                self._operated = client.name, time.monotonic()
             writes.cancel()
             await asyncio.gather(writes, return_exceptions=True)
         return ws
