@@ -1,7 +1,5 @@
 """Light of two wavelengths on the tablet page, in a real browser: the operator chooses which is shown, live and in review, by its nm."""
 
-import time
-
 import numpy as np
 import pytest
 from chromium import missing
@@ -25,8 +23,7 @@ def chips(place, within):
 
 def seen(place, css):
     """How much of this element is coloured as light is: more red than blue."""
-    place.until("!document.querySelector('.faults').childElementCount && !sonosweep.scene.textures.busy")  # notes move the views
-    time.sleep(1.0)
+    place.steady()
     x, y, width, height = (
         int(n)
         for n in place.js(
