@@ -14,6 +14,16 @@ function copied(view, canvas, { even = false } = {}) {
   return canvas;
 }
 
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The GPU has done what it was asked for. Pictures that are asked for faster than it draws queue up, and the whole page then waits for them. */
+async function drawn({ gl }) {
+  const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+  gl.flush();
+  while (!gl.isContextLost() && gl.getSyncParameter(fence, gl.SYNC_STATUS) !== gl.SIGNALED) await pause(4);
+  gl.deleteSync(fence);
+}
+
 export async function picture(view) {
   const canvas = copied(view, document.createElement("canvas"));
   return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Refused("NO_GPU"))), "image/png"));
@@ -38,7 +48,7 @@ export async function turntable(view, { seconds = 6, onprogress = () => {}, sign
       view.touch();
       copied(view, canvas, { even: true });
       onprogress(share);
-      await new Promise((resolve) => setTimeout(resolve, 1000 / FRAMES_PER_S));
+      await Promise.all([drawn(view.scene), pause(1000 / FRAMES_PER_S)]);
     }
   } finally {
     view.camera.rotation = was;
