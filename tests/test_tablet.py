@@ -247,7 +247,7 @@ def test_the_operator_whose_link_was_lost_operates_again_unless_another_took_ove
                 await one.until(lambda: one.last.get("state", {}).get("operator") == mine, "it operates again")
                 newer = Page(one.base, one.session)
                 await newer.connect()
-                await newer.until(lambda: newer.last.get("state", {}).get("operator") == mine | {"me": False}, "its old link still operates")
+                await newer.until(lambda: newer.last.get("state", {}).get("operator") == mine | {"me": False}, "its old one does")
                 await one.ws.close()
                 await newer.until(lambda: newer.last["state"]["operator"] == mine, "now the new one does")
                 await newer.ws.close()
