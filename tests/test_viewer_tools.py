@@ -302,6 +302,26 @@ def test_a_film_asks_for_no_more_pictures_than_the_gpu_draws(page):
     assert 2 <= drawn <= 7
 
 
+def test_a_film_is_never_empty(page):
+    """A busy browser has written nothing of it when the turn is over."""
+    show_something(page)
+    size = page.js("""
+        const Real = globalThis.MediaRecorder;
+        let made = 0;
+        globalThis.MediaRecorder = class extends Real {
+          constructor(...words) {
+            super(...words);
+            const empty = made++ === 0;
+            const set = (take) => this.addEventListener("dataavailable", ({ data }) => take({ data: empty ? new Blob() : data }));
+            Object.defineProperty(this, "ondataavailable", { set });
+          }
+        };
+        const film = await viewer.scene.view3d.turntable({ seconds: 1 }).finally(() => (globalThis.MediaRecorder = Real));
+        return film.blob.size;
+    """)
+    assert size > 0
+
+
 def test_a_film_can_be_stopped(page):
     show_something(page)
     before = page.js("return viewer.scene.view3d.camera.rotation")

@@ -3,6 +3,7 @@ import { Refused } from "./refused.js";
 
 const FILMS = ["video/mp4;codecs=avc1.42E01E", "video/mp4", "video/webm;codecs=vp9", "video/webm"]; // the first that the browser can write
 const FRAMES_PER_S = 25;
+const TRIES = 3; // a busy browser may have written nothing when the turn is over
 
 /** The view's part of the canvas, drawn at full resolution just now. */
 function copied(view, canvas, { even = false } = {}) {
@@ -29,7 +30,15 @@ export async function picture(view) {
   return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Refused("NO_GPU"))), "image/png"));
 }
 
-export async function turntable(view, { seconds = 6, onprogress = () => {}, signal } = {}) {
+export async function turntable(view, options) {
+  for (let tries = 0; tries < TRIES; tries++) {
+    const film = await turn(view, options);
+    if (film.blob.size) return film;
+  }
+  throw new Refused("NO_FILMS");
+}
+
+async function turn(view, { seconds = 6, onprogress = () => {}, signal } = {}) {
   const type = FILMS.find((one) => globalThis.MediaRecorder?.isTypeSupported(one));
   if (!type) throw new Refused("NO_FILMS");
   const canvas = copied(view, document.createElement("canvas"), { even: true });
