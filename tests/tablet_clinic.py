@@ -35,6 +35,12 @@ BUTTON = (
     "return [...within.querySelectorAll('button')]"
     ".find((one) => one.checkVisibility({ visibilityProperty: true }) && !one.disabled && one.innerText.trim() === arguments[0])"
 )
+NOTE_GROWTH = (
+    "if (globalThis.grown) return; globalThis.grown = [];"
+    "sonosweep.volume.addEventListener('epoch', () => (globalThis.grown = []));"
+    "sonosweep.volume.addEventListener('bricks', () => { const box = sonosweep.volume.bounds_mm;"
+    " if (box && sonosweep.state?.sweep?.state === 'sweeping') globalThis.grown.push(box.max[2] - box.min[2]) })"
+)
 
 
 @contextmanager
@@ -123,14 +129,13 @@ class Tablet:
         self.operates()
 
     def swept(self):
+        """From START to the review; answers how far the volume reached on the page after each message that came while it ran, in mm."""
         self.js("sonosweep.go('live')")
+        self.js(NOTE_GROWTH)
         self.begun(lambda: self.press("START"))
-        seen = []
-        while self.js("return sonosweep.screen") == "live":
-            seen.append(self.js("return sonosweep.volume.counts.measured"))
-            time.sleep(0.2)
+        self.until("sonosweep.screen !== 'live'")
         self.until("sonosweep.checked && sonosweep.state.sweep.state === 'unsaved'")
-        return seen
+        return self.js("return globalThis.grown")
 
     def begun(self, start):
         """Somebody starts while the probe lies still; once there is a sweep, the probe plays."""
