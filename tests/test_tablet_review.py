@@ -180,6 +180,8 @@ def test_a_discarded_sweep_comes_back(place):
     place.js("sonosweep.go('review')")
     sweep = place.js("return sonosweep.screens.review.sweep.id")
     place.press("Discard")
+    undo = "!document.querySelector('.snack').hidden && document.querySelector('.snack button')"
+    place.until(f"{undo} && (clearTimeout(sonosweep.snackTimer), true)")  # it would go after 10 s
     place.until(f"sonosweep.screens.library.find('{sweep}').state === 'discarded'")
     assert place.js("return sonosweep.screen") == "live"
     place.press("Undo")
