@@ -47,6 +47,14 @@ export class Volume extends EventTarget {
   /** [{intensity, state}] at [x, y, z] in mm. */
   sample = (points_mm, channel = 0) => this.#ask("sample", { points_mm, channel });
 
+  /** From now on there are bricks of saturation too, computed as `told` (see unmixing.js); null: no more. An epoch ends it. */
+  unmix(told) {
+    this.#worker.postMessage(["unmix", told]);
+  }
+
+  /** The saturation at [x, y, z] in mm: {percent, state} or {why, nm, grey}, or null while none is computed (see unmixing.js). */
+  oxygen = (point_mm) => this.#ask("oxygen", point_mm);
+
   /** All keys that can be shown (see bricks.js). */
   keys = () => this.#ask("keys");
 
