@@ -74,6 +74,7 @@ class VolumeConfig(Section, frozen=True, kw_only=True):
         "mean"
     )
     max_gap_mm: Annotated[float, Meta(ge=0, le=100, description="between frames so far apart voxels are interpolated and flagged")] = 2.0
+    light_max_gap_mm: Annotated[float, Meta(ge=0, le=100, description="the same between photoacoustic frames of one wavelength")] = 2.8
     memory_limit_mib: Annotated[int, Meta(ge=1, description="of the volume; then the sweep ends with VOLUME_FULL")] = 4096
     fill_holes: Annotated[bool, Meta(description="fill what stayed empty between measured voxels; filled ones are flagged")] = False
     pulse_energy_mj: Annotated[

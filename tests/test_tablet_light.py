@@ -33,9 +33,7 @@ def chips(place, within):
 
 def seen(place, css):
     """How much of this element is coloured as light is: more red than blue."""
-    place.until(
-        "!document.querySelector('.faults').childElementCount && !sonosweep.scene.textures.busy"
-    )  # a note that goes moves the views
+    place.until("!document.querySelector('.faults').childElementCount && !sonosweep.scene.textures.busy")  # notes move the views
     time.sleep(1.0)
     x, y, width, height = (
         int(n)
@@ -134,12 +132,17 @@ def test_oxygen_in_review_is_that_of_the_command_with_its_bar_caveat_and_wavelen
         wanted = 255 * _blue_to_red(np.array([0.25, 0.75])).clip(0, 1)
         return int((np.abs(picture[-len(picture) // 3 :, [70, 190]] - wanted).max((1, 2)) < 8).sum())
 
+    def coloured(picture):
+        """Pixels above the foot that are as colourful as blood."""
+        return int((np.ptp(picture[: len(picture) // 2], axis=2) > 150).sum())
+
     with_legend = exported()
-    assert bar(with_legend) >= 5
+    assert bar(with_legend) >= 5 and coloured(with_legend) > 100
     assert (with_legend[-70:, :300].min(2) > 180).sum() > 300, "words"
-    choose(place, ".side", "750 nm")
+    choose(place, ".side", "No light")
     assert place.js("return sonosweep.scene.view3d.legend") is None and place.js("return sonosweep.scene.told") == ""
-    assert bar(exported()) == 0 and not place.find(".side .oxygen").is_displayed()
+    without = exported()
+    assert bar(without) == 0 and coloured(without) < coloured(with_legend) / 10 and not place.find(".side .oxygen").is_displayed()
     choose(place, ".side", "Oxygen")
     place.js("sonosweep.go('live')")
     assert place.js("return [sonosweep.shownLight.oxygen, sonosweep.scene.view3d.legend, sonosweep.scene.textures.oxygen]") == [

@@ -62,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-gap-mm", type=float, default=volume.max_gap_mm, help="widest gap between frames to interpolate (%(default)s)"
     )
+    parser.add_argument(
+        "--light-max-gap-mm", type=float, default=volume.light_max_gap_mm, help="the same between photoacoustic frames (%(default)s)"
+    )
     parser.add_argument("--fill-holes", action="store_true", help="fill small holes at the end; filled voxels are flagged")
     parser.add_argument(
         "--pulse-energy-mj",
@@ -134,6 +137,7 @@ def _config(options: argparse.Namespace) -> Config:
         spacing_mm=options.spacing_mm,
         compounding=options.compounding,
         max_gap_mm=options.max_gap_mm,
+        light_max_gap_mm=options.light_max_gap_mm,
         fill_holes=options.fill_holes,
         pulse_energy_mj=options.pulse_energy_mj,
         backend=options.backend,

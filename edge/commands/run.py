@@ -39,6 +39,7 @@ def open_reconstructor(config: Config, *, say_bricks: bool = True, epoch: int = 
         spacing_mm=volume.spacing_mm,
         compounding=volume.compounding,
         max_gap_mm=volume.max_gap_mm,
+        light_max_gap_mm=volume.light_max_gap_mm,
         memory_limit_mib=volume.memory_limit_mib,
     )
     return Reconstructor(

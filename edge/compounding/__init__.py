@@ -72,13 +72,16 @@ class VolumeClosed(SonosweepError):
 class VolumeSettings:
     """How a volume is built. ``slab_half_width_mm`` None is one voxel: how far a frame reaches to either side of its plane.
 
-    ``max_gap_mm``: planes of consecutive frames further apart than this are never interpolated between.
+    ``max_gap_mm``: planes of consecutive frames further apart than this are never interpolated between. ``light_max_gap_mm`` is
+    that of photoacoustic frames, by default sqrt(2) of the other: sound goes one way there, and a pulse-echo slice is the product
+    of the beam sent and the beam heard, so the same aperture listens to a slice sqrt(2) as thick (Gaussian beams).
     """
 
     spacing_mm: float = 0.5
     compounding: str = "mean"
     slab_half_width_mm: float | None = None
     max_gap_mm: float = 2.0
+    light_max_gap_mm: float = 2.8
     memory_limit_mib: int = 4096
 
     def __post_init__(self) -> None:
@@ -88,12 +91,18 @@ class VolumeSettings:
         half = self.half_width_mm
         _within("slab_half_width_mm", half, MIN_HALF_WIDTH_VOXELS * self.spacing_mm, 16 * self.spacing_mm)
         _within("max_gap_mm", self.max_gap_mm, 0.0, MAX_GAP_HALF_WIDTHS * half)
+        _within("light_max_gap_mm", self.light_max_gap_mm, 0.0, MAX_GAP_HALF_WIDTHS * half)
         _within("memory_limit_mib", self.memory_limit_mib, 1, 1 << 21)
 
     @property
     def half_width_mm(self) -> float:
         """The slab's half-width with its default filled in."""
         return self.spacing_mm if self.slab_half_width_mm is None else self.slab_half_width_mm
+
+    @property
+    def lengths_mm(self) -> tuple[float, float, float, float]:
+        """Spacing, half-width and both widest gaps, as the kernels take them."""
+        return self.spacing_mm, self.half_width_mm, self.max_gap_mm, self.light_max_gap_mm
 
 
 def _within(name: str, value: float, least: float, most: float) -> None:

@@ -34,7 +34,7 @@ public:
     // Answers how many bricks the frame needs that do not exist, or a Refusal. Nothing is added yet.
     int64_t find(int which) {
         BookChannel& channel = channels[which];
-        const Refusal refusal = planner_.plan(channel.table, now(which), bridged_ ? &before(which) : nullptr, plan);
+        const Refusal refusal = planner_.plan(channel.table, now(which), bridged_ ? &before(which) : nullptr, grid_.gap_mm(which), plan);
         if (refusal != FINE) return refusal;
         const int64_t fresh = planner_.fresh();
         int64_t held = fresh;
@@ -74,7 +74,7 @@ public:
 
     Plane& now(int which) { return channels[which].planes[1 - channels[which].current]; }  // of the frame being planned
     Plane& before(int which) { return channels[which].planes[channels[which].current]; }
-    int gap_units() const { return planner_.gap_units(); }
+    int gap_units(int which) const { return planner_.gap_units(grid_.gap_mm(which)); }
 
     void clear() {
         for (BookChannel& channel : channels) {

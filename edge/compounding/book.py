@@ -35,10 +35,13 @@ class Book:
         self.settings = settings
         self._library = native.load()
         limit = settings.memory_limit_mib << 20
-        self._book = self._library.sono_book_open(settings.spacing_mm, settings.half_width_mm, settings.max_gap_mm, limit)
+        self._book = self._library.sono_book_open(*settings.lengths_mm, limit)
         if not self._book:
             raise native.refusal(NO_MEMORY, settings)
-        self.gap_units: int = self._library.sono_book_gap_units(self._book)
+
+    def gap_units(self, channel: int) -> int:
+        """How far apart planes may be to be joined, in the kernels' units."""
+        return int(self._library.sono_book_gap_units(self._book, channel))
 
     def count(self, channel: int) -> int:
         """Bricks of a channel."""

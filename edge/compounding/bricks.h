@@ -74,14 +74,14 @@ public:
     explicit Planner(const Grid& grid) : grid_(grid) {}
 
     // Finds the frame's bricks; those not yet in ``table`` wait for ``commit``, so that a backend can make room in between.
-    Refusal plan(BrickTable& table, const Plane& now, const Plane* before, Plan& plan) {
+    Refusal plan(BrickTable& table, const Plane& now, const Plane* before, double gap_mm, Plan& plan) {
         plan.place.clear(), plan.bridge.clear(), plan.bridge_before.clear();
         fresh_.clear();
         Refusal refusal = walk(now, grid_.half_width_mm, [&](const int64_t* brick, const int64_t* at) {
             plan.place.push_back({slot_of(table, brick, plan.place.size(), false), (int)at[0], (int)at[1], (int)at[2]});
         });
-        if (refusal == FINE && before && gap_between(now, *before))
-            refusal = walk(now, grid_.max_gap_mm, [&](const int64_t* brick, const int64_t* at) {
+        if (refusal == FINE && before && gap_between(now, *before, gap_mm))
+            refusal = walk(now, gap_mm, [&](const int64_t* brick, const int64_t* at) {
                 int64_t past[3];
                 before->locate(brick, past);
                 if (!before->beside_image(past) || !between(now, at[2], *before, past[2])) return;
@@ -111,8 +111,8 @@ public:
         }
     }
 
-    int gap_units() const {  // max_gap_mm in the kernels' units of distance
-        return (int)std::lround(grid_.max_gap_mm / grid_.half_width_mm * (1 << SLAB_BITS));
+    int gap_units(double gap_mm) const {  // in the kernels' units of distance
+        return (int)std::lround(gap_mm / grid_.half_width_mm * (1 << SLAB_BITS));
     }
 
 private:
@@ -125,7 +125,7 @@ private:
     }
 
     // Whether the planes are anywhere far enough apart for a voxel between both slabs, and turned less than a right angle.
-    bool gap_between(const Plane& now, const Plane& before) const {
+    bool gap_between(const Plane& now, const Plane& before, double gap_mm) const {
         const double turn = Plane::dot(now.normal, before.normal);
         if (turn <= 0) return false;
         double widest = 0;
@@ -134,7 +134,7 @@ private:
             now.corner(which, point);
             widest = std::max(widest, std::fabs(before.distance_mm(point)));
         }
-        return widest + grid_.max_gap_mm * (1 - turn) > 2 * grid_.half_width_mm * (1 - 1e-5);
+        return widest + gap_mm * (1 - turn) > 2 * grid_.half_width_mm * (1 - 1e-5);
     }
 
     static bool between(const Plane& now, int64_t d, const Plane& before, int64_t e) {

@@ -133,7 +133,7 @@ private:
         if (bridged)
             threads.run(bridged, 16, [&](int first, int last) {
                 kernels->bridge_gap(mode_ == 1, first, last, plan.bridge.data(), plan.bridge_before.data(), &frame, &frame_before,
-                                    now.pairs.data(), before.pairs.data(), now.mask(), before.mask(), book.gap_units(), pool,
+                                    now.pairs.data(), before.pairs.data(), now.mask(), before.mask(), book.gap_units(which), pool,
                                     hits_.data() + placed);
             });
         book.collect(which, hits_.data());

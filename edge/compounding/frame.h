@@ -14,7 +14,8 @@ constexpr double MAX_BRICK = 1 << 22;       // of brick indices, so that every s
 enum Refusal { FINE = 0, SINGULAR = -1, TOO_FAR = -2, TOO_FINE = -3, TOO_LARGE = -4, FULL = -5, NO_MEMORY = -6 };
 
 struct Grid {  // settings that do not change
-    double spacing_mm, half_width_mm, max_gap_mm;
+    double spacing_mm, half_width_mm, max_gap_mm, light_max_gap_mm;  // of ultrasound; of the wavelengths
+    double gap_mm(int channel) const { return channel == 0 ? max_gap_mm : light_max_gap_mm; }
 };
 
 class Plane {

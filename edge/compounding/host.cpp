@@ -67,10 +67,11 @@ const char* sono_variants() {  // those that run here, best first
     return names.c_str();
 }
 
-Engine* sono_open(double spacing_mm, double half_width_mm, double max_gap_mm, int mode, int64_t memory_bytes, int threads, const char* variant) {
+Engine* sono_open(double spacing_mm, double half_width_mm, double max_gap_mm, double light_max_gap_mm, int mode, int64_t memory_bytes, int threads,
+                  const char* variant) {
     for (const Variant& one : VARIANTS)
         if (one.runs() && (!*variant || !std::strcmp(one.name, variant)))
-            return new (std::nothrow) Engine({spacing_mm, half_width_mm, max_gap_mm}, mode, bricks_in(memory_bytes),
+            return new (std::nothrow) Engine({spacing_mm, half_width_mm, max_gap_mm, light_max_gap_mm}, mode, bricks_in(memory_bytes),
                                              std::min(threads > 0 ? threads : usable_cores(), 256), one.kernels);
     return nullptr;
 }
@@ -114,14 +115,14 @@ void sono_resample(Engine* engine, int width, int height, const Bytes* pixels, i
 }
 
 // A frame is placed on another backend as: aim, find, make room for so many bricks, commit, run the tasks, collect, advance.
-Book* sono_book_open(double spacing_mm, double half_width_mm, double max_gap_mm, int64_t memory_bytes) {
-    return new (std::nothrow) Book({spacing_mm, half_width_mm, max_gap_mm}, bricks_in(memory_bytes));
+Book* sono_book_open(double spacing_mm, double half_width_mm, double max_gap_mm, double light_max_gap_mm, int64_t memory_bytes) {
+    return new (std::nothrow) Book({spacing_mm, half_width_mm, max_gap_mm, light_max_gap_mm}, bricks_in(memory_bytes));
 }
 
 void sono_book_close(Book* book) { delete book; }
 void sono_book_clear(Book* book) { book->clear(); }
 int sono_book_count(Book* book, int channel) { return book->channels[channel].table.count(); }
-int sono_book_gap_units(Book* book) { return book->gap_units(); }
+int sono_book_gap_units(Book* book, int channel) { return book->gap_units(channel); }
 
 int sono_book_coordinates(Book* book, int channel, const int* slots, int count, int* out) {  // [count][3]; -1: a slot does not exist
     const BrickTable& table = book->channels[channel].table;

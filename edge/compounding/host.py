@@ -49,9 +49,7 @@ class Compounder:
         self.settings = settings
         self._library = native.load()
         self._engine: int | None = self._library.sono_open(
-            settings.spacing_mm,
-            settings.half_width_mm,
-            settings.max_gap_mm,
+            *settings.lengths_mm,
             COMPOUNDINGS.index(settings.compounding),
             settings.memory_limit_mib << 20,
             threads,

@@ -19,7 +19,7 @@ LIBRARY = Path(__file__).with_name("libsonosweep_kernels.so")
 SAMPLES = ("uint8", "uint16")  # of a frame
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "sono_variants": (c_char_p, []),
-    "sono_open": (c_void_p, [c_double, c_double, c_double, c_int, c_int64, c_int, c_char_p]),
+    "sono_open": (c_void_p, [c_double, c_double, c_double, c_double, c_int, c_int64, c_int, c_char_p]),
     "sono_close": (None, [c_void_p]),
     "sono_reset": (None, [c_void_p]),
     "sono_threads": (c_int, [c_void_p]),
@@ -33,12 +33,12 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
         None,
         [c_void_p, c_int, c_int, c_void_p, c_int, c_int, c_void_p, c_void_p, c_int, c_void_p, c_void_p, c_void_p],
     ),
-    "sono_book_open": (c_void_p, [c_double, c_double, c_double, c_int64]),
+    "sono_book_open": (c_void_p, [c_double, c_double, c_double, c_double, c_int64]),
     "sono_book_close": (None, [c_void_p]),
     "sono_book_clear": (None, [c_void_p]),
     "sono_book_count": (c_int, [c_void_p, c_int]),
     "sono_book_coordinates": (c_int, [c_void_p, c_int, c_void_p, c_int, c_void_p]),
-    "sono_book_gap_units": (c_int, [c_void_p]),
+    "sono_book_gap_units": (c_int, [c_void_p, c_int]),
     "sono_book_aim": (c_int, [c_void_p, c_int, c_void_p, c_int, c_int, c_int]),
     "sono_book_find": (c_int, [c_void_p, c_int]),
     "sono_book_commit": (c_int, [c_void_p, c_int]),

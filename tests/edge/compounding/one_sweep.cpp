@@ -10,7 +10,7 @@
 struct Engine;
 struct Book;
 extern "C" {
-Engine* sono_open(double, double, double, int, int64_t, int, const char*);
+Engine* sono_open(double, double, double, double, int, int64_t, int, const char*);
 void sono_close(Engine*);
 Book* sono_book(Engine*);
 int sono_book_count(Book*, int);
@@ -59,7 +59,7 @@ int main(int count_of_words, char** words) {
     for (unsigned char& pixel : pixels) pixel = (unsigned char)((noise = noise * 1664525u + 1013904223u) >> 24);
     for (size_t i = 0; i < valid.size(); i += 31) valid[i] = 0;
     for (int mode = 0; mode < 3; ++mode) {
-        Engine* engine = sono_open(0.5, 0.5, 3, mode, 1 << 28, threads, "");
+        Engine* engine = sono_open(0.5, 0.5, 3, 3, mode, 1 << 28, threads, "");
         if (count_of_words > 2) mistake(engine);
         int touched = 0;
         for (int n = 0; n < 20; ++n) {

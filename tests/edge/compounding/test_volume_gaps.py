@@ -50,6 +50,15 @@ def test_a_gap_wider_than_allowed_stays_empty(volume):
     assert volume.voxel_counts().interpolated == 0
 
 
+def test_light_is_joined_across_its_own_gap(opened):
+    with opened(VolumeSettings(spacing_mm=0.5, max_gap_mm=2.5, light_max_gap_mm=3.0)) as volume:
+        for channel in (0, 1, 4):
+            volume.place(flat(100), at(1.0), channel, bridge=True)
+            volume.place(flat(200), at(4.0), channel, bridge=True)
+        joined = [(on_grid(volume, (0, 0, 0), SHAPE, channel)[1] == INTERPOLATED).any() for channel in (0, 1, 4)]
+        assert joined == [False, True, True]
+
+
 def test_a_gap_is_judged_at_each_voxel(volume):
     volume.place(flat(100), at(1.0), bridge=True)
     volume.place(flat(200), pose((0.0, -0.1, 0.0), (0.0, 0.0, 3.0)), bridge=True)  # rises by 1.2 mm across the image
