@@ -96,6 +96,7 @@ def test_oxygen_in_review_is_that_of_the_command_with_its_bar_caveat_and_wavelen
     assert [words for words, pressed in chips(place, ".side") if pressed == "true"] == ["Oxygen"]
     place.until("sonosweep.scene.textures.oxygen && !sonosweep.scene.textures.busy")
     sweep = place.js("return sonosweep.screens.review.sweep.id")
+    assert place.js("return sonosweep.volume.whole") is True
     volumes = [read_volume(path) for path in sorted(place.folder.rglob(f"{sweep}*nm.nrrd"))]
     found = oxygen_saturation(volumes)
     assert [volume.metadata["wavelength_nm"] for volume in volumes] == ["750", "850"] and (found.state > 0).sum() > 200
@@ -115,6 +116,10 @@ def test_oxygen_in_review_is_that_of_the_command_with_its_bar_caveat_and_wavelen
         place.js("sonosweep.scene.cross_mm = arguments[0]", point)
         place.until(f"document.querySelector('.side .oxygen .number').textContent.includes({expected!r})")
         assert expected.startswith(place.js("return sonosweep.scene.told"))
+    unseen = place.js("return sonosweep.volume.bounds_mm.min")  # ultrasound begins before light
+    for whole, expected in ((False, "still on its way"), (True, "not imaged at")):
+        place.js("sonosweep.volume.whole = arguments[0]; sonosweep.scene.cross_mm = arguments[1]", whole, unseen)
+        place.until(f"document.querySelector('.side .oxygen .number').textContent.includes({expected!r})")
     assert "750 nm, 850 nm" in place.js(panel) and "not for diagnosis" in place.js(panel) and "100 %" in place.js(panel)
     legend = place.js("return sonosweep.scene.view3d.legend")
     assert "750 nm, 850 nm" in legend["title"] and "not for diagnosis" in legend["text"] and legend["ticks"] == ["≤ 40 %", "70 %", "100 %"]

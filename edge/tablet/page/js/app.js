@@ -212,6 +212,8 @@ class App {
   async end({ epoch, crc32, bricks }) {
     const ours = await this.volume.checksum();
     this.checked = { epoch, same: ours.crc32 === crc32, bricks };
+    this.volume.whole = epoch === this.volume.number && this.checked.same;
+    this.screens?.review.oxygen.ask();
     await this.run('checked', { epoch, crc32: ours.crc32 });
   }
 

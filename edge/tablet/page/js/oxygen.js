@@ -60,7 +60,8 @@ export class Oxygen {
 
   #words({ percent: value, state, why, nm, grey }) {
     if (value === undefined) {
-      return [t('oxygen.none'), t(`oxygen.why.${why}`, { nm: name(nm), grey: number(grey ?? 0), threshold: number(this.#told.threshold) })];
+      const reason = why === 'unseen' && !this.volume.whole ? 'coming' : why; // what did not come yet may still have been imaged
+      return [t('oxygen.none'), t(`oxygen.why.${reason}`, { nm: name(nm), grey: number(grey ?? 0), threshold: number(this.#told.threshold) })];
     }
     return [percent(value), state === MEASURED ? t('oxygen.measured') : t('oxygen.interpolated')];
   }

@@ -72,6 +72,7 @@ export class Volume extends EventTarget {
   #clear() {
     this.bounds_mm = null; // {min: [3], max: [3]}: the outer faces of what holds a voxel
     this.counts = { measured: 0, interpolated: 0, filled: 0 }; // voxels of channel 0
+    this.whole = false; // everything came, by the device's checksum: set by the App
     this.previews = 0; // bricks that are there only at half detail
   }
 
