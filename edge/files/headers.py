@@ -182,7 +182,8 @@ def _read_nrrd(file: BinaryIO, name: str) -> Header:
     directions = [numbers(d, name, "space directions") for d in re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))]
     header.aligned = all(not v for i, d in enumerate(directions) for j, v in enumerate(d) if i != j)
     along = [d[i] for i, d in enumerate(directions) if i < len(d)]
-    header.spacing = tuple(along) or numbers(fields.get("spacings", ""), name, "spacings")
+    spacings = numbers(fields.get("spacings", ""), name, "spacings")
+    header.spacing = tuple(along) or tuple(step for step, kind in zip(spacings, header.kinds, strict=False) if kind == "domain")
     header.origin = numbers(fields.get("space origin", "").strip("()"), name, "space origin")
     return _checked(header, name)
 

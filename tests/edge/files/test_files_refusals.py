@@ -7,8 +7,9 @@ import pytest
 from foreign_files import tracked
 
 from edge.app import main
-from edge.files import CannotWrite, open_sweep, write_sweep
+from edge.files import CannotWrite, MalformedFile, UnsupportedFile, open_sweep, write_sweep
 from edge.files.tus_rec import write_tus_rec
+from edge.files.volumes import read_volume
 from edge.messages import Frame, Geometry
 from edge.transform import Transform
 
@@ -63,3 +64,46 @@ def test_a_new_table_takes_no_scan_away_from_the_one_above_it(tmp_path):
         write_tus_rec(inner / "b.h5", images, poses, (0.3, 0.1), np.eye(4))
     assert not (inner / "calib_matrix.csv").exists() and not (inner / "b.h5").exists()
     write_tus_rec(inner / "b.h5", images, poses, (0.2, 0.1), np.eye(4))
+
+
+def nrrd(path, data, *fields, sizes, kinds, kind="uchar"):
+    head = ["NRRD0005", f"type: {kind}", f"dimension: {len(sizes)}", "space: left-posterior-superior", "endian: little", "encoding: raw"]
+    head += [f"sizes: {' '.join(map(str, sizes))}", f"kinds: {kinds}", *fields, "", ""]
+    path.write_bytes("\n".join(head).encode() + data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kinds", "axes"),
+    [
+        ("list domain domain domain", (3, 1, 2, 0)),
+        ("domain list domain", (1, 0, 2)),
+        ("domain domain list", (0, 1, 2)),
+        ("domain domain domain list", (0, 3, 1, 2)),
+    ],
+)
+def test_a_sequence_reads_the_same_wherever_its_list_axis_is(tmp_path, kinds, axes):
+    images = np.random.default_rng(2).integers(0, 60000, (5, 6, 4), np.uint16)  # images, rows, columns
+    whole = images[..., None] if len(axes) == 4 else images
+    data = np.ascontiguousarray(whole.transpose(axes)).tobytes()
+    steps = iter(("(0.3,0,0)", "(0,0.2,0)", "(0,0,1)"))
+    directions = " ".join("none" if kind == "list" else next(steps) for kind in kinds.split())
+    sizes = whole.transpose(axes).shape[::-1]
+    path = nrrd(tmp_path / "a.seq.nrrd", data, f"space directions: {directions}", sizes=sizes, kinds=kinds, kind="ushort")
+    sweep = open_sweep(path)
+    assert sweep.geometry.spacing_mm == (0.3, 0.2)
+    np.testing.assert_array_equal(list(sweep.images()), images)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(MalformedFile):
+        list(open_sweep(path).images())
+
+
+def test_spacings_are_those_of_the_image_wherever_the_list_axis_is(tmp_path):
+    path = nrrd(tmp_path / "a.seq.nrrd", bytes(5 * 4 * 6), "spacings: nan 0.3 0.2", sizes=(5, 4, 6), kinds="list domain domain")
+    assert open_sweep(path).geometry.spacing_mm == (0.3, 0.2)
+
+
+def test_a_volume_of_colours_or_vectors_is_no_grey_volume(tmp_path):
+    for kinds in ("vector domain domain", "RGB-color domain domain", "domain vector domain"):
+        with pytest.raises(UnsupportedFile, match="not one grey volume"):
+            read_volume(nrrd(tmp_path / "a.nrrd", bytes(3 * 4 * 5), sizes=(3, 4, 5), kinds=kinds))
