@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from foreign_files import tracked
 
 from edge.app import main
@@ -107,3 +109,65 @@ def test_a_volume_of_colours_or_vectors_is_no_grey_volume(tmp_path):
     for kinds in ("vector domain domain", "RGB-color domain domain", "domain vector domain"):
         with pytest.raises(UnsupportedFile, match="not one grey volume"):
             read_volume(nrrd(tmp_path / "a.nrrd", bytes(3 * 4 * 5), sizes=(3, 4, 5), kinds=kinds))
+
+
+VOXELS = np.arange(24, dtype=np.uint8).tobytes()
+PLACED = "space directions: (1,0,0) (0,1,0) (0,0,1)"
+META = "ObjectType = Image\nNDims = 3\nBinaryData = True\nElementSpacing = 1 1 1\nDimSize = 2 3 4\nElementType = MET_UCHAR\n"
+
+
+def meta(path, *fields, data=VOXELS):
+    path.write_bytes((META + "".join(f"{one}\n" for one in fields)).encode() + b"ElementDataFile = LOCAL\n" + data)
+    return path
+
+
+@pytest.mark.parametrize("field", ["byte skip: 8", "byteskip: 8", "byte skip: -1", "line skip: 1", "lineskip: 1"])
+def test_an_nrrd_whose_voxels_begin_elsewhere_is_refused_by_name(tmp_path, field):
+    kinds = "domain domain domain"
+    key, value = field.split(": ")
+    with pytest.raises(UnsupportedFile, match=f"{key} is {value}"):
+        read_volume(nrrd(tmp_path / "a.nrrd", b"JUNKJUNK" + VOXELS, PLACED, field, sizes=(2, 3, 4), kinds=kinds))
+    zero = nrrd(tmp_path / "b.nrrd", VOXELS, PLACED, f"{key}: 0", sizes=(2, 3, 4), kinds=kinds)
+    assert read_volume(zero).intensity.tobytes() == VOXELS
+
+
+def test_a_metaimage_whose_voxels_begin_elsewhere_is_refused_by_name(tmp_path):
+    for value in ("8", "-1"):
+        with pytest.raises(UnsupportedFile, match=f"HeaderSize is {value}"):
+            read_volume(meta(tmp_path / "a.mha", f"HeaderSize = {value}", data=b"JUNKJUNK" + VOXELS))
+    assert read_volume(meta(tmp_path / "b.mha", "HeaderSize = 0")).intensity.tobytes() == VOXELS
+
+
+def test_a_volume_in_another_unit_is_no_volume_in_millimetres(tmp_path):
+    sizes, kinds = (2, 3, 4), "domain domain domain"
+    for told in ('space units: "m" "m" "m"', 'space units: "mm" "mm" "um"', 'units: "cm" "mm" "mm"'):
+        with pytest.raises(UnsupportedFile, match="millimetres"):
+            read_volume(nrrd(tmp_path / "a.nrrd", VOXELS, PLACED, told, sizes=sizes, kinds=kinds))
+    for told in ('space units: "mm" "mm" "mm"', 'space units: "" "" ""', 'space units: "millimeters" "millimeters" "millimeters"'):
+        read_volume(nrrd(tmp_path / "a.nrrd", VOXELS, PLACED, told, sizes=sizes, kinds=kinds))
+    with pytest.raises(UnsupportedFile, match="millimetres"):
+        read_volume(meta(tmp_path / "a.mha", "DistanceUnits = um"))
+    read_volume(meta(tmp_path / "a.mha", "DistanceUnits = mm"))
+    listed = nrrd(tmp_path / "a.seq.nrrd", bytes(24), 'units: "s" "mm" "mm"', sizes=(2, 3, 4), kinds="list domain domain")
+    assert open_sweep(listed).frame_count == 2, "the list axis has a unit of its own"
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("meter", 1e-3), ("mm", 1.0), ("micron", 1e3), ("unknown", 1.0)])
+def test_a_nifti_volume_is_as_large_as_simpleitk_finds_it(tmp_path, unit, factor):
+    image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.diag([-0.5 * factor, -0.5 * factor, 0.5 * factor, 1]))
+    image.affine[:3, 3] = np.array([-1.0, -2.0, 3.0]) * factor
+    image = nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), image.affine)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    volume, other = read_volume(tmp_path / "a.nii.gz"), SimpleITK.ReadImage(str(tmp_path / "a.nii.gz"))
+    np.testing.assert_allclose((volume.spacing_mm, *volume.origin_mm), (0.5, 1.0, 2.0, 3.0), rtol=1e-6)
+    np.testing.assert_allclose(other.GetOrigin(), volume.origin_mm, rtol=1e-6)
+
+
+def test_a_nifti_volume_in_a_unit_that_is_none_is_refused(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.uint8), np.diag([-1.0, -1, 1, 1])), tmp_path / "a.nii")
+    data = bytearray((tmp_path / "a.nii").read_bytes())
+    data[123] = 7
+    (tmp_path / "a.nii").write_bytes(data)
+    with pytest.raises(MalformedFile, match="unit"):
+        read_volume(tmp_path / "a.nii")
