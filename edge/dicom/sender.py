@@ -14,23 +14,28 @@ from edge.dicom.queue import Entry, Queue
 
 NO_SUCH_OBJECT = 0x0112  # the PACS does not have it: send it again
 REPORT_WITHIN_S = 60.0  # then commitment is asked for again
+BREAKS_IN_A_ROW = 2  # one is about the object, which must not hold up those behind it; the next one too is about the network
 
 
 class Outcome(NamedTuple):
-    """What became of one object, in the PACS's words."""
+    """What became of one object, in the PACS's words. ``broke``: the connection ended while this object was under way."""
 
-    kind: Literal["stored", "refused", "later"]
+    kind: Literal["stored", "refused", "later", "broke"]
     words: str = ""
+
+
+class Broken(Unreachable):
+    """The connection broke with one object after the other. Those behind them were not tried."""
 
 
 GONE = Outcome("refused", "its object is gone from the queue; write the sweep again")
 
 
 class Transport(Protocol):
-    """A way to a PACS. ``Unreachable`` where there is none now. An object that was dropped meanwhile is ``GONE``."""
+    """A way to a PACS. ``Unreachable`` where no connection is to be had now. An object that was dropped meanwhile is ``GONE``."""
 
     def store(self, objects: list[tuple[Entry, Path]]) -> Iterator[tuple[Entry, Outcome]]:
-        """Send each; answers one after the other, as they come."""
+        """Send each; answers one after the other, as they come. Where one breaks the connection it goes on with the next."""
 
     def ask_commitment(self, transaction: str, entries: list[Entry]) -> None:
         """The PACS reports later, elsewhere."""
@@ -47,7 +52,7 @@ class Sender:
 
     def step(self, *, force: bool = False) -> int:
         """Try everything that is due (``force``: everything); answers how many objects were tried."""
-        waiting = self._due(force, "waiting")
+        waiting = sorted(self._due(force, "waiting"), key=lambda entry: entry.attempts)  # then by UID: what failed waits behind the rest
         unsure = self._due(force, "stored") if self._commit else []
         try:
             self._store(waiting)
@@ -58,7 +63,8 @@ class Sender:
             self.unreachable = str(gone)
             for entry in self._still([*waiting, *unsure]):
                 if entry.state in ("waiting", "stored") and entry.not_before_s <= self._now():
-                    self._later(entry, str(gone))
+                    words = str(gone) if entry.state == "waiting" else entry.words  # the PACS has it: the network says nothing of it
+                    self._later(entry, words, attempts=entry.attempts + (not isinstance(gone, Broken)))
         return len(waiting)
 
     def hear(self, report: Report) -> None:
@@ -83,9 +89,13 @@ class Sender:
                 objects.append((entry, path))
             else:
                 self._change(entry, state="refused", words=GONE.words)
+        broken = 0
         for entry, outcome in self._transport.store(objects) if objects else ():
-            if outcome.kind == "later":
+            broken = broken + 1 if outcome.kind == "broke" else 0
+            if outcome.kind in ("later", "broke"):
                 self._later(entry, outcome.words)
+                if broken == BREAKS_IN_A_ROW:
+                    raise Broken(outcome.words)
             else:
                 final = outcome.kind == "stored" and not self._commit
                 self._change(entry, state=outcome.kind, words=outcome.words, final=final, attempts=0, not_before_s=0.0)
@@ -119,7 +129,7 @@ class Sender:
 
     def _later(self, entry: Entry, words: str, **values: object) -> None:
         when = self._now() + self._delay(entry)
-        self._change(entry, attempts=entry.attempts + 1, not_before_s=when, words=words, **values)
+        self._change(entry, **{"attempts": entry.attempts + 1, "not_before_s": when, "words": words, **values})
 
     def _delay(self, entry: Entry) -> float:
         return min(self._config.longest_retry_s, self._config.retry_s * 2.0 ** min(entry.attempts, 32))

@@ -81,7 +81,7 @@ def read(path: Path) -> tuple[NDArray[Any], tuple[float, float, float], tuple[fl
         voxels = np.asanyarray(image.dataobj).T
         unit_mm = _MILLIMETRES[image.header.get_xyzt_units()[0]]
     except KeyError as wrong:
-        raise MalformedFile(f"{path}: its unit of length is code {wrong}, which NIfTI does not have") from wrong
+        raise MalformedFile(f"{path}: its unit of length is code {wrong.args[0]}, which NIfTI does not have") from wrong
     except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError, EOFError, MemoryError, zlib.error) as wrong:
         raise MalformedFile(f"{path}: is no readable NIfTI file: {wrong}") from wrong
     affine = _LPS_TO_RAS @ image.affine
