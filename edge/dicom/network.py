@@ -28,6 +28,7 @@ PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 LARGEST_REPORT = 4 << 20  # bytes from one association of the listener, all together
 LARGEST_TALK = 32 << 20  # bytes of one that we began: 500 lines of a worklist take less than 1 MiB
+SLOWEST_LINE = 10_000  # bytes/s: the answer to an object comes when all of it is there, and a clip is up to 256 MiB
 MOST_ASSOCIATIONS = 8
 MOST_OBJECTS = 50  # of one association: it offers at most 128 kinds, and each object may need two
 MOST_ANSWERS = 500
@@ -125,6 +126,8 @@ class Dimse:
                 ds.decompress(generate_instance_uid=False)
             except MALFORMED as wrong:
                 return Outcome("refused", f"the PACS takes it only uncompressed, and it cannot be decompressed here: {wrong}")
+        size = len(ds.PixelData) if isinstance(ds, Dataset) else entry.bytes
+        pacs.dimse_timeout = self._config.timeout_s + size / SLOWEST_LINE
         try:
             status = pacs.send_c_store(ds)
         except FileNotFoundError:

@@ -1,21 +1,31 @@
 """What is due is sent, again where it must be, and no object holds up another."""
 
+import contextlib
+import socket
+import socketserver
+import threading
 import time
 from contextlib import contextmanager
 from itertools import pairwise
 
+import msgspec
+import numpy as np
 import pytest
+from dicom_cases import ORIGIN, exam, phantom
 from pynetdicom import AE, evt
-from queue_cases import Clock, Pacs, send_everything, sender, states
+from queue_cases import FACTS, Clock, Pacs, send_everything, sender, states
 
 from edge.config import DicomConfig
+from edge.dicom import network
 from edge.dicom.commitment import Report
 from edge.dicom.errors import Unreachable
 from edge.dicom.network import Dimse
+from edge.dicom.objects import write_object
 from edge.dicom.queue import Queue
 from edge.dicom.sender import GONE, Outcome
 from edge.dicom.stow import StowRs
-from edge.dicom.volumes import ENHANCED_US_VOLUME
+from edge.dicom.volumes import ENHANCED_US_VOLUME, ultrasound_volume
+from edge.files.volumes import Volume
 
 
 def test_an_unreachable_pacs_is_tried_again_ever_more_seldom(tmp_path, files):
@@ -244,3 +254,51 @@ def test_an_association_that_ends_between_two_objects_is_no_object_s_fault(tmp_p
             time.sleep(0.01)
         kinds += [outcome.kind for _, outcome in told]
     assert kinds == ["stored"] * 3
+
+
+def passed_on(source, sink, bytes_per_s=0.0):
+    with contextlib.suppress(OSError):
+        while data := source.recv(16384):
+            sink.sendall(data)
+            time.sleep(len(data) / bytes_per_s if bytes_per_s else 0)
+        sink.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def slow_line(to_port, bytes_per_s):
+    """A port that passes on what is sent to it at that rate, and answers at once."""
+
+    class Line(socketserver.BaseRequestHandler):
+        def handle(self):
+            with socket.create_connection(("127.0.0.1", to_port)) as far:
+                back = threading.Thread(target=passed_on, args=(far, self.request))
+                back.start()
+                passed_on(self.request, far, bytes_per_s)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Line) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def test_an_object_may_take_longer_on_its_way_than_a_pacs_to_answer(tmp_path, monkeypatch):
+    whole = network.open_entity
+
+    def hasty(config):
+        entity = whole(config)
+        entity.dimse_timeout = 0.5  # as if 30 s were over: the line takes four times as long
+        return entity
+
+    monkeypatch.setattr(network, "open_entity", hasty)
+    small = phantom()
+    noise = Volume(np.zeros((8, 256, 256), np.uint8), small.origin_mm, small.spacing_mm, small.metadata)
+    path = write_object(tmp_path / "a.dcm", ultrasound_volume(noise, exam(), ORIGIN, FACTS, DicomConfig()))
+    queue = Queue(tmp_path / "queue")
+    entry = queue.add(path)
+    with pacs_that(lambda event: 0) as (config, _), slow_line(config.pacs_port, entry.bytes / 2) as port:
+        slow = msgspec.structs.replace(config, pacs_port=port)
+        ((_, outcome),) = Dimse(slow, lambda report: None).store([(entry, queue.object(entry.uid))])
+    assert outcome == Outcome("stored")
