@@ -13,7 +13,8 @@ from edge.dicom.errors import NoSuchObject, Unreachable
 from edge.dicom.queue import Entry, Queue
 
 NO_SUCH_OBJECT = 0x0112  # the PACS does not have it: send it again
-REPORT_WITHIN_S = 60.0  # then commitment is asked for again
+REPORT_WITHIN_S = 60.0  # then commitment is asked for again, ever more seldom
+LONGEST_ASK_S = 3600.0
 BREAKS_IN_A_ROW = 2  # one is about the object, which must not hold up those behind it; the next one too is about the network
 
 
@@ -103,7 +104,7 @@ class Sender:
     def _ask(self, entries: Iterable[Entry]) -> None:
         transaction, asked = transaction_uid(), []
         for entry in {entry.uid: entry for entry in entries}.values():  # on the disk before the report comes, or the power goes
-            when = self._now() + max(REPORT_WITHIN_S, self._delay(entry))
+            when = self._now() + self._delay(entry, REPORT_WITHIN_S, LONGEST_ASK_S)
             told = {"transactions": (*entry.transactions, transaction), "not_before_s": when, "attempts": entry.attempts + 1}
             if self._change(entry, **told):
                 asked.append(entry)
@@ -124,12 +125,14 @@ class Sender:
         return True
 
     def _due(self, force: bool, *states: Literal["waiting", "stored"]) -> list[Entry]:
-        within_s = 2 * max(self._config.longest_retry_s, REPORT_WITHIN_S)
+        longest_s = LONGEST_ASK_S if "stored" in states else REPORT_WITHIN_S
+        within_s = 2 * max(self._config.longest_retry_s, longest_s)
         return self._queue.due(*states, within_s=within_s, force=force)
 
     def _later(self, entry: Entry, words: str, **values: object) -> None:
         when = self._now() + self._delay(entry)
         self._change(entry, **{"attempts": entry.attempts + 1, "not_before_s": when, "words": words, **values})
 
-    def _delay(self, entry: Entry) -> float:
-        return min(self._config.longest_retry_s, self._config.retry_s * 2.0 ** min(entry.attempts, 32))
+    def _delay(self, entry: Entry, least_s: float = 0.0, most_s: float = 0.0) -> float:
+        again_s = self._config.retry_s * 2.0 ** min(entry.attempts, 32)
+        return max(least_s, min(max(most_s, self._config.longest_retry_s), again_s))

@@ -302,3 +302,16 @@ def test_an_object_may_take_longer_on_its_way_than_a_pacs_to_answer(tmp_path, mo
         slow = msgspec.structs.replace(config, pacs_port=port)
         ((_, outcome),) = Dimse(slow, lambda report: None).store([(entry, queue.object(entry.uid))])
     assert outcome == Outcome("stored")
+
+
+def test_a_pacs_that_commits_itself_at_night_is_believed_of_every_time_it_was_asked(tmp_path, files):
+    clock, pacs = Clock(), Pacs()
+    queue = Queue(tmp_path, clock)
+    entry = queue.add(files[0])
+    one = sender(queue, pacs, clock, config={"retry_s": 5.0, "longest_retry_s": 900.0})
+    for _ in range(3 * 24 * 12):
+        one.step()
+        clock.s += 300
+    assert 70 < len(pacs.asked) < 100, "once an hour, at last"
+    one.hear(Report(pacs.asked[0][0], frozenset({entry.uid}), {}))
+    assert queue.entry(entry.uid).state == "committed"
