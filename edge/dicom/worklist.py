@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from edge.config import DicomConfig
@@ -73,7 +74,7 @@ def read_item(identifier: Dataset | None) -> Expected:
             steps = identifier.get("ScheduledProcedureStepSequence") or [Dataset()]
             step = steps[0]
             values = {
-                key: _text(str(identifier.get(key) or "")) for key in ("PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")
+                key: _text(_single(identifier, key)) for key in ("PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")
             }
             study = str(identifier.get("StudyInstanceUID") or "")
             when = [_text(str(step.get(f"ScheduledProcedureStepStart{one}") or "")) for one in ("Date", "Time")]
@@ -99,6 +100,12 @@ def _name(person: str) -> str:
         return name_of(person) if person else ""
     except ExamNotDicom as wrong:
         raise MalformedDicom(f"an answer of the worklist cannot be read: {wrong}") from wrong
+
+
+def _single(identifier: Dataset, key: str) -> str:
+    if isinstance(value := identifier.get(key), MultiValue):
+        raise MalformedDicom(f"an answer of the worklist has two values as its {key}")
+    return str(value or "")
 
 
 def _text(value: str) -> str:
