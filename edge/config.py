@@ -169,7 +169,7 @@ class DicomConfig(Section, frozen=True, kw_only=True):
     ] = "none"
     manufacturer: Annotated[str, Meta(min_length=1, max_length=64, description="in every object")] = "sonosweep"
     model: Annotated[str, Meta(min_length=1, max_length=64, description="in every object")] = "sonosweep"
-    serial: Annotated[str, Meta(min_length=1, max_length=64, description="of the device, in every object")] = "unknown"
+    serial: Annotated[str, Meta(min_length=1, max_length=64, description="of the device, in every object that names somebody")] = "unknown"
     institution: Annotated[str, Meta(max_length=64, description='"" = left out; never in anonymous objects')] = ""
     mechanical_index: Annotated[
         float, Meta(ge=-1, le=100, description="of the probe's largest output, where the probe does not send it; -1 = not known")

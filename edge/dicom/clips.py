@@ -17,7 +17,6 @@ from pydicom.sequence import Sequence
 from edge.config import DicomConfig
 from edge.dicom.errors import ClipTooLong, MalformedDicom, NothingToWrite
 from edge.dicom.exam import Exam
-from edge.dicom.identifiers import uid_of
 from edge.dicom.objects import Origin, begin, comment, decimal, grey_pixels, seal
 from edge.dicom.probe_facts import ProbeFacts
 from edge.messages import Frame
@@ -70,7 +69,7 @@ def ultrasound_clip(frames: Iterable[Frame], exam: Exam, facts: ProbeFacts, conf
         ds.MechanicalIndex = decimal(facts.mechanical_index)
     if facts.thermal_index >= 0:
         ds.BoneThermalIndex = ds.CranialThermalIndex = ds.SoftTissueThermalIndex = decimal(facts.thermal_index)
-    ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = uid_of("reference", exam.sweep), ""
+    ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = exam.uid("reference"), ""
     grey_pixels(ds, bytes(pixels), columns, rows, len(times_ns))
     return seal(ds)
 
