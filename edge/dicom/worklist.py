@@ -73,9 +73,7 @@ def read_item(identifier: Dataset | None) -> Expected:
             name = "=".join(map(_text, str(identifier.get("PatientName") or "").split("=")[:3])).rstrip("^=")
             steps = identifier.get("ScheduledProcedureStepSequence") or [Dataset()]
             step = steps[0]
-            values = {
-                key: _text(_single(identifier, key)) for key in ("PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")
-            }
+            values = {key: _text(_single(identifier, key)) for key in ("PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")}
             study = str(identifier.get("StudyInstanceUID") or "")
             when = [_text(str(step.get(f"ScheduledProcedureStepStart{one}") or "")) for one in ("Date", "Time")]
             words = (step.get("ScheduledProcedureStepDescription"), identifier.get("RequestedProcedureDescription"))
