@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,10 @@ def run(options: argparse.Namespace) -> int:
         crop=parse_crop(options.crop) if options.crop else None,
         calibration=options.calibration,
     )
+    aspect = getattr(sweep, "pixel_aspect", Fraction(1))
+    if len(options.spacing_mm or ()) == 1 and aspect != 1:
+        shape = f"{aspect.numerator}:{aspect.denominator}"
+        raise CannotWrite(f"{sweep.path}: its pixels are {shape} and not square; give both sizes: --spacing-mm LATERAL AXIAL")
     count = writer(output, sweep)
     crop: Crop | None = getattr(sweep, "crop", None)
     lateral, axial = sweep.geometry.spacing_mm

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+from fractions import Fraction
+
+import av
 import nibabel
 import numpy as np
 import pytest
@@ -171,3 +175,39 @@ def test_a_nifti_volume_in_a_unit_that_is_none_is_refused(tmp_path):
     (tmp_path / "a.nii").write_bytes(data)
     with pytest.raises(MalformedFile, match="unit"):
         read_volume(tmp_path / "a.nii")
+
+
+def film(path, aspect=None, turned=False):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        if aspect:
+            stream.sample_aspect_ratio = aspect
+        for n in range(5):
+            image = av.VideoFrame.from_ndarray(np.full((48, 64), 40 * n, np.uint8), format="gray")
+            for packet in stream.encode(image.reformat(format="yuv420p")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    if turned:  # the matrix of the track, as a phone held upright writes it
+        data, quarter = path.read_bytes(), struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+        upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+        at = data.index(upright, data.index(b"tkhd"))
+        path.write_bytes(data[:at] + quarter + data[at + len(quarter) :])
+    return path
+
+
+def test_pixels_that_are_not_square_need_two_sizes(tmp_path, capsys):
+    wide = film(tmp_path / "a.mp4", Fraction(4, 3))
+    words = ["convert", str(wide), "-o", str(tmp_path / "a.igs.mha"), "--spacing-mm"]
+    assert main([*words, "0.2"]) == 1
+    assert "4:3" in capsys.readouterr().err and not (tmp_path / "a.igs.mha").exists()
+    assert main([*words, "0.2", "0.15"]) == 0
+    assert open_sweep(wide).description["pixel_aspect"] == "4:3"
+    assert main(["convert", str(film(tmp_path / "b.mp4")), *words[2:], "0.2"]) == 0
+
+
+def test_a_film_that_is_shown_turned_is_refused_by_name(tmp_path):
+    with pytest.raises(UnsupportedFile, match="turned by -90 degrees"):
+        open_sweep(film(tmp_path / "a.mp4", turned=True))
+    assert open_sweep(film(tmp_path / "b.mp4")).kind == "mp4"
