@@ -21,7 +21,7 @@ from edge.dicom.commitment import Report, parse_report, request
 from edge.dicom.errors import MalformedDicom, NotConfigured, Unreachable, WorklistRefused
 from edge.dicom.identifiers import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 from edge.dicom.queue import Entry
-from edge.dicom.sender import GONE, Outcome
+from edge.dicom.sender import DUPLICATE, GONE, HELD, Outcome
 from edge.files.dicom_errors import MALFORMED
 
 PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
@@ -225,6 +225,8 @@ def _report_to(hear: Callable[[Report], None]) -> Callable[[Any], tuple[int, Non
 
 
 def _outcome(code: int, comment: str) -> Outcome:
+    if code == DUPLICATE:
+        return HELD
     words = f"{_code(code)} {comment}".strip()
     if code == SUCCESS or code >> 12 == 0xB:  # a warning: stored, but for something
         return Outcome("stored", "" if code == SUCCESS else f"stored with a warning: {words}")

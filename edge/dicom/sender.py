@@ -29,6 +29,8 @@ class Broken(Unreachable):
     """The connection broke with one object after the other. Those behind them were not tried."""
 
 
+DUPLICATE = 0x0111  # of a UID; ours name their content, so it is this very object
+HELD = Outcome("stored", "the PACS says that it has it already")
 GONE = Outcome("refused", "its object is gone from the queue; write the sweep again")
 
 

@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 from edge.config import ConfigError, DicomConfig
 from edge.dicom.errors import Unreachable
 from edge.dicom.queue import Entry
-from edge.dicom.sender import GONE, Outcome
+from edge.dicom.sender import DUPLICATE, GONE, HELD, Outcome
 
 BOUNDARY = "sonosweep-7d1f3c5e9b"
 LARGEST_ANSWER = 4 << 20
 REFERENCED, FAILED, UID, REASON = "00081199", "00081198", "00081155", "00081197"
-REFUSED_FOR_GOOD = (400, 409, 413, 415)  # it is about the object; all else is about the server, and may pass
+CONFLICT = 409
+REFUSED_FOR_GOOD = (400, CONFLICT, 413, 415)  # it is about the object; all else is about the server, and may pass
 
 
 class StowRs:
@@ -69,7 +70,13 @@ class StowRs:
             ):  # it may answer and close before it has read all
                 connection.request("POST", self._url.path, body=_body(head, path, tail), headers=headers)
             with connection.getresponse() as answer:  # follows no redirect: the token is for this server alone
-                return read_answer(entry.uid, answer.status, answer.read(LARGEST_ANSWER))
+                outcome = read_answer(entry.uid, answer.status, answer.read(LARGEST_ANSWER))
+            unsure = answer.status == CONFLICT and outcome.kind == "refused" and entry.attempts
+            return (
+                outcome._replace(words=f"{outcome.words}; it may have it from an attempt before: look there, then drop it")
+                if unsure
+                else outcome
+            )
         except FileNotFoundError:
             return GONE
         except (OSError, HTTPException) as wrong:
@@ -95,6 +102,8 @@ def read_answer(uid: str, status: int, body: bytes) -> Outcome:
     """What a server's answer means for the object: it is stored only where the server says so of its UID."""
     told = _told(body)
     reason = next((one for one in told.get(FAILED, []) if one.get(UID) in (uid, None)), None)
+    if reason is not None and reason.get(REASON) == DUPLICATE:
+        return HELD
     if reason is not None:
         return Outcome("refused", f"the PACS refuses it: reason {reason.get(REASON, 'unknown')} (HTTP {status})")
     if 200 <= status < 300 and any(one.get(UID) == uid for one in told.get(REFERENCED, [])):

@@ -315,3 +315,11 @@ def test_a_pacs_that_commits_itself_at_night_is_believed_of_every_time_it_was_as
     assert 70 < len(pacs.asked) < 100, "once an hour, at last"
     one.hear(Report(pacs.asked[0][0], frozenset({entry.uid}), {}))
     assert queue.entry(entry.uid).state == "committed"
+
+
+def test_a_pacs_that_has_the_object_already_has_it(tmp_path, files):
+    queue = Queue(tmp_path)
+    queue.add(files[0])
+    with pacs_that(lambda event: 0x0111) as (config, _):
+        sender(queue, Dimse(config, lambda report: None), Clock(), commit=False).step()
+    assert [(entry.state, entry.words) for entry in queue.entries()] == [("stored", "the PACS says that it has it already")]

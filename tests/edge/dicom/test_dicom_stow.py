@@ -14,7 +14,7 @@ from edge.config import ConfigError, DicomConfig
 from edge.dicom.errors import Unreachable
 from edge.dicom.objects import write_object
 from edge.dicom.queue import Queue
-from edge.dicom.sender import Sender
+from edge.dicom.sender import Outcome, Sender
 from edge.dicom.stow import StowRs
 from edge.dicom.volumes import ultrasound_volume
 
@@ -83,6 +83,25 @@ def test_the_object_is_one_whole_part_and_every_failure_is_tried_again(server, t
 def test_a_token_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ConfigError, match="stow_token"):
         StowRs(msgspec.structs.replace(DicomConfig(stow_url="https://pacs/x"), stow_token=str(tmp_path / "none")))
+
+
+def failed(uid, reason):
+    return f'{{"00081198": {{"Value": [{{"00081155": {{"Value": ["{uid}"]}}, "00081197": {{"Value": [{reason}]}}}}]}}}}'
+
+
+def test_an_object_that_the_pacs_has_already_is_stored_and_a_409_that_does_not_say_so_is_told_as_it_is(server, tmp_path, files):
+    queue = Queue(tmp_path / "queue")
+    entry = queue.add(files[0])
+
+    def answered(status, text, entry=entry):
+        Server.answers = [(status, text)]
+        ((_, outcome),) = StowRs(DicomConfig(stow_url=f"http://127.0.0.1:{server.server_port}")).store([(entry, queue.object(entry.uid))])
+        return outcome
+
+    assert answered(409, failed(entry.uid, 0x0111)) == Outcome("stored", "the PACS says that it has it already")
+    assert answered(409, failed(entry.uid, 0x0110)).kind == "refused"
+    tried = msgspec.structs.replace(entry, attempts=1)
+    assert "may have it" not in answered(409, "").words and "may have it from an attempt before" in answered(409, "", tried).words
 
 
 def test_a_redirect_takes_the_token_nowhere(server, tmp_path, files):
