@@ -245,7 +245,7 @@ def test_a_started_bridge_waits_for_its_consumers(bench: BridgeBench) -> None:
     assert not bench.faults
 
 
-def test_what_had_come_before_the_stop_is_handed_on(bench: BridgeBench) -> None:
+def test_what_had_come_before_the_stop_is_handed_on(bench: BridgeBench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.open_bridge()
     run, record, front_end = bench.consume("run"), bench.consume("record"), bench.front_end()
     send(bench, front_end, [linear_frame(0)])
@@ -253,9 +253,13 @@ def test_what_had_come_before_the_stop_is_handed_on(bench: BridgeBench) -> None:
     for i in range(1, 6):
         front_end.send(linear_frame(i))
     assert bench.bridge
-    bench.bridge._intake.socket.poll(1000)
-    time.sleep(0.1)
-    bench.stop_bridge()
+    come, intake = [], bench.bridge._intake
+    while len(come) < 5:
+        assert intake.socket.poll(20_000)
+        come.append(intake.receive())
+    with monkeypatch.context() as patched:
+        patched.setattr(intake, "receive", lambda: come.pop(0) if come else None)
+        bench.stop_bridge()
     bench.step_until(lambda: len(run.frames) == len(record.frames) == 6)
 
 
