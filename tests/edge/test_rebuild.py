@@ -13,6 +13,7 @@ from edge.bus import FrameQueue, Publisher, Subscriber, ipc
 from edge.commands.run import open_reconstructor
 from edge.config import Config, MotionConfig, VolumeConfig
 from edge.files import open_sweep
+from edge.files.names import sweep_id
 from edge.files.recording import write_recording
 from edge.files.volumes import read_volume
 from edge.messages import Answer, Bricks, Command, FaultRaised, Status, SweepEnded
@@ -20,7 +21,7 @@ from edge.rebuild import Rebuild, RecordingShort
 from edge.run import RunService
 from edge.saving import next_volume
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
-from edge.tablet.library import Library, sweep_id
+from edge.tablet.library import Library
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,13 @@
 import pytest
 from synthetic_frames import frame
 
+from edge.files.names import sweep_id
 from edge.files.parts import SweepInParts
 from edge.files.recording import RecordingWriter
 
 
-def part(folder, number, sequences, end, sweep="0003"):
-    writer = RecordingWriter(folder / f"sweep_abcdef0123456789_{sweep}_{number}.mcap", {})
+def part(folder, number, sequences, end, sweep=3):
+    writer = RecordingWriter(folder / f"{sweep_id(0xABCDEF0123456789, sweep)}_{number}.mcap", {})
     for sequence in sequences:
         writer.append(frame(sequence))
     writer.sync()
@@ -16,12 +17,12 @@ def part(folder, number, sequences, end, sweep="0003"):
     return writer.path
 
 
-@pytest.mark.parametrize("end", ["cut", "stopped", ""])
-def test_the_parts_of_a_sweep_are_one(tmp_path, end):
-    first = part(tmp_path, 9, range(3), end)
-    part(tmp_path, 10, range(3, 5), end)
-    part(tmp_path, 11, range(5, 6), "last")
-    part(tmp_path, 10, range(9), "last", sweep="0004")
+@pytest.mark.parametrize(("end", "number"), [("cut", 3), ("stopped", 410347812), ("", 2**32 - 1)])
+def test_the_parts_of_a_sweep_are_one(tmp_path, end, number):
+    first = part(tmp_path, 9, range(3), end, number)
+    part(tmp_path, 10, range(3, 5), end, number)
+    part(tmp_path, 11, range(5, 6), "last", number)
+    part(tmp_path, 10, range(9), "last", number + 1)
     sweep = SweepInParts(first)
     assert [f.sequence for _ in range(2) for f in sweep.frames()] == 2 * [0, 1, 2, 3, 4, 5]
     assert sweep.frame_count == (6 if end else None), "a cut part is not counted before it is read"
