@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from edge.compounding import BadPose, Compounder, VolumeFull
 from edge.compounding.image import Image
-from edge.compounding.scan_conversion import BadSector
 from edge.config import Direction
 from edge.faults import FAULTS, Effect
 from edge.files.volumes import Volume
@@ -23,7 +22,7 @@ from edge.motion import MotionFailed, MotionSource, Step, turned
 from edge.motion.recorded import provenance
 from edge.placement import between, impossible, on_face, pose_of
 from edge.said import bricks_of_frame, end_of, fault, pose_of_frame
-from edge.sweep_state import Counts, Stream, SweepState, scan_table
+from edge.sweep_state import Counts, SweepState
 from edge.transform import Transform
 
 MAX_BRIDGED_FRAMES = 3  # speckle is decorrelated by then, and a relative pose chain is broken for good
@@ -157,24 +156,16 @@ class Reconstructor:
         sweep.counts.lost += lost
         sweep.lost_since_pose += lost
         sweep.elapsed = sweep.cadence.elapsed(frame, lost)
+        missing = max(lost, sweep.elapsed - 1)  # light may lie between the losses
+        if missing > MAX_BRIDGED_FRAMES and self.motion.relative:
+            return self._break(frame, "FRAMES_LOST", f"{missing} before frame {frame.sequence}")
+        sweep.neighbour_missing |= missing > MAX_BRIDGED_FRAMES
         if lost:
             for stream in sweep.streams.values():
                 stream.unbroken = False
-            if self.motion.relative and lost > MAX_BRIDGED_FRAMES:
-                return self._break(frame, "FRAMES_LOST", f"{lost} before frame {frame.sequence}")
             said.append(fault(frame, "FRAMES_BRIDGED", f"{lost} before frame {frame.sequence}"))
-            sweep.neighbour_missing |= lost > MAX_BRIDGED_FRAMES
-        channel = sweep.light.channel(frame)
-        if channel is None:
-            return said
-        stream_before = sweep.streams.get(channel)
-        if stream_before is None:
-            try:
-                sweep.streams[channel] = Stream(frame.geometry, scan_table(frame.geometry))
-            except BadSector as wrong:
-                return [*said, *self._break(frame, "GEOMETRY_REFUSED", str(wrong))]
-        elif stream_before.geometry != frame.geometry:
-            return [*said, *self._break(frame, "GEOMETRY_CHANGED", f"at frame {frame.sequence}")]
+        if misfit := sweep.misfit(frame):
+            said += self._break(frame, *misfit)
         return said
 
     def _place(self, sweep: SweepState, frame: Frame) -> list[Message]:
