@@ -35,6 +35,7 @@ class Reconstructor:
 
     ``say_bricks`` False leaves the changed bricks unsaid: nobody watches an offline reconstruction. ``epoch`` is that of the
     volume before the first: a process that starts again must not repeat one that clients have heard. ``pulse_energy_mj``: see ``Light``.
+    ``over`` is the key of the last sweep that has ended: what still comes of it is ignored. None lets it be built again.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Reconstructor:
         self.compounder = compounder
         self.direction: str = (direction or "+") if motion.relative else "tracked"
         self.direction_source = ("preset" if direction else "unverified") if motion.relative else "tracked"
+        self.over: tuple[int, int] | None = None
         self._fill_holes = fill_holes
         self._say_bricks = say_bricks
         self._sweep: SweepState | None = None
@@ -84,13 +86,13 @@ class Reconstructor:
     def feed(self, frame: Frame) -> list[Message]:
         """Take one frame; answer with what there is to say about it, in order."""
         said: list[Message] = []
+        if frame.sweep_key == self.over:
+            self.counts.ignored += 1
+            return said
         if self._sweep is None or frame.sweep_key != self._sweep.key:
             said += self._begin(frame)
         sweep = self._sweep
         assert sweep is not None
-        if sweep.ended:
-            sweep.counts.ignored += 1
-            return said
         lost = frame.sequence - sweep.last_sequence - 1
         if lost < 0:
             sweep.counts.ignored += 1
@@ -115,7 +117,7 @@ class Reconstructor:
         if sweep.ended:  # the volume had no room for the rest
             return said
         said += self._fill(sweep) if self._fill_holes else []
-        sweep.ended, sweep.reason = True, reason
+        sweep.ended, sweep.reason, self.over = True, reason, sweep.key
         return [*said, end_of(sweep, self.motion.name, self.direction, self.direction_source)]
 
     def volumes(self) -> dict[str, Volume]:

@@ -171,6 +171,8 @@ class RunService:
 
     def _feed(self, frame: Frame) -> None:
         if self._rebuild:
+            if frame.sweep_key == self._rebuild.over:
+                return
             self._end_rebuilding(f"a new sweep began with frame {frame.sequence}")
         taken_ns = self._heard_now()
         said = self._reconstructor.feed(frame)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
+from heart_frames import a_frame
 
 from edge.bus import FrameQueue, Publisher, Subscriber, ipc
 from edge.commands.run import open_reconstructor
@@ -194,6 +195,37 @@ def test_a_new_sweep_has_precedence_over_a_rebuild(bench, recording, monkeypatch
     bench.frames.offer(next(frames), 1000)
     fault = bench.until(FaultRaised, lambda m: m.name == "REBUILD_FAILED")
     assert "a new sweep began" in fault.detail
+
+
+def broken_sweep(bench):
+    """A live sweep that has ended for its losses, of which the front end sends the rest."""
+    for n in (0, 1, 9):
+        bench.frames.offer(a_frame(n), 1000)
+    bench.until(SweepEnded, lambda m: m.reason == "FRAMES_LOST" and m.files)
+    bench.heard.clear()
+    return iter(range(10, 1000))
+
+
+def test_the_rest_of_a_broken_sweep_is_no_second_volume_though_the_next_is_aimed_meanwhile(bench):
+    rest = broken_sweep(bench)
+    assert bench.asks(action="aim", direction="-", direction_source="preset") == ""
+    assert faults_until_the_next_sweep(bench, rest) == []
+
+
+def test_the_rest_of_a_broken_sweep_neither_ends_a_rebuild_nor_is_a_volume_after_it(bench, recording, monkeypatch):
+    rest = broken_sweep(bench)
+    monkeypatch.setattr("edge.rebuild.PIECE_FRAMES", 1)
+    assert bench.asks(action="rebuild", direction="-", direction_source="operator", path=str(recording)) == ""
+    bench.until(SweepEnded, lambda m: bench.frames.offer(a_frame(next(rest))) and m.rebuilt)
+    bench.until(Status, lambda m: m.state == "idle")
+    assert faults_until_the_next_sweep(bench, rest) == ["DIRECTION_UNVERIFIED"]
+
+
+def faults_until_the_next_sweep(bench, rest):
+    bench.frames.offer(a_frame(next(rest)), 1000)
+    bench.frames.offer(a_frame(0, sweep=2), 1000)
+    bench.until(Status, lambda m: m.state == "sweeping")
+    return [m.name for m in bench.heard if isinstance(m, FaultRaised)]
 
 
 def test_a_rebuild_waits_for_who_shows_it_and_for_nobody_who_does_not(bench, recording, monkeypatch):
