@@ -114,7 +114,9 @@ def test_lost_light_moves_no_probe_of_constant_motion_and_lost_ultrasound_is_bri
     assert found[8][2, 3] == pytest.approx(z_mm)
 
 
-@pytest.mark.parametrize(("motion", "told", "placed"), [("constant", ["FRAMES_LOST", "POSE_MISSING"], 5), ("recorded", ["POSE_MISSING"], 8)])
+@pytest.mark.parametrize(
+    ("motion", "told", "placed"), [("constant", ["FRAMES_LOST", "POSE_MISSING"], 5), ("recorded", ["POSE_MISSING"], 8)]
+)
 def test_ultrasound_that_is_missing_in_several_gaps_between_light_is_too_much_to_bridge(make, motion, told, placed):
     lost = (6, 7, 8, 10, 11, 12, 14, 15, 16)  # three in a row at most, and six ultrasound images after number 4
     reconstructor = make(motion)

@@ -276,6 +276,22 @@ def _record_until_killed(path, synced):
             synced.value = writer.synced_frames
 
 
+@pytest.mark.parametrize("works", [0, 1])
+def test_a_recording_that_could_not_begin_leaves_neither_file_nor_descriptor(tmp_path, monkeypatch, works):
+    calls, descriptors = [], len(os.listdir("/proc/self/fd"))
+
+    def fdatasync(descriptor):
+        calls.append(descriptor)
+        if len(calls) > works:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    with pytest.raises(RecordingFailed, match="Input/output error") as refused:
+        RecordingWriter(tmp_path / "a.mcap", {})
+    assert refused and len(calls) == works + 1
+    assert (os.listdir(tmp_path), len(os.listdir("/proc/self/fd"))) == ([], descriptors)
+
+
 def test_a_killed_recorder_leaves_everything_that_was_synced(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     synced = spawn.Value("q", 0)
