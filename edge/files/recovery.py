@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from mcap.records import Chunk, Header, McapRecord, Message, MessageIndex, Metad
 from mcap.stream_reader import breakup_chunk
 from mcap.writer import MCAP0_MAGIC
 
-from edge.files.atomic import sync_folder
+from edge.files.atomic import replacing, sync_folder
 from edge.files.errors import MalformedFile, UnsupportedFile
 from edge.files.recording import FRAME_CHANNEL, PROFILE, McapFile, unpack_parts
 
@@ -187,13 +188,12 @@ def recover(path: Path) -> Recovered:
         part.unlink(missing_ok=True)
         try:
             scan, frames = _copy(path, part)
+            if aside := _aside(path, scan):
+                _keep(path, aside)
+            os.replace(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        if aside := _aside(path, scan):
-            aside.unlink(missing_ok=True)
-            os.link(path, aside)
-        os.replace(part, path)
         sync_folder(path.parent)
     return Recovered(path, True, frames, _lost_bytes(scan), scan.damaged_chunks)
 
@@ -205,6 +205,16 @@ def _lost_bytes(scan: Scan) -> int:
 def _aside(path: Path, scan: Scan) -> Path | None:
     """Where the old file is kept, if more of it is left out than a cut explains."""
     return path.with_name(path.name + DAMAGED) if scan.damaged_chunks or _lost_bytes(scan) > LARGEST_TAIL else None
+
+
+def _keep(path: Path, aside: Path) -> None:
+    """The old file by a second name; a copy of it where the storage has none (exFAT)."""
+    aside.unlink(missing_ok=True)
+    try:
+        os.link(path, aside)
+    except OSError:
+        with path.open("rb") as old, replacing(aside) as copy:
+            shutil.copyfileobj(old, copy)
 
 
 def _copy(path: Path, part: Path) -> tuple[Scan, int]:
