@@ -9,6 +9,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -122,8 +123,8 @@ def chunks(path: Path, scan: Scan, *, skim: bool = False) -> Iterator[list[Messa
                 scan.whole_until += len(MCAP0_MAGIC) * scan.finished
 
 
-def _records(file: BinaryIO, scan: Scan) -> Iterator[tuple[int, bytes]]:
-    """(opcode, payload) of every record that is whole."""
+def _records(file: BinaryIO, scan: Scan, *, chunks: bool = True) -> Iterator[tuple[int, bytes]]:
+    """(opcode, payload) of every record that is whole; without ``chunks`` those are stepped over."""
     while True:
         at = file.tell()
         head = file.read(_HEAD.size)
@@ -132,7 +133,10 @@ def _records(file: BinaryIO, scan: Scan) -> Iterator[tuple[int, bytes]]:
         opcode, length = _HEAD.unpack(head)
         if opcode not in _OPCODES or length > min(LARGEST_RECORD, scan.size - at - _HEAD.size):
             return
-        yield opcode, file.read(length)
+        if opcode == Opcode.CHUNK and not chunks:
+            file.seek(length, os.SEEK_CUR)
+        else:
+            yield opcode, file.read(length)
 
 
 def _take(opcode: int, payload: bytes, scan: Scan, skim: bool, path: Path) -> Iterator[list[Message]]:
@@ -249,13 +253,18 @@ def interrupted(folder: Path) -> list[Path]:
 
 
 def received_in(folder: Path, stem: str) -> set[int]:
-    """When each frame was received that is in the recordings ``<stem>_<part>.mcap``; a recording that cannot be read holds none."""
+    """When each frame was received that is in the recordings ``<stem>_<part>.mcap``; a recording that cannot be read holds none.
+
+    By the indexes alone, so that a recorder that goes on with a sweep of 2 GB does not stand still: their chunks are not checked.
+    """
     known: set[int] = set()
     for path in folder.glob(f"{stem}_*.mcap"):
-        try:
-            known |= survey(path).received_ns
-        except (OSError, UnsupportedFile):
-            continue
+        with suppress(OSError, *_DAMAGE), path.open("rb") as file:
+            scan = Scan(size=path.stat().st_size, received_ns=known)
+            file.seek(len(MCAP0_MAGIC))
+            for opcode, payload in _records(file, scan, chunks=False):
+                if opcode == Opcode.MESSAGE_INDEX:
+                    list(_take(opcode, payload, scan, skim=True, path=path))
     return known
 
 
