@@ -213,6 +213,24 @@ def test_lost_frames_are_counted(bench: BridgeBench) -> None:
     assert bench.counts["lost"] == bench.counts["lost_in_sweep"] == 5
 
 
+def test_losses_of_an_operators_sweep_are_those_between_its_first_and_its_last_image(bench: BridgeBench) -> None:
+    bench.open_bridge(sweeps="operator")
+    assert bench.bridge
+
+    def take(*sequences: int) -> tuple[int, int]:
+        for sequence in sequences:
+            assert bench.bridge and bench.bridge.take(encode_frame(linear_frame(sequence)), time.monotonic_ns())
+        return bench.counts["lost"], bench.counts["lost_in_sweep"]
+
+    assert take(10, 14) == (3, 0), "no sweep runs"
+    bench.bridge._sweeps.start()
+    assert take(15, 16, 18, 19) == (4, 1)
+    bench.bridge._sweeps.stop(time.monotonic_ns())
+    assert take(20, 31) == (14, 1)
+    bench.bridge._sweeps.start()
+    assert take(32, 33) == (14, 0)
+
+
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
 def test_a_restarted_bridge_finds_its_front_end_and_consumers_again(bench: BridgeBench, transport: str) -> None:
     bench.open_bridge(transport=transport)
