@@ -302,9 +302,12 @@ def test_the_simulated_probe_conforms_and_comes_back(endpoint: str, tmp_path: Pa
 
 
 def test_the_c_example_conforms(endpoint: str, send_frames: Path) -> None:  # noqa: F811
-    sender = subprocess.Popen([send_frames, endpoint, "100", "30"])
-    code, told = conform(endpoint, 5.5, "--rate", "30", "--undisturbed")
-    assert sender.wait(10) == 0
+    command = [sys.executable, "-m", "edge", "conform", "--endpoint", endpoint, "--seconds", "7", "--rate", "30", "--undisturbed", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listening:
+        assert listening.stderr and "listening on" in listening.stderr.readline()
+        assert subprocess.run([send_frames, endpoint, "100", "30"], timeout=20, check=False).returncode == 0
+        told = json.loads(listening.communicate()[0])
+    code = listening.returncode
     assert (code, told["failed"], told["frames"]) == (0, 0, 100), [rule for rule in told["rules"] if rule["outcome"] == "fail"]
     assert outcomes(told)["imu"] == outcomes(told)["pose"] == outcomes(told)["last"] == "pass"
 
