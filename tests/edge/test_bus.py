@@ -63,8 +63,9 @@ def test_a_slow_subscriber_learns_what_it_lost(context, run_dir):
     first = subscriber.heard(FaultRaised)
     for number in range(20_000):
         publisher.say(FaultRaised(service="run", name="FRAMES_LOST", detail=f"{number:>200}"))
-    heard = 0
+    heard, deadline = 0, time.monotonic() + 20
     while subscriber.heard(FaultRaised) < publisher.said(FaultRaised):
+        assert time.monotonic() < deadline, (heard, subscriber.missed)
         if (message := subscriber.receive()) is None:
             publisher.say(FaultRaised(service="run", name="FRAMES_LOST"))  # its number tells what came before it
             message = eventually(subscriber.receive)
