@@ -14,13 +14,14 @@ import numpy as np
 from edge.config import Config
 from edge.console import rounded
 from edge.faults import FAULTS
+from edge.files.names import sweep_id
 from edge.light import wavelength_nm
 from edge.messages import Bricks, FaultRaised, Frame, Geometry, Message, Pose, Status, SweepEnded
 from edge.services import GONE_AFTER_S, SERVICES, WAITING
 from edge.sweep_state import placed_size
 from edge.tablet.guide import FrameRate, Guide, contact, limit_mm_s
 from edge.tablet.jpeg import LiveImages
-from edge.tablet.library import Record, sweep_id
+from edge.tablet.library import Record
 from edge.tablet.store import BrickStore, BrickTooFar
 from edge.tablet.sweep import Shown, Sweep
 

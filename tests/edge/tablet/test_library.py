@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from edge.tablet.library import Library, NoSuchSweep, Record, SidecarUnreadable, WrongState, sweep_id
+from edge.files.names import sweep_id
+from edge.tablet.library import Library, NoSuchSweep, Record, SidecarUnreadable, WrongState
 
 ONE, TWO = sweep_id(0xABC, 1), sweep_id(0xABC, 123456789)
 
