@@ -27,6 +27,13 @@ class WrongTree(SystemExit):
     """The tree cannot take the package; the message says why and what to do."""
 
 
+def architecture(tree: Path) -> str:
+    """As dpkg names it."""
+    foreign = tree / "var/lib/dpkg/arch"
+    machine = next(iter(foreign.read_text().split()), "") if foreign.exists() else ""
+    return machine or Dpkg(tree).query("--show", "--showformat=${Architecture}", "dpkg").strip()
+
+
 def check_tree(tree: Path, package: Package, here: str) -> None:
     """Raises ``WrongTree``. ``here``: this machine's architecture."""
     if not (tree / "var/lib/dpkg/status").is_file():
@@ -35,9 +42,7 @@ def check_tree(tree: Path, package: Package, here: str) -> None:
         raise WrongTree(f"{tree}: /lib is a folder and must be a link to usr/lib; something was unpacked over it: make the tree anew")
     if used := [path for path in OF_ONE_DEVICE if (tree / path).exists()]:
         raise WrongTree(f"{tree}: holds /{used[0]}, which is one device's own; take a tree that was never booted")
-    dpkg = Dpkg(tree)
-    machine = next(iter((tree / "var/lib/dpkg/arch").read_text().split()), "") if (tree / "var/lib/dpkg/arch").exists() else ""
-    machine = machine or dpkg.query("--show", "--showformat=${Architecture}", "dpkg").strip()
+    dpkg, machine = Dpkg(tree), architecture(tree)
     if package.architecture != machine:
         raise WrongTree(f"{package.path}: is for {package.architecture}, and {tree} is {machine}")
     if missing := dpkg.unmet(package.depends):
