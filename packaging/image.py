@@ -1,8 +1,8 @@
 """``python packaging/image.py TREE OUT``: a root file system with the package in it (packaging/rootfs.py) as a disk that QEMU boots.
 
-Makes OUT/disk.img (ext4, no partition table), OUT/vmlinuz and OUT/initrd.gz, and says the command that boots them. The machine is the tree's:
-amd64 or arm64; the kernel is Debian's for virtual machines, fetched with apt. Nothing of it goes to a Jetson: there NVIDIA's tools flash
-the same tree.
+Makes OUT/disk.img (ext4, no partition table), OUT/vmlinuz and OUT/initrd.gz, and says the command that boots them. The machine is the
+tree's: amd64 or arm64; the kernel is Debian's for virtual machines, fetched with apt. Nothing of it goes to a Jetson: there NVIDIA's tools
+flash the same tree.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ BOOT = "panic=-1 quiet nokaslr mitigations=off audit=0 random.trust_cpu=on syste
 # Emulated, each of these costs seconds and serves nobody here: a disk's housekeeping, log-ins, and modules that this kernel has not.
 NEEDLESS = (
     "e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer"
-    " systemd-tmpfiles-clean.timer getty@tty1.service serial-getty@ttyS0.service serial-getty@ttyAMA0.service systemd-logind.service systemd-user-sessions.service"
+    " systemd-tmpfiles-clean.timer getty@tty1.service serial-getty@ttyS0.service serial-getty@ttyAMA0.service"
+    " systemd-logind.service systemd-user-sessions.service"
     " systemd-binfmt.service proc-sys-fs-binfmt_misc.automount kmod-static-nodes.service systemd-modules-load.service"
     " modprobe@configfs.service modprobe@dm_mod.service modprobe@drm.service modprobe@efi_pstore.service modprobe@fuse.service"
     " modprobe@loop.service dev-hugepages.mount sys-kernel-debug.mount sys-kernel-tracing.mount systemd-update-utmp.service"
