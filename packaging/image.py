@@ -109,10 +109,14 @@ def make_disk(tree: Path, out: Path) -> None:
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", str(tree), "-L", "root", str(out), f"{SIZE_MIB}M"], check=True)
 
 
-def command(machine: str, out: Path, port: int) -> list[str]:
-    """What boots it in emulation, with the tablets' port on this machine's ``port``."""
+def command(machine: str, out: Path, port: int, counted: bool = False) -> list[str]:
+    """What boots it in emulation, with the tablets' port on this machine's ``port``.
+
+    ``counted``: an instruction takes 1 ns of the machine's time, so that nothing in it is late because this one is busy; slower on free cores.
+    """
     kind, network = MACHINES[machine], f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:8443"
-    words = [kind.qemu, "-M", kind.board, "-accel", "tcg,thread=multi", "-cpu", kind.cpu, "-smp", "2", "-m", "1536"]
+    words = [kind.qemu, "-M", kind.board, "-cpu", kind.cpu, "-smp", "2", "-m", "1536"]
+    words += ["-accel", "tcg,thread=single", "-icount", "shift=0"] if counted else ["-accel", "tcg,thread=multi"]
     words += ["-nodefaults", "-no-reboot", "-display", "none", "-serial", f"file:{out}/console.log"]
     words += ["-kernel", f"{out}/vmlinuz", "-initrd", f"{out}/initrd.gz", "-append", f"console={kind.console} {BOOT}"]
     words += ["-drive", f"file={out}/disk.img,if=virtio,format=raw,cache=unsafe"]

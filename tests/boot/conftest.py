@@ -45,6 +45,7 @@ def hangs(request):
 
 def pytest_collection_modifyitems(config, items):
     here, longest_s = Path(__file__).parent, 600 + 60 * config.getoption("--hangs", 1) + 15 * config.getoption("--kills", 3)
+    longest_s *= 3 if config.getoption("--arch", "amd64") == "arm64" else 1
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.boot)
