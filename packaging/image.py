@@ -112,7 +112,7 @@ def make_disk(tree: Path, out: Path) -> None:
 def command(machine: str, out: Path, port: int, counted: bool = False) -> list[str]:
     """What boots it in emulation, with the tablets' port on this machine's ``port``.
 
-    ``counted``: an instruction takes 1 ns of the machine's time, so that nothing in it is late because this one is busy; slower on free cores.
+    ``counted``: an instruction takes 1 ns of the machine's time, so that a busy PC makes nothing in it late; slower on free cores.
     """
     kind, network = MACHINES[machine], f"user,id=n0,hostfwd=tcp:127.0.0.1:{port}-:8443"
     words = [kind.qemu, "-M", kind.board, "-cpu", kind.cpu, "-smp", "2", "-m", "1536"]
