@@ -36,17 +36,17 @@ gpu-check: .venv/dev  ## everything that needs a CUDA device, with a sheet in be
 fake-gpu-check: .venv/fakecuda/ready  ## the CUDA backend through the real pycuda, on a driver that computes on the CPU
 	LD_LIBRARY_PATH=$(CURDIR)/.venv/fakecuda PYTHONPATH=$(CURDIR)/.venv/fakecuda/site $(BIN)/pytest -m gpu tests/edge/compounding
 
-deb: .venv/dev  ## Debian packages in dist/: arm64 for JetPack 6 and 7, amd64 for Debian 12 (FLAVOURS="amd64-cp311" for one)
+deb: .venv/dev  ## Debian packages in dist/: arm64 for JetPack 6 and 7, arm64 and amd64 for Debian 12 (FLAVOURS="amd64-cp311" for one)
 	$(BIN)/python packaging/deb.py $(FLAVOURS)
 
 boot-test: .venv/dev  ## as root: the amd64 package installed, booted under systemd in a container, killed and hung (KILLS=20 HANGS=20: so often each); figures are printed
 	$(BIN)/pytest -m boot -s tests/power_cut tests/boot --ignore tests/boot/qemu $(if $(KILLS),--kills $(KILLS)) $(if $(HANGS),--hangs $(HANGS))
 
-image: .venv/dev  ## TREE=... (packaging/rootfs.py was there): dist/image with a disk, a kernel and an initrd for QEMU
+image: .venv/dev  ## TREE=... of amd64 or arm64 (packaging/rootfs.py was there): dist/image with a disk, a kernel and an initrd for QEMU
 	$(BIN)/python packaging/image.py $(TREE) dist/image
 
-qemu-test: .venv/dev  ## as root: the image of the package booted in full emulation, and a sweep from a tablet to a saved volume
-	$(BIN)/pytest -m boot -s tests/boot/qemu
+qemu-test: .venv/dev  ## as root: the image of the package (ARCH=arm64: of that one) booted in full emulation, and a sweep from a tablet to a saved volume
+	$(BIN)/pytest -m boot -s tests/boot/qemu $(if $(ARCH),--arch $(ARCH))
 
 clean:  ## remove what make made
 	rm -rf .venv build dist demo-out *.egg-info edge/compounding/*.so

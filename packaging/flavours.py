@@ -29,5 +29,6 @@ _X86 = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux2014_x86_64"
 FLAVOURS = {
     "amd64-cp311": Flavour("amd64", "3.11", 62, "g++", _X86, "x86_64-manylinux_2_28", "Debian 12"),
     "arm64-cp310": Flavour("arm64", "3.10", 183, "aarch64-linux-gnu-g++", _ARM, "aarch64-manylinux_2_28", "JetPack 6 (Ubuntu 22.04)"),
+    "arm64-cp311": Flavour("arm64", "3.11", 183, "aarch64-linux-gnu-g++", _ARM, "aarch64-manylinux_2_28", "Debian 12"),
     "arm64-cp312": Flavour("arm64", "3.12", 183, "aarch64-linux-gnu-g++", _ARM, "aarch64-manylinux_2_28", "JetPack 7 (Ubuntu 24.04)"),
 }

@@ -1,8 +1,8 @@
 """``python packaging/rootfs.py TREE FILE.deb``: put the package and an OEM's configuration into a root file system, ready to be flashed.
 
-Works as root on ``Linux_for_Tegra/rootfs`` and on any tree of Debian or Ubuntu; for another machine's tree qemu-user-static must be
-installed. Nothing is started; it may be run again. Run it with the
-project's Python (`make .venv/dev`); docs/flashing.md says what comes before and after.
+Works as root on ``Linux_for_Tegra/rootfs`` and on any tree of Debian or Ubuntu; for another machine's tree this one must run its
+programs (qemu-user-static and binfmt-support). Nothing is started; it may be run again. Run it with the project's Python
+(`make .venv/dev`); docs/flashing.md says what comes before and after.
 """
 
 from __future__ import annotations
@@ -20,11 +20,17 @@ from edge.update.package import Dpkg, Package, read_package
 
 UNITS = "sonosweep.target", "sonosweep-tablet.socket", "sonosweep-boot-verdict.service", "recover-sonosweep.service"
 OF_ONE_DEVICE = "var/lib/sonosweep/tablet", "var/lib/sonosweep/sweeps", "etc/ssh/ssh_host_ed25519_key"
-QEMU = {"arm64": "qemu-aarch64-static", "amd64": "qemu-x86_64-static"}
 
 
 class WrongTree(SystemExit):
     """The tree cannot take the package; the message says why and what to do."""
+
+
+def architecture(tree: Path) -> str:
+    """As dpkg names it."""
+    foreign = tree / "var/lib/dpkg/arch"
+    machine = next(iter(foreign.read_text().split()), "") if foreign.exists() else ""
+    return machine or Dpkg(tree).query("--show", "--showformat=${Architecture}", "dpkg").strip()
 
 
 def check_tree(tree: Path, package: Package, here: str) -> None:
@@ -35,15 +41,14 @@ def check_tree(tree: Path, package: Package, here: str) -> None:
         raise WrongTree(f"{tree}: /lib is a folder and must be a link to usr/lib; something was unpacked over it: make the tree anew")
     if used := [path for path in OF_ONE_DEVICE if (tree / path).exists()]:
         raise WrongTree(f"{tree}: holds /{used[0]}, which is one device's own; take a tree that was never booted")
-    dpkg = Dpkg(tree)
-    machine = next(iter((tree / "var/lib/dpkg/arch").read_text().split()), "") if (tree / "var/lib/dpkg/arch").exists() else ""
-    machine = machine or dpkg.query("--show", "--showformat=${Architecture}", "dpkg").strip()
+    dpkg, machine = Dpkg(tree), architecture(tree)
     if package.architecture != machine:
         raise WrongTree(f"{package.path}: is for {package.architecture}, and {tree} is {machine}")
     if missing := dpkg.unmet(package.depends):
         raise WrongTree(f"{package.path}: needs {missing}, which {tree} has not; take the package for its Python, or install that first")
-    if machine != here and not shutil.which(QEMU[machine]):
-        raise WrongTree(f"{tree} is {machine} and this machine {here}: sudo apt install qemu-user-static")
+    if machine != here and subprocess.run(["chroot", str(tree), "true"], capture_output=True, check=False).returncode:
+        cure = "sudo apt install qemu-user-static binfmt-support"
+        raise WrongTree(f"{tree} is {machine}, and this machine ({here}) does not run its programs: {cure}")
     if (free := shutil.disk_usage(tree).free) < 8 * package.path.stat().st_size:
         raise WrongTree(f"{tree}: only {free >> 20} MiB are free")
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import shutil
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,17 @@ def test_another_machine_or_python_is_refused(tree, package):
         check_tree(tree, package._replace(depends="python3 (>= 3.12~)"), "arm64")
 
 
-def test_a_foreign_tree_needs_qemu_and_says_so(tree, package, monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(WrongTree, match="apt install qemu-user-static"):
+@pytest.mark.parametrize("status", [0, 126])
+def test_a_foreign_tree_whose_programs_do_not_run_here_is_refused_with_the_cure(tree, package, monkeypatch, status):
+    """qemu-user-static alone is not enough: the kernel must have been told of it."""
+    run = subprocess.run
+
+    def tried(command, **options):
+        return subprocess.CompletedProcess(command, status) if command[0] == "chroot" else run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", tried)
+    check_tree(tree, package, "arm64")
+    with pytest.raises(WrongTree, match="apt install qemu-user-static binfmt-support") if status else nullcontext():
         check_tree(tree, package, "amd64")
 
 

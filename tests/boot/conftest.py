@@ -10,6 +10,7 @@ import pytest
 from boot.machine import booted, root_file_system
 
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
+from edge.update.package import Dpkg
 from edge.update.signature import make_key
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,14 @@ SOON = "[Service]\nExecStart=\nExecStart=/usr/bin/sonosweep verdict --seconds 5 
 def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=3, help="of each service (3)")
     parser.addoption("--hangs", type=int, default=1, help="of each service (1); each takes its watchdog's time")
-    parser.addoption("--package", type=Path, help="an amd64 package that was built before, in place of building one")
+    parser.addoption("--arch", choices=("amd64", "arm64"), default="amd64", help="of package and tree (amd64); arm64: tests/boot/qemu")
+    parser.addoption("--package", type=Path, help="a package that was built before, in place of building one")
+
+
+@pytest.fixture(scope="session")
+def architecture(request):
+    """Of package and tree, as dpkg names it."""
+    return request.config.getoption("--arch", "amd64")
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +45,7 @@ def hangs(request):
 
 def pytest_collection_modifyitems(config, items):
     here, longest_s = Path(__file__).parent, 600 + 60 * config.getoption("--hangs", 1) + 15 * config.getoption("--kills", 3)
+    longest_s *= 3 if config.getoption("--arch", "amd64") == "arm64" else 1
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.boot)
@@ -52,11 +61,11 @@ def built(flavour, folder, *options):
 
 
 @pytest.fixture(scope="session")
-def package(request, tmp_path_factory):
-    """The amd64 package."""
+def package(request, architecture, tmp_path_factory):
+    """For Debian 12."""
     if made := request.config.getoption("--package", None):
         return made
-    return built("amd64-cp311", tmp_path_factory.mktemp("package"))
+    return built(f"{architecture}-cp311", tmp_path_factory.mktemp("package"))
 
 
 @pytest.fixture(scope="session")
@@ -68,15 +77,18 @@ def update_key(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tree(package, update_key, tmp_path_factory):
+def tree(package, architecture, update_key, tmp_path_factory):
     """A root file system as an integrator makes it: packaging/rootfs.py with a configuration, a key and a hook."""
     if os.geteuid() != 0:
         pytest.skip("a root file system is made and booted as root")
     for program, needed in PROGRAMS.items():
         if not shutil.which(program):
             pytest.skip(f"{program} is not installed: sudo apt install {needed}")
+    if architecture != Dpkg().run("--print-architecture").strip():
+        if not shutil.which("arch-test") or subprocess.run(["arch-test", architecture], capture_output=True, check=False).returncode:
+            pytest.skip(f"programs of {architecture} do not run here: sudo apt install arch-test qemu-user-static binfmt-support")
     tree, oem = tmp_path_factory.mktemp("image") / "tree", update_key.parent
-    root_file_system(ROOT / ".venv/boot/bookworm.tar", tree)
+    root_file_system(ROOT / f".venv/boot/bookworm-{architecture}.tar", tree, architecture)
     (oem / "oem.toml").write_text(OEM)
     (oem / "10-mark.sh").write_text(HOOK)
     command = [sys.executable, str(ROOT / "packaging/rootfs.py"), str(tree), str(package), "--config", str(oem / "oem.toml")]

@@ -23,13 +23,13 @@ exec script -qefc "systemd-nspawn --register=no --keep-unit --private-network --
 --system-call-filter=bpf -D {root} --boot" {root}.log"""
 
 
-def root_file_system(cached: Path, root: Path) -> None:
+def root_file_system(cached: Path, root: Path, architecture: str) -> None:
     """Debian 12 in ``root``; the tar is made once."""
     if not cached.exists():
         cached.parent.mkdir(parents=True, exist_ok=True)
         made = cached.with_suffix(".new")
-        command = ["mmdebstrap", "--quiet", "--format=tar", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(made)]
-        subprocess.run(command, check=True)
+        command = ["mmdebstrap", "--quiet", f"--architectures={architecture}", "--format=tar", "--variant=minbase"]
+        subprocess.run([*command, f"--include={PACKAGES}", "bookworm", str(made)], check=True)
         made.replace(cached)
     root.mkdir(parents=True)
     subprocess.run(["tar", "-C", str(root), "-xf", str(cached), "--exclude=./dev/*"], check=True)

@@ -15,8 +15,8 @@ ITSELF = "127.0.0.1:8443"
 
 
 @asynccontextmanager
-async def tablet_page(machine, address="https://127.0.0.1:8443"):
-    """Operating. ``address``: where the machine's port is found, whatever it calls itself."""
+async def tablet_page(machine, address="https://127.0.0.1:8443", patience_s=PATIENCE_S):
+    """Operating. ``address``: where the machine's port is found, whatever it calls itself. ``patience_s``: for each thing it waits for."""
     trust = json.loads(machine.run("sonosweep", "tablet", "trust", "--json"))
     told = json.loads(machine.run("sonosweep", "tablet", "pair", "--json"))
     secret = told["url"].partition("/#pair=")[2]
@@ -29,7 +29,7 @@ async def tablet_page(machine, address="https://127.0.0.1:8443"):
     async with aiohttp.ClientSession(headers=headers, cookie_jar=jar, connector=trusting) as session:
         async with session.post(f"{address}/api/pair", json={"secret": secret, "name": "iPad"}) as answer:
             assert answer.status == 200, await answer.text()
-        page = Page(address, session, PATIENCE_S)
+        page = Page(address, session, patience_s)
         await page.connect()
         assert (await page.do("take_operator"))["ok"]
         yield page
@@ -37,9 +37,9 @@ async def tablet_page(machine, address="https://127.0.0.1:8443"):
         page.reading.cancel()
 
 
-async def sweep_and_save(machine, move, address="https://127.0.0.1:8443"):
+async def sweep_and_save(machine, move, address="https://127.0.0.1:8443", patience_s=PATIENCE_S):
     """From the tablet's start to a saved volume; ``move()`` moves the probe, which lies still. Answers the sweep's name."""
-    async with tablet_page(machine, address) as page:
+    async with tablet_page(machine, address, patience_s) as page:
         sweep = await page.swept(SimpleNamespace(probe=SimpleNamespace(still=lambda: True, move=move)))
         assert page.last["end"]["same"], "what the tablet shows is not what the device has"
         assert (await page.do("save", sweep=sweep, direction_confirmed=True))["ok"]

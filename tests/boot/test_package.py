@@ -1,4 +1,4 @@
-"""The packages themselves: the same bytes twice, and those for the Jetson as whole as can be told without running them."""
+"""The packages themselves: the same bytes twice, and those for arm64 as whole as can be told without running them."""
 
 import os
 import shutil
@@ -12,22 +12,22 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 SITE = "usr/lib/sonosweep/site"
-JETSON = [name for name, flavour in FLAVOURS.items() if flavour.arch == "arm64"]
+ARM64 = [name for name, flavour in FLAVOURS.items() if flavour.arch == "arm64"]
 
 
-def test_the_package_is_the_same_bytes_again(package, tmp_path, monkeypatch):
+def test_the_package_is_the_same_bytes_again(package, architecture, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "elsewhere"))
     before = os.umask(0o077)
     try:
-        again = built("amd64-cp311", tmp_path / "again")
+        again = built(f"{architecture}-cp311", tmp_path / "again")
     finally:
         os.umask(before)
     assert again.read_bytes() == package.read_bytes()
 
 
-@pytest.mark.parametrize("name", JETSON)
-def test_the_jetsons_package_holds_what_its_libraries_ask_for(name, tmp_path):
+@pytest.mark.parametrize("name", ARM64)
+def test_a_package_for_arm64_holds_what_its_libraries_ask_for(name, tmp_path):
     flavour = FLAVOURS[name]
     if not shutil.which(flavour.compiler):
         pytest.skip(f"{flavour.compiler} is not installed: sudo apt install g++-aarch64-linux-gnu")
