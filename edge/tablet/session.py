@@ -75,7 +75,7 @@ class Session:
         elif isinstance(message, FaultRaised):
             self._heard_fault(message, now_s)
         elif isinstance(message, Frame):
-            self._image(message, now_s)
+            return self._image(message, now_s)
         return []
 
     def image(self) -> tuple[Frame, np.ndarray[Any, Any]] | None:
@@ -88,7 +88,7 @@ class Session:
         """A sweep was started by the operator, who asked at ``asked_s``: what was shown of the last one makes room."""
         self.frozen = False
         if self.sweep is not None and self.sweep.started_s < asked_s:
-            self.sweep = None
+            self.sweep, self.shown = None, Shown("live", 0, self._spacing_mm)
 
     def rebuild(self, known: Record) -> None:
         """The sweep's volume will be built again: what comes of it belongs to what is known, and not to the form."""
@@ -264,7 +264,7 @@ class Session:
         """Nobody places this sweep's images: its beginning and end are those of the recording."""
         return self.service("run", now_s) in ("gone", WAITING)
 
-    def _image(self, frame: Frame, now_s: float) -> None:
+    def _image(self, frame: Frame, now_s: float) -> list[dict[str, Any]]:
         self._rate.add(frame.received_ns / 1e9)
         before = self._frame
         self._frame, self._grey, self._image_s = frame, self._images.grey(frame), frame.received_ns / 1e9
@@ -281,12 +281,14 @@ class Session:
                 "thermal_index": frame.extras.thermal_index,
                 "contact": touching,
             }
-        name = sweep_id(*frame.sweep_key)
+        name, said = sweep_id(*frame.sweep_key), []
         if frame.sweep >= 0 and self._only_recorded(now_s) and self._in_hand(name) is None:
-            shown = Shown("live", 0, self._spacing_mm)
-            self.sweep = self._open[name] = self._new(name, shown, now_s, self._listening and before is not None)
+            self.shown = Shown("live", 0, self._spacing_mm)
+            self.sweep = self._open[name] = self._new(name, self.shown, now_s, self._listening and before is not None)
+            said = self.shown.told()
         if self.sweep and self.sweep.state == "sweeping":
             self.sweep.guide.judge(now_s, self._rate.per_s(now_s), touching)
+        return said
 
     def _size(self) -> tuple[int, int]:
         """Of the newest live image, ultrasound where there is any."""

@@ -91,3 +91,39 @@ def test_its_exam_is_kept_and_stays_with_it_when_its_volume_is_built_under_the_n
     again = service.library.record(ID)
     assert (again.exam, again.motion, again.created) == ({"patient_name": "one"}, "recorded", known.created)
     assert [fault.name for fault in told] == ["SWEEP_HALF_HEARD"], "of its path nothing was heard"
+
+
+def of_anna_then_berta():
+    """Anna's sweep was placed and has ended; Berta's form was filled since."""
+    session = Session(Config())
+    session.exam = {"patient_name": "Anna"}
+    session.hear(status("run", "idle"), NOW_S)
+    session.hear(frame(0, sweep=-1), NOW_S)
+    boot_id, sweep = FRAME.sweep_key
+    matrix = (1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0)
+    session.hear(
+        Pose(boot_id=boot_id, sweep=sweep, sequence=3, timestamp_ns=1, epoch=7 << 20, image_to_reference=matrix, source="network"), NOW_S
+    )
+    session.hear(ended("run", placed=1, motion="network"), NOW_S + 1)
+    session.exam = {"patient_name": "Berta"}
+    return session
+
+
+def test_a_sweep_that_is_only_recorded_is_never_shown_over_the_volume_of_the_patient_before():
+    session = of_anna_then_berta()
+    anna = session.shown
+    session.hear(status("run", WAITING), NOW_S + 20)
+    said = session.hear(frame(20, sweep=1), NOW_S + 20)
+    assert session.sweep.exam == {"patient_name": "Berta"}
+    assert session.shown is session.sweep.shown is not anna and session.shown.path == []
+    assert [one["type"] for one in said] == ["epoch", "path", "light"] and said[0]["epoch"] == session.state(NOW_S + 20)["sweep"]["epoch"]
+
+
+def test_from_start_on_nothing_of_the_sweep_before_is_shown_but_a_sweep_that_began_meanwhile_is():
+    session = of_anna_then_berta()
+    anna = session.shown
+    session.begin(NOW_S - 1)
+    assert session.shown is anna, "it began after it was asked for"
+    session.begin(NOW_S + 20)
+    assert session.sweep is None and session.shown is not anna
+    assert (session.shown.source, session.shown.epoch, session.shown.path) == ("live", 0, [])

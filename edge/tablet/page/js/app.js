@@ -160,11 +160,17 @@ class App {
     this.volume.epoch(message);
   }
 
+  // Whether the volume is that sweep's: a live one where the state, which is told after it, names its epoch.
+  holds({ id }) {
+    const live = this.state?.sweep;
+    return this.source === 'live' ? live?.id === id && live.epoch === this.volume.number : this.source === id;
+  }
+
   // The volume under a sweep's name, its patient and its measurements is that sweep's: where somebody began another one, or after a new link, it is opened again.
   async match() {
     const { sweep } = this.screens.review;
     this.matched = true;
-    if (!sweep || (this.source === 'live' ? this.state?.sweep?.id : this.source) === sweep.id) return;
+    if (!sweep || this.holds(sweep)) return;
     this.screens.review.tools.choose('');
     if ((await this.run('open', { sweep: sweep.id })) || !this.link.open) return;
     this.screens.review.sweep = null;

@@ -1,0 +1,34 @@
+// A device that says what a test has it say: in place of the WebSocket and of /api, before the page begins.
+const real = globalThis.fetch;
+globalThis.fetch = (path, words) => (path === '/api/me' ? Promise.resolve(Response.json({ paired: true, role: 'operator' })) : real(path, words));
+
+const device = {
+  said: [], // commands of the page
+  silent: new Set(), // commands that are not answered
+  answers: {}, // by command, instead of {ok: true}
+  sockets: 0,
+  dead: false, // everything that the page says is lost
+  tell: (message) => device.socket.onmessage?.({ data: JSON.stringify(message) }),
+  lose: () => device.socket.onclose?.(),
+};
+
+globalThis.WebSocket = class {
+  constructor() {
+    device.socket = this;
+    device.sockets++;
+    setTimeout(() => this.onopen?.());
+  }
+
+  send(text) {
+    const said = JSON.parse(text);
+    if (said.ack || device.dead) return;
+    if (said.do !== 'ping') device.said.push(said);
+    if (!device.silent.has(said.do)) setTimeout(() => this.onmessage?.({ data: JSON.stringify({ type: 'answer', id: said.id, ok: true, time_ms: performance.now(), ...device.answers[said.do] }) }));
+  }
+
+  close() {}
+};
+globalThis.device = device;
+globalThis.errors = [];
+addEventListener('error', ({ message }) => errors.push(message));
+addEventListener('unhandledrejection', ({ reason }) => errors.push(String(reason)));
