@@ -1,6 +1,11 @@
 // A device that says what a test has it say: in place of the WebSocket and of /api, before the page begins.
 const real = globalThis.fetch;
-globalThis.fetch = (path, words) => (path === '/api/me' ? Promise.resolve(Response.json({ paired: true, role: 'operator' })) : real(path, words));
+globalThis.fetch = async (path, words) => {
+  if (path === '/api/me') return Response.json({ paired: true, role: 'operator' });
+  if (words?.method !== 'POST') return real(path, words);
+  device.said.push({ do: 'upload', path });
+  return Response.json({ file: 'view.png' });
+};
 
 const device = {
   said: [], // commands of the page

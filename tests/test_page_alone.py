@@ -39,3 +39,47 @@ def test_a_live_volume_is_a_sweeps_only_where_its_epoch_is(page):
     page.state(sweep=sweep("anna", 70))
     page.until("device.said.some((one) => one.do === 'open')")
     assert [one["sweep"] for one in page.said("open")] == ["anna"]
+
+
+MEASURE = {"kind": "note", "points_mm": [[1, 2, 3]], "value": 0, "unit": "", "uncertainty": 0, "text": "here"}
+
+
+def pressed(page, words):
+    """The button of the review that says so, as a click."""
+    buttons = "[...document.querySelectorAll('.side button')]"
+    found = page.js(f"const one = {buttons}.find((b) => b.textContent === arguments[0]); one?.click(); return !!one", words)
+    assert found, words
+
+
+def seen(page):
+    return page.js("return getComputedStyle(document.querySelector('.stage canvas')).visibility") == "visible"
+
+
+def test_the_volume_of_another_sweep_is_neither_shown_nor_measured_under_the_reviewed_ones_name(page):
+    reviewing(page, "anna", measures=[MEASURE])
+    assert seen(page)
+    page.js("device.silent.add('open')")
+    page.js("const { tools } = sonosweep.screens.review; tools.choose('distance'); tools.points = [[0, 0, 0], [1, 0, 0]]")
+    page.epoch("live", 70)
+    assert not seen(page), "at once, before any state"
+    page.state(sweep=sweep("berta", 70))
+    assert not seen(page) and page.js("return sonosweep.screens.review.tools.points") == []
+    page.until("sonosweep.screens.review.loading.checkVisibility()")
+    for words in ("Volume in box (20 mm)", "Finish", "Undo", "Volume of outlines", "Picture (PNG)", "Turntable (MP4)", "✕"):
+        page.js("document.querySelector('.snack').hidden = true")
+        pressed(page, words)
+        page.until("!document.querySelector('.snack').hidden")
+        assert "not yet" in page.js("return document.querySelector('.snack').innerText"), words
+    assert page.said("measures") == page.said("upload") == []
+    page.epoch("anna", 2)
+    assert seen(page)
+    pressed(page, "✕")
+    page.until("device.said.some((one) => one.do === 'measures')")
+
+
+def test_the_live_view_does_not_show_a_sweep_of_the_library_while_it_waits_for_its_own(page):
+    reviewing(page, "anna")
+    page.js("device.silent.add('open'); sonosweep.go('live')")
+    assert not seen(page)
+    page.epoch("live", 0)
+    assert seen(page)

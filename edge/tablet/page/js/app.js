@@ -62,7 +62,7 @@ class App {
     this.screens = {
       live: new LiveScreen({ hello, light, run, onrefused, onended: (sweep) => this.ended(sweep) }),
       review: new ReviewScreen({
-        scene: this.scene, volume: this.volume, light, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused, hello,
+        scene: this.scene, volume: this.volume, light, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused, hello, holds: (sweep) => this.holds(sweep),
       }),
       library: new LibraryScreen({ run, onopen: (sweep) => this.openSweep(sweep) }),
       settings: new SettingsScreen({ hello, settings, run, onsetting: (name, value) => this.setting(name, value), selfTest: () => selfTest(document.createElement('canvas')) }),
@@ -158,12 +158,22 @@ class App {
     this.matched = false; // the next state says whose volume a live one is
     this.checked = null;
     this.volume.epoch(message);
+    this.cover();
   }
 
   // Whether the volume is that sweep's: a live one where the state, which is told after it, names its epoch.
   holds({ id }) {
     const live = this.state?.sweep;
     return this.source === 'live' ? live?.id === id && live.epoch === this.volume.number : this.source === id;
+  }
+
+  // What is another sweep's is not seen under this one's name (nor one of the library under the live one), and nothing is measured in it.
+  cover() {
+    if (!this.screens) return;
+    const { sweep, tools } = this.screens.review;
+    const foreign = this.screen === 'review' ? Boolean(sweep) && !this.holds(sweep) : this.source !== 'live';
+    if (foreign && !document.body.classList.contains('foreign')) tools.choose('');
+    document.body.classList.toggle('foreign', foreign);
   }
 
   // The volume under a sweep's name, its patient and its measurements is that sweep's: where somebody began another one, or after a new link, it is opened again.
@@ -266,6 +276,7 @@ class App {
 
   update() {
     if (!this.screens) return;
+    this.cover();
     const live = this.link.open ? this.state : this.state && { ...this.state, live: null };
     const whose = this.screen === 'review' && this.screens.review.sweep; // the patient in the bar is that of what is shown
     this.status.update(this.state && { ...this.state, ...(whose && { exam: whose.exam ?? {} }) }, this.link.open, this.link.delay_ms);

@@ -6,6 +6,7 @@ import { drift, number, t } from '../i18n.js';
 import { KINDS, measuredVolume } from '../measuring.js';
 import { ExamFields } from './exam.js';
 import { label, MeasureTools } from '../measure_tools.js';
+import { Refused } from '../refused.js';
 
 const PLANES = ['lateral-axial', 'elevational-axial', 'lateral-elevational'];
 const MODES = ['alpha', 'mip', 'iso'];
@@ -14,8 +15,8 @@ const UNSURE = ['unverified', 'unknown'];
 const TURN_S = 6;
 
 export class ReviewScreen {
-  constructor({ scene, volume, light, presets, run, download, upload, onleave, onrefused, hello }) {
-    Object.assign(this, { scene, volume, run, download, upload, onleave, onrefused });
+  constructor({ scene, volume, light, presets, run, download, upload, onleave, onrefused, hello, holds }) {
+    Object.assign(this, { scene, volume, run, download, upload, onleave, onrefused, holds });
     this.sweep = null;
     this.confirmed = false;
     this.tools = new MeasureTools(scene, {
@@ -50,15 +51,16 @@ export class ReviewScreen {
         field(t('review.low'), this.low), field(t('review.high'), this.high), light.row(), h('label', { class: 'check' }, this.measured, t('review.measured_only'))),
       h('details', { class: 'of-measurement' }, h('summary', {}, t('measure.title')), h('div', { class: 'chips' }, this.tool),
         h('div', { class: 'row' },
-          h('button', { class: 'ghost', onclick: () => this.attempt(() => this.tools.finish()) }, t('measure.done')),
-          h('button', { class: 'ghost', onclick: () => this.tools.undo() }, t('measure.undo')),
-          h('button', { class: 'ghost', onclick: () => this.attempt(() => this.tools.finishVolume()) }, t('measure.volume'))),
-        field(t('measure.threshold'), this.threshold), h('button', { class: 'ghost', onclick: () => this.region() }, t('measure.region')), this.results),
+          h('button', { class: 'ghost', onclick: () => this.measuring(() => this.tools.finish()) }, t('measure.done')),
+          h('button', { class: 'ghost', onclick: () => this.measuring(() => this.tools.undo()) }, t('measure.undo')),
+          h('button', { class: 'ghost', onclick: () => this.measuring(() => this.tools.finishVolume()) }, t('measure.volume'))),
+        field(t('measure.threshold'), this.threshold), h('button', { class: 'ghost', onclick: () => this.measuring(() => this.region()) }, t('measure.region')), this.results),
       h('details', { class: 'of-export' }, h('summary', {}, t('export.title')), h('div', { class: 'chips' },
         FORMATS.map((kind) => h('button', { class: kind === 'dcm' ? 'chip of-dicom' : 'chip', onclick: () => this.export(kind) }, kind))),
-        h('div', { class: 'row' }, h('button', { class: 'ghost', onclick: () => this.attempt(() => this.shoot()) }, t('export.picture')),
-          h('button', { class: 'ghost', onclick: () => this.attempt(() => this.film()) }, t('export.film'))), this.job));
-    this.element = h('main', { class: 'screen review-screen' }, h('div', { class: 'grid' }, this.panes), side);
+        h('div', { class: 'row' }, h('button', { class: 'ghost', onclick: () => this.measuring(() => this.shoot()) }, t('export.picture')),
+          h('button', { class: 'ghost', onclick: () => this.measuring(() => this.film()) }, t('export.film'))), this.job));
+    this.loading = h('p', { class: 'loading', hidden: true }, t('library.loading'));
+    this.element = h('main', { class: 'screen review-screen' }, h('div', { class: 'grid' }, this.panes, this.loading), side);
   }
 
   // `sweep` as the library has it, or as the state of the one that has just ended.
@@ -76,6 +78,7 @@ export class ReviewScreen {
     const current = state?.sweep?.id === this.sweep?.id ? state?.sweep : null;
     if (current) Object.assign(this.sweep, { ...current, exam: this.sweep.exam }); // counts and length, too, may come after the end
     if (!this.sweep) return;
+    show(this.loading, !this.holds(this.sweep));
     const { direction, direction_source: source, state: kept } = this.sweep;
     const sure = this.confirmed || !UNSURE.includes(source);
     const key = direction + sure;
@@ -125,6 +128,7 @@ export class ReviewScreen {
     const cross = this.scene.cross_mm;
     const [min_mm, max_mm] = [cross.map((v) => v - 10), cross.map((v) => v + 10)];
     const found = await this.volume.region({ min_mm, max_mm, threshold: +this.threshold.value, channel: 0 });
+    this.mustHold();
     this.tools.add(measuredVolume(found.volume_mm3 / 1000, [min_mm, max_mm],
       { path: this.path ?? [], spacing_mm: this.volume.spacing_mm }, { threshold: +this.threshold.value, by_state: found.by_state }));
   }
@@ -132,7 +136,7 @@ export class ReviewScreen {
   list() {
     this.results.replaceChildren(...this.tools.measures.map((measure) =>
       h('li', {}, h('span', {}, t(`measure.${measure.kind}`)), h('strong', {}, label(measure)),
-        h('button', { class: 'ghost small', 'aria-label': t('measure.remove'), onclick: () => this.remove(measure) }, '✕'))));
+        h('button', { class: 'ghost small', 'aria-label': t('measure.remove'), onclick: () => this.measuring(() => this.remove(measure)) }, '✕'))));
   }
 
   remove(measure) {
@@ -174,6 +178,18 @@ export class ReviewScreen {
     for (const name of job.files) this.download(job.sweep, name);
   }
 
+  // ``NOT_LOADED`` while the volume is another sweep's.
+  mustHold() {
+    if (!this.sweep || !this.holds(this.sweep)) throw new Refused('NOT_LOADED');
+  }
+
+  measuring(work) {
+    return this.attempt(() => {
+      this.mustHold();
+      return work();
+    });
+  }
+
   // What is refused on the way is told to the operator.
   async attempt(work) {
     try {
@@ -186,7 +202,9 @@ export class ReviewScreen {
 
   async shoot() {
     const { id } = this.sweep;
-    await this.keepPicture(id, await this.scene.view3d.picture(), 'view.png');
+    const picture = await this.scene.view3d.picture();
+    this.mustHold();
+    await this.keepPicture(id, picture, 'view.png');
   }
 
   async film() {
