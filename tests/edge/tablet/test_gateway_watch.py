@@ -12,7 +12,8 @@ from edge.messages import FaultRaised, Status
 from edge.tablet.doors import Doors
 from edge.tablet.feed import ClientFeed
 from edge.tablet.gateway import TabletService
-from edge.tablet.session import FAULT_SHOWN_S, Session
+from edge.tablet.raised import SHOWN_S
+from edge.tablet.session import Session
 
 
 class Link:
@@ -82,7 +83,7 @@ def test_a_fault_that_stands_is_shown_as_long_as_it_stands():
     session.hear(FaultRaised(service="record", name="DISK_NEARLY_FULL", detail="4 MiB are free"), now)
     session.hear(standing, now)
     assert len(session.state(now)["faults"]) == 1, "once, not twice"
-    later = now + FAULT_SHOWN_S + 1
+    later = now + SHOWN_S + 1
     session.hear(standing, later)
     (fault,) = session.state(later)["faults"]
     assert (fault["name"], fault["detail"], fault["age_s"], fault["effect"]) == ("DISK_NEARLY_FULL", "3 MiB are free", 0.0, "note")

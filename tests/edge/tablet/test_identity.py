@@ -93,7 +93,7 @@ class Device:
 
     async def starts(self, exam):
         await self.hears(frame(0, sweep=-1, received_ns=10**18))  # images come
-        self.service.session._image_s = 1e18
+        self.service.session._live.heard_s = 1e18
         await self.hears(Status(service="bridge", state="receiving", counts={}), IDLE)
         assert (await self.does("start", exam=exam))["ok"]
 

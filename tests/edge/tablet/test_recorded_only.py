@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -10,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from synthetic_frames import frame
 
 from edge.config import Config, RecordConfig, TabletConfig
-from edge.messages import Pose, Status, SweepEnded
+from edge.messages import Geometry, Pose, Status, SweepEnded
 from edge.services import WAITING
 from edge.tablet.doors import Doors
 from edge.tablet.exports import export
@@ -127,3 +128,23 @@ def test_from_start_on_nothing_of_the_sweep_before_is_shown_but_a_sweep_that_beg
     session.begin(NOW_S + 20)
     assert session.sweep is None and session.shown is not anna
     assert (session.shown.source, session.shown.epoch, session.shown.path) == ("live", 0, [])
+
+
+def test_a_geometry_that_cannot_be_drawn_is_told_and_ends_nothing():
+    session = Session(Config())
+    fan = {"kind": "convex", "width": 128, "height": 512, "spacing_mm": (0.03, 0.03), "radius_start_mm": 60.0, "radius_stop_mm": 260.0}
+    wide = Geometry(**fan, angle_start_deg=-35, angle_stop_deg=35)
+    wide.check()
+    session.hear(status("run", WAITING), NOW_S)
+    session.hear(frame(0, sweep=-1), NOW_S)
+    for number in (1, 2, 3):
+        session.hear(frame(number, geometry=wide, pixels=np.zeros((512, 128), np.uint8)), NOW_S)
+        assert session.image() is None, "neither the one before nor the beams as they come"
+    told = session.state(NOW_S)
+    assert told["live"] is None and told["sweep"]["state"] == "sweeping", "it is recorded"
+    assert [(fault["name"], fault["service"], "pixels" in fault["detail"]) for fault in told["faults"]] == [
+        ("GEOMETRY_REFUSED", "tablet", True)
+    ]
+    session.hear(frame(4), NOW_S)
+    told = session.state(NOW_S)
+    assert session.image() is not None and told["live"]["width"] == 24 and told["faults"] == []
