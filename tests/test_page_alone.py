@@ -1,5 +1,7 @@
 """The page where the device says things in an unlucky order: links that die, volumes of others, changes that meet each other."""
 
+import time
+
 import pytest
 from chromium import missing
 from scripted_page import listed, scripted_page, sweep
@@ -83,3 +85,12 @@ def test_the_live_view_does_not_show_a_sweep_of_the_library_while_it_waits_for_i
     assert not seen(page)
     page.epoch("live", 0)
     assert seen(page)
+
+
+def test_a_link_that_has_fallen_silent_is_lost_and_one_that_speaks_is_not(page):
+    page.open([])
+    time.sleep(4)
+    assert page.js("return [sonosweep.link.open, device.sockets]") == [True, 1], "pings are answered"
+    page.js("device.dead = true")
+    page.until("device.sockets === 2", 6)
+    page.until("sonosweep.link.open")
