@@ -94,3 +94,69 @@ def test_a_link_that_has_fallen_silent_is_lost_and_one_that_speaks_is_not(page):
     page.js("device.dead = true")
     page.until("device.sockets === 2", 6)
     page.until("sonosweep.link.open")
+
+
+def typed(page, screen, name):
+    """Somebody writes a name into the form and leaves the field."""
+    page.js(
+        "const { patient_name: field } = sonosweep.screens[arguments[0]].exam.inputs; field.value = arguments[1];"
+        " field.dispatchEvent(new Event('change'))",
+        screen,
+        name,
+    )
+
+
+def back(page, **state):
+    """The link comes back, with the device as it was."""
+    page.until("sonosweep.link.open")
+    page.epoch("live", 0)
+    page.state(**state)
+
+
+def test_a_patient_who_is_typed_while_the_link_is_lost_reaches_the_device(page):
+    page.open([], exam={"patient_name": "anna"})
+    name = "sonosweep.screens.live.exam.inputs.patient_name.value"
+    page.until(f"{name} === 'anna'")
+    page.js("device.silent.add('exam')")
+    typed(page, "live", "berta")
+    page.js("device.lose()")
+    page.until("!sonosweep.link.open && !sonosweep.screens.live.exam.sending")
+    page.said("exam")
+    page.js("device.silent.delete('exam'); sonosweep.update()")
+    page.until("sonosweep.link.open")
+    page.js("sonosweep.update()")
+    assert page.said("exam") == [], "what the device knows of us is not yet told"
+    back(page, exam={"patient_name": "anna"}, operator=None)
+    assert page.js(f"return {name}") == "berta" and page.said("exam") == [], "nobody operates"
+    page.state(exam={"patient_name": "anna"})
+    page.until("device.said.some((one) => one.do === 'exam')")
+    assert [one["exam"] for one in page.said("exam")] == [{"patient_name": "berta"}]
+    page.until("!sonosweep.screens.live.exam.sending")
+    page.state(exam={"patient_name": "carla"})
+    assert page.js(f"return {name}") == "carla" and page.said("exam") == []
+
+
+def test_a_form_that_another_tablet_fills_by_now_is_not_overwritten(page):
+    page.open([], exam={"patient_name": "anna"})
+    page.js("device.lose()")
+    typed(page, "live", "berta")
+    back(page, exam={"patient_name": "carla"}, operator={"name": "other", "me": False})
+    assert page.js("return sonosweep.screens.live.exam.inputs.patient_name.value") == "carla"
+    page.state(exam={"patient_name": "carla"})
+    assert page.said("exam") == []
+
+
+def test_a_correction_that_was_lost_goes_to_the_sweep_that_it_was_of(page):
+    reviewing(page, "anna")
+    page.js("device.lose()")
+    typed(page, "review", "anna b")
+    page.until("!sonosweep.screens.review.exam.sending")
+    page.until("sonosweep.link.open")
+    page.library(listed("anna"), listed("berta"))
+    page.js("sonosweep.openSweep(sonosweep.screens.library.find('berta'))")
+    page.epoch("berta", 2)
+    page.until("sonosweep.screens.review.sweep.id === 'berta'")
+    page.state()
+    page.until("device.said.some((one) => one.do === 'exam')")
+    assert [(one["sweep"], one["exam"]["patient_name"]) for one in page.said("exam")] == [("anna", "anna b")]
+    page.until("sonosweep.screens.review.exam.inputs.patient_name.value === 'berta'")

@@ -58,11 +58,12 @@ class App {
     this.shownLight = new Light(() => this.lit());
     const light = this.shownLight;
     const run = (name, words) => this.run(name, words);
+    const command = (name, words) => this.link.command(name, words);
     const onrefused = (wrong) => this.toast(refusal(wrong), true);
     this.screens = {
-      live: new LiveScreen({ hello, light, run, onrefused, onended: (sweep) => this.ended(sweep) }),
+      live: new LiveScreen({ hello, light, run, command, onrefused, onended: (sweep) => this.ended(sweep) }),
       review: new ReviewScreen({
-        scene: this.scene, volume: this.volume, light, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused, hello, holds: (sweep) => this.holds(sweep),
+        scene: this.scene, volume: this.volume, light, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused, hello, command, holds: (sweep) => this.holds(sweep),
       }),
       library: new LibraryScreen({ run, onopen: (sweep) => this.openSweep(sweep) }),
       settings: new SettingsScreen({ hello, settings, run, onsetting: (name, value) => this.setting(name, value), selfTest: () => selfTest(document.createElement('canvas')) }),
@@ -222,6 +223,7 @@ class App {
 
   take(state) {
     this.state = state;
+    this.told = this.link.socket;
     this.awake.keep(state.live !== null);
     if (this.screen === 'review' && !this.matched) this.match();
     if (this.screens && state.preset !== this.preset) {
@@ -277,12 +279,13 @@ class App {
   update() {
     if (!this.screens) return;
     this.cover();
+    const fresh = this.link.open && this.told === this.link.socket; // not what was told before the link was lost
     const live = this.link.open ? this.state : this.state && { ...this.state, live: null };
     const whose = this.screen === 'review' && this.screens.review.sweep; // the patient in the bar is that of what is shown
     this.status.update(this.state && { ...this.state, ...(whose && { exam: whose.exam ?? {} }) }, this.link.open, this.link.delay_ms);
     if (this.state) this.faults.update(this.state.faults);
-    this.screens.live.update(live, this.link.open);
-    if (this.screen === 'review') this.screens.review.update(this.state);
+    this.screens.live.update(live, this.link.open, fresh);
+    if (this.screen === 'review') this.screens.review.update(this.state, fresh);
     if (this.screen === 'settings') this.screens.settings.update(this.state);
   }
 }

@@ -11,16 +11,19 @@ const FIELDS = [
 const OF_THE_PATIENT = ['patient_name', 'patient_id', 'birth_date', 'accession'];
 const FROM_THE_WORKLIST = [...OF_THE_PATIENT, 'sex'];
 const ANSWER_S = 30; // the device gives up before
+const LOST = ['LINK_LOST', 'NO_ANSWER'];
 
 // A maker's own preset brings its words along.
 const wordsOf = ({ name, words }) => words?.[language] ?? words?.en ?? t(`preset.${name}`);
 
-// Whose sweep it is.
+// Whose sweep it is. `onchange(values, target)`: rejects with what the device or the link has against it.
 export class ExamFields {
   constructor({ secure, onchange, run = () => {}, onrefused = () => {} }) {
     Object.assign(this, { onchange, run, onrefused });
     this.study_uid = ''; // of the worklist's entry
     this.sending = 0; // changes that the device has not answered yet: what it says of the form is older
+    this.unsent = null; // {values, target}: the newest, until the device has answered; what the link loses is said again
+    this.target = ''; // the sweep that a change is of
     this.sweeping = false; // a sweep runs: the form is its
     this.inputs = {};
     const rows = FIELDS.filter(([name]) => secure || !OF_THE_PATIENT.includes(name)).map(([name, kind]) => {
@@ -45,10 +48,13 @@ export class ExamFields {
     return { exam: Object.fromEntries([...filled, ['study_uid', this.study_uid]].filter(([, value]) => value)) };
   }
 
-  // What the device has, unless somebody is typing here.
-  fill(exam, operates) {
-    this.ask.disabled = !operates || Boolean(this.waits);
+  // What the device has, unless somebody is typing here. `fresh`: the link is there, and the device has told who operates.
+  fill(exam, operator, fresh) {
+    this.ask.disabled = !operator?.me || Boolean(this.waits);
     if (this.sending) return false;
+    if (fresh && operator && !operator.me) this.unsent = null; // the form is another's now
+    if (this.unsent && fresh && operator) this.send();
+    if (this.unsent) return false;
     if (this.element.contains(document.activeElement) && document.activeElement.matches('input,select')) return false;
     for (const [name, input] of Object.entries(this.inputs)) if (input.value !== (exam[name] ?? '')) input.value = exam[name] ?? '';
     this.study_uid = exam.study_uid ?? '';
@@ -95,8 +101,23 @@ export class ExamFields {
 
   changed() {
     show(this.linked, Boolean(this.study_uid));
+    this.unsent = { values: this.values, target: this.target };
+    this.send();
+  }
+
+  async send() {
+    const { unsent } = this;
     this.sending++;
-    Promise.resolve(this.onchange(this.values)).finally(() => this.sending--);
+    try {
+      await this.onchange(unsent.values, unsent.target);
+    } catch (wrong) {
+      if (!wrong.error) throw wrong;
+      this.onrefused(wrong);
+      if (LOST.includes(wrong.error)) return;
+    } finally {
+      this.sending--;
+    }
+    if (this.unsent === unsent) this.unsent = null;
   }
 }
 
@@ -122,9 +143,10 @@ export class ExamForm extends ExamFields {
     return { ...super.values, preset: this.preset, direction: this.direction };
   }
 
-  update({ exam, preset, direction, sweep, operator }) {
+  update({ exam, preset, direction, sweep, operator }, fresh) {
     this.sweeping = sweep?.state === 'sweeping';
-    if (!this.fill(exam, operator?.me) || (preset === this.preset && direction === this.direction)) return;
+    this.target = this.sweeping ? sweep.id : ''; // a correction while a sweep runs is that sweep's
+    if (!this.fill(exam, operator, fresh) || (preset === this.preset && direction === this.direction)) return;
     this.preset = preset;
     this.direction = direction;
     this.draw();

@@ -15,8 +15,8 @@ const UNSURE = ['unverified', 'unknown'];
 const TURN_S = 6;
 
 export class ReviewScreen {
-  constructor({ scene, volume, light, presets, run, download, upload, onleave, onrefused, hello, holds }) {
-    Object.assign(this, { scene, volume, run, download, upload, onleave, onrefused, holds });
+  constructor({ scene, volume, light, presets, run, download, upload, onleave, onrefused, hello, holds, command }) {
+    Object.assign(this, { scene, volume, run, command, download, upload, onleave, onrefused, holds });
     this.sweep = null;
     this.confirmed = false;
     this.tools = new MeasureTools(scene, {
@@ -41,7 +41,7 @@ export class ReviewScreen {
     this.toss = h('button', { class: 'danger big of-deletion', onclick: () => this.discard() }, t('review.discard'));
     this.flip = h('button', { class: 'ghost big', onclick: () => this.turn() }, t('review.flip'));
     this.yes = h('button', { class: 'ghost big', onclick: () => this.confirm() }, t('review.confirm'));
-    this.exam = new ExamFields({ ...hello, run, onrefused, onchange: ({ exam }) => this.correct(exam) });
+    this.exam = new ExamFields({ ...hello, run, onrefused, onchange: ({ exam }, id) => this.correct(exam, id) });
     this.whose = h('details', { class: 'whose' }, h('summary', {}, t('exam.title')), this.exam.element);
     this.job = h('progress', { max: 1, value: 0, hidden: true });
     const side = h('aside', { class: 'side' },
@@ -66,6 +66,7 @@ export class ReviewScreen {
   // `sweep` as the library has it, or as the state of the one that has just ended.
   open(sweep, measures = []) {
     this.sweep = sweep;
+    this.exam.target = sweep.id;
     this.confirmed = false;
     this.tools.load(measures);
     this.look();
@@ -73,8 +74,8 @@ export class ReviewScreen {
     this.list();
   }
 
-  update(state = null) {
-    this.operates = state ? Boolean(state.operator?.me) : this.operates;
+  update(state = null, fresh = false) {
+    this.operator = state ? state.operator : this.operator;
     const current = state?.sweep?.id === this.sweep?.id ? state?.sweep : null;
     if (current) Object.assign(this.sweep, { ...current, exam: this.sweep.exam }); // counts and length, too, may come after the end
     if (!this.sweep) return;
@@ -87,7 +88,7 @@ export class ReviewScreen {
     setText(this.direction, directionWords(direction, this.confirmed ? 'operator' : source));
     show(this.yes, !sure);
     show(this.whose, kept === 'unsaved');
-    this.exam.fill(this.sweep.exam ?? {}, this.operates);
+    this.exam.fill(this.sweep.exam ?? {}, this.operator, fresh);
     show(this.flip, source !== 'tracked');
     this.save.disabled = kept === 'saved' || kept === 'rebuilding' || kept === 'saving';
     setText(this.save, t(kept === 'saved' ? 'review.saved' : kept === 'rebuilding' ? 'review.rebuilding' : kept === 'saving' ? 'review.saving' : 'review.save'));
@@ -97,9 +98,9 @@ export class ReviewScreen {
   }
 
   // Whose it is may be said until it is kept.
-  correct(exam) {
-    this.sweep.exam = exam;
-    return this.run('exam', { sweep: this.sweep.id, exam });
+  correct(exam, id) {
+    if (id === this.sweep?.id) this.sweep.exam = exam;
+    return this.command('exam', { sweep: id, exam });
   }
 
   showAs(mode) {
