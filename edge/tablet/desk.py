@@ -12,6 +12,7 @@ from edge.console import say
 from edge.messages import FaultRaised
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
+from edge.tablet.lease import Lease
 from edge.tablet.library import Library
 from edge.tablet.session import Session
 from edge.tablet.sweep import Shown
@@ -28,7 +29,7 @@ class Gateway(Protocol):
     secure: bool
     dicom: DicomConfig
     features: FeaturesConfig
-    operator: Client | None
+    lease: Lease
     clients: set[Client]
     run_dir: Path
     exporting: set[str]  # sweeps whose files are being written

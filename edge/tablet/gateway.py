@@ -28,6 +28,7 @@ from edge.tablet.desk import say_failed
 from edge.tablet.doors import Doors
 from edge.tablet.exports import read_channels
 from edge.tablet.feed import Picture
+from edge.tablet.lease import Lease
 from edge.tablet.library import Library
 from edge.tablet.listing import all_listed
 from edge.tablet.notes import note_sweeps
@@ -42,7 +43,6 @@ from edge.tablet.wire import IN_SWEEP, LARGEST_TEXT, Ack, MalformedCommand, Requ
 
 STATE_PERIOD_S = 0.25
 HEALTH_PERIOD_S = 5.0
-LEASE_KEPT_S = 60.0  # for a tablet whose link was lost, unless another takes over
 MALFORMED_MOST = 100  # then the tablet is hung up on
 
 
@@ -57,8 +57,7 @@ class TabletService:
         recordings = Path(config.record.folder)
         self.library = Library(recordings, Path(config.volume.save) if config.volume.save else recordings)
         self.clients: set[Client] = set()
-        self.operator: Client | None = None
-        self._operated = ("", 0.0)  # whose link was lost while it operated, and when
+        self.lease = Lease()
         self.exporting: set[str] = set()
         self.asking_worklist = False
         self._saved_epochs = itertools.count(1)
@@ -158,10 +157,8 @@ class TabletService:
     async def revoke(self, tablet: str) -> None:
         """See the protocol."""
         self._doors.revoke(tablet)
-        if self._operated[0] == tablet:
-            self._operated = ("", 0.0)
+        self.lease.revoke(tablet)
         for client in [client for client in self.clients if client.name == tablet]:
-            self.operator = None if self.operator is client else self.operator
             await client.ws.close(code=4001, message=b"revoked")
 
     async def close(self) -> None:
@@ -183,9 +180,7 @@ class TabletService:
         client.tell(self._hello(client))
         client.show(self.session.shown)
         self.clients.add(client)
-        name, lost = self._operated
-        if self.operator is None and client.name == name and time.monotonic() - lost < LEASE_KEPT_S:
-            self.operator = client
+        self.lease.come(client, time.monotonic())
         writes = asyncio.ensure_future(client.write())
         try:
             async for said in ws:
@@ -193,8 +188,7 @@ class TabletService:
                     await self._hear(client, said.data)
         finally:
             self.clients.discard(client)
-            if self.operator is client:
-                self.operator, self._operated = None, (client.name, time.monotonic())
+            self.lease.gone(client, self.clients, time.monotonic())
             writes.cancel()
             await asyncio.gather(writes, return_exceptions=True)
         return ws
@@ -285,7 +279,7 @@ class TabletService:
             if told is not None:
                 told["exam"] = without_patient(told["exam"])
         for client in self.clients:
-            operator = {"name": self.operator.name, "me": self.operator is client} if self.operator else None
+            operator = {"name": self.lease.holder.name, "me": self.lease.holder is client} if self.lease.holder else None
             client.tell(state | {"operator": operator, "quality": client.feed.quality})
 
     async def _tell_library(self) -> None:

@@ -115,12 +115,37 @@ def test_a_tablet_that_unpairs_is_out_with_its_open_link_and_its_lease(service):
                 await link.send_json({"id": 1, "do": "take_operator"})
                 while (await link.receive_json()).get("type") != "answer":
                     pass
-                assert service.operator is not None
+                assert service.lease.holder is not None
                 left = asyncio.ensure_future(client.post("/api/unpair", json={}, headers=host))
                 while (said := await link.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
                     pass
                 assert said.data == 4001 and (await left).status == 200
-            assert service.operator is None and service._operated == ("", 0.0) and service.paired() == []
+            assert service.lease.holder is None and service.lease._lost == ("", 0.0) and service.paired() == []
             assert (await client.get("/api/sweeps/x/files/y", headers=host)).status == 401
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_a_tablets_second_link_operates_while_its_first_one_is_not_yet_known_to_be_dead(service):
+    async def story():
+        doors = service._doors
+        async with TestClient(TestServer(doors.app, host="127.0.0.1")) as client:
+            doors.port = client.port
+            doors.open_pairing()
+            host = {"Host": f"127.0.0.1:{client.port}", "Origin": f"http://127.0.0.1:{client.port}"}
+            await client.post("/api/pair", json={"code": doors.window.code, "name": "iPad"}, headers=host)
+            async with client.ws_connect("/link", headers=host) as old:
+                await answer(old, "take_operator")
+                async with client.ws_connect("/link", headers=host) as new:
+                    assert (await answer(new, "freeze", on=True))["ok"]
+                while len(service.clients) > 1:
+                    await asyncio.sleep(0.01)
+                assert (await answer(old, "freeze", on=False))["ok"], "the other page of the tablet again"
+
+    async def answer(link, action, **words):
+        await link.send_json({"id": 1, "do": action} | words)
+        while (said := await link.receive_json()).get("type") != "answer":
+            pass
+        return said
 
     asyncio.run(asyncio.wait_for(story(), 20))

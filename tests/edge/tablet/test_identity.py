@@ -79,7 +79,7 @@ class Device:
         self.service = TabletService(Config(record=RecordConfig(folder=str(folder / "sweeps")), tablet=tablet), Link(), Doors(tablet, 8443))
         self.client, self.number = Client(), 0
         self.service.clients.add(self.client)
-        self.service.operator = self.client
+        self.service.lease.take(self.client)
 
     async def hears(self, *messages):
         self.service.link.heard = messages
