@@ -120,7 +120,7 @@ def test_a_patient_who_is_typed_while_the_link_is_lost_reaches_the_device(page):
     page.js("device.silent.add('exam')")
     typed(page, "live", "berta")
     page.js("device.lose()")
-    page.until("!sonosweep.link.open && !sonosweep.screens.live.exam.sending")
+    page.until("!sonosweep.link.open && !sonosweep.screens.live.exam.told.sending")
     page.said("exam")
     page.js("device.silent.delete('exam'); sonosweep.update()")
     page.until("sonosweep.link.open")
@@ -131,7 +131,7 @@ def test_a_patient_who_is_typed_while_the_link_is_lost_reaches_the_device(page):
     page.state(exam={"patient_name": "anna"})
     page.until("device.said.some((one) => one.do === 'exam')")
     assert [one["exam"] for one in page.said("exam")] == [{"patient_name": "berta"}]
-    page.until("!sonosweep.screens.live.exam.sending")
+    page.until("!sonosweep.screens.live.exam.told.sending")
     page.state(exam={"patient_name": "carla"})
     assert page.js(f"return {name}") == "carla" and page.said("exam") == []
 
@@ -150,7 +150,7 @@ def test_a_correction_that_was_lost_goes_to_the_sweep_that_it_was_of(page):
     reviewing(page, "anna")
     page.js("device.lose()")
     typed(page, "review", "anna b")
-    page.until("!sonosweep.screens.review.exam.sending")
+    page.until("!sonosweep.screens.review.exam.told.sending")
     page.until("sonosweep.link.open")
     page.library(listed("anna"), listed("berta"))
     page.js("sonosweep.openSweep(sonosweep.screens.library.find('berta'))")
@@ -160,3 +160,70 @@ def test_a_correction_that_was_lost_goes_to_the_sweep_that_it_was_of(page):
     page.until("device.said.some((one) => one.do === 'exam')")
     assert [(one["sweep"], one["exam"]["patient_name"]) for one in page.said("exam")] == [("anna", "anna b")]
     page.until("sonosweep.screens.review.exam.inputs.patient_name.value === 'berta'")
+
+
+def texts(page):
+    return page.js("return sonosweep.screens.review.tools.measures.map((one) => one.text)")
+
+
+def note(text):
+    return MEASURE | {"text": text}
+
+
+def test_what_is_measured_on_another_tablet_or_thrown_away_with_a_mirrored_volume_is_what_the_device_says(page):
+    reviewing(page, "anna", measures=[note("one")])
+    page.library(listed("anna", measures=[note("one"), note("of the other tablet")]))
+    assert texts(page) == ["one", "of the other tablet"] and "of the other tablet" in page.js(
+        "return document.querySelector('.measures').textContent"
+    )
+    page.js("const { tools } = sonosweep.screens.review; tools.choose('distance'); tools.points = [[0, 0, 0]]")
+    page.library(listed("anna"))
+    assert page.js("return sonosweep.screens.review.tools.points.length") == 1 and len(texts(page)) == 2, "somebody is at it"
+    page.js("sonosweep.screens.review.tools.undo()")
+    page.library(listed("anna"))
+    assert texts(page) == []
+
+
+def test_what_was_just_measured_is_not_taken_back_by_an_older_list_and_outlives_the_link(page):
+    reviewing(page, "anna")
+    page.js("device.silent.add('measures'); sonosweep.screens.review.tools.add(arguments[0])", note("mine"))
+    page.library(listed("anna"))
+    assert texts(page) == ["mine"], "the device has not answered yet"
+    page.js("device.lose(); device.silent.delete('measures'); device.said = []")
+    page.until("!sonosweep.link.open")
+    page.until("sonosweep.link.open")
+    page.library(listed("anna"))
+    assert texts(page) == ["mine"]
+    page.state()
+    page.until("device.said.some((one) => one.do === 'measures')")
+    assert [one["measures"][0]["text"] for one in page.said("measures")] == ["mine"]
+    page.until("!sonosweep.screens.review.kept.waits")
+    page.library(listed("anna", measures=[note("mine"), note("more")]))
+    assert texts(page) == ["mine", "more"]
+
+
+def test_while_a_volume_is_built_again_nothing_measured_in_the_one_before_lies_over_it(page):
+    old = [note("of the mirror image")]
+    reviewing(page, "anna", measures=old)
+    page.epoch("live", 70)
+    for state in ("rebuilding", "saving"):
+        page.state(sweep=sweep("anna", 70, state=state))
+        assert texts(page) == []
+        page.library(listed("anna", measures=old))
+        assert texts(page) == [], state
+    page.state(sweep=sweep("anna", 70))
+    assert texts(page) == [], "the list that is here is that of before"
+    page.library(listed("anna"))
+    assert texts(page) == []
+
+
+def test_a_review_that_is_opened_before_the_list_is_here_does_not_wipe_what_was_measured(page):
+    page.open()
+    page.epoch("live", 70)
+    page.state(sweep=sweep("anna", 70))
+    page.js("sonosweep.go('review')")
+    pressed(page, "Volume in box (20 mm)")
+    page.until("!document.querySelector('.snack').hidden")
+    assert page.said("measures") == []
+    page.library(listed("anna", measures=[note("kept")]))
+    assert texts(page) == ["kept"]

@@ -62,6 +62,7 @@ class TabletService:
         self.asking_worklist = False
         self._saved_epochs = itertools.count(1)
         self._jobs: set[asyncio.Task[None]] = set()
+        self._listings = 0
         self._brand = read_branding(config.device) | {"features": msgspec.to_builtins(config.features)}
         self._watch = health.Watch(self.library.recordings, building=self.run_dir / BUILDING)
         self._health_at = self._state_at = -1e9
@@ -101,7 +102,8 @@ class TabletService:
 
     def tell_library(self) -> None:
         """See the protocol."""
-        self.start_job(self._tell_library())
+        self._listings += 1
+        self.start_job(self._tell_library(self._listings))
 
     async def listing(self) -> dict[str, Any]:
         """See the protocol."""
@@ -282,7 +284,7 @@ class TabletService:
             operator = {"name": self.lease.holder.name, "me": self.lease.holder is client} if self.lease.holder else None
             client.tell(state | {"operator": operator, "quality": client.feed.quality})
 
-    async def _tell_library(self) -> None:
+    async def _tell_library(self, number: int) -> None:
         message = await self.listing()
-        for client in self.clients:
+        for client in self.clients if number == self._listings else ():  # else a newer one is on its way
             client.tell(message)

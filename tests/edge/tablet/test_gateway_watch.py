@@ -149,3 +149,26 @@ def test_a_tablets_second_link_operates_while_its_first_one_is_not_yet_known_to_
         return said
 
     asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_a_list_that_was_read_before_the_newest_change_is_not_told_after_it(service):
+    async def story():
+        first, client = asyncio.Event(), Client()
+        service.clients.add(client)
+
+        async def listing():
+            mine = next(numbers)
+            if mine == 1:
+                await first.wait()
+            return {"type": "library", "sweeps": [mine]}
+
+        numbers, service.listing = iter((1, 2)), listing
+        service.tell_library()
+        await asyncio.sleep(0)
+        service.tell_library()
+        await asyncio.sleep(0.01)
+        first.set()
+        await asyncio.sleep(0.01)
+        assert [told["sweeps"] for told in client.told] == [[2]]
+
+    asyncio.run(story())

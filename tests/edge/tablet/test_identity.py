@@ -192,6 +192,17 @@ def test_a_name_typed_while_the_volume_is_written_is_the_next_sweeps(device):
     asyncio.run(story())
 
 
+def test_what_is_measured_while_the_volume_is_written_is_kept(device):
+    async def story():
+        await device.starts(ANN)
+        await device.hears(*poses(1))
+        assert (await device.does("measures", sweep=ONE, measures=[{"kind": "distance"}]))["ok"]
+        await device.hears(ended(1))
+        assert device.record(ONE).measures == [{"kind": "distance"}]
+
+    asyncio.run(story())
+
+
 def test_a_sweep_whose_end_is_heard_after_the_next_has_begun_keeps_all_that_is_known_of_it(device):
     async def story():
         await device.starts(ANN)

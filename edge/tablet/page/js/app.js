@@ -97,7 +97,7 @@ class App {
     if (name === 'review' && !this.screens.review.sweep) {
       const sweep = this.state?.sweep;
       if (!sweep || sweep.state === 'sweeping') return this.go('library');
-      this.screens.review.open({ ...sweep }, this.screens.library.find(sweep.id)?.measures);
+      this.screens.review.open({ ...sweep }, this.screens.library.sweeps ? this.screens.library.find(sweep.id)?.measures : null);
     }
     if (name === 'review') this.match();
     if (name === 'library') this.link.command('list');
@@ -226,6 +226,7 @@ class App {
     this.told = this.link.socket;
     this.awake.keep(state.live !== null);
     if (this.screen === 'review' && !this.matched) this.match();
+    if (this.screens) this.measures();
     if (this.screens && state.preset !== this.preset) {
       this.preset = state.preset;
       this.screens.review.showAs(this.presets[state.preset].view);
@@ -237,7 +238,19 @@ class App {
     this.screens.library.set(sweeps);
     const open = this.screens.review.sweep;
     const now = open && this.screens.library.find(open.id);
+    this.measures();
     if (now) Object.assign(open, { state: now.state, direction: now.direction, direction_source: now.direction_source, exam: now.exam });
+  }
+
+  // They are of the volume as it was: from the moment at which it is built again there are none, on whichever tablet.
+  measures() {
+    const { review, library } = this.screens;
+    const now = review.sweep && library.find(review.sweep.id);
+    if (!now) return;
+    const { id, state } = this.state?.sweep ?? {};
+    this.rebuilt = id === now.id && (state === 'rebuilding' || (state === 'saving' && this.rebuilt));
+    if (this.rebuilt) now.measures = [];
+    review.hear(now.measures);
   }
 
   job(job) {

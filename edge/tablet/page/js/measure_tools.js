@@ -111,6 +111,17 @@ export class MeasureTools {
     this.draw();
   }
 
+  get busy() {
+    return Boolean(this.points.length || this.outlines.length || this.drag);
+  }
+
+  // By what the device has: the tool stays in the hand.
+  replace(measures) {
+    this.measures = measures;
+    this.undone = [];
+    this.draw();
+  }
+
   load(measures) {
     this.measures = measures;
     this.choose('');
@@ -162,7 +173,9 @@ export class MeasureTools {
       const move = (at) => this.drag === drag && onmove(view.toMm(at.clientX - box.left, at.clientY - box.top));
       const up = () => {
         removeEventListener('pointermove', move);
-        if (this.drag === drag) this.changed();
+        if (this.drag !== drag) return;
+        this.drag = null;
+        this.changed();
       };
       addEventListener('pointermove', move);
       addEventListener('pointerup', up, { once: true });

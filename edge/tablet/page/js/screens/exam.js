@@ -3,6 +3,7 @@
 import { ask, choose, field, h, setText, show } from '../dom.js';
 import { directionPicture, directionWords, NEXT } from '../direction.js';
 import { date, language, number, t, today } from '../i18n.js';
+import { Insist } from '../insist.js';
 
 const FIELDS = [
   ['patient_name', { autocomplete: 'off' }], ['patient_id', { autocomplete: 'off' }], ['birth_date', { type: 'date' }],
@@ -11,7 +12,6 @@ const FIELDS = [
 const OF_THE_PATIENT = ['patient_name', 'patient_id', 'birth_date', 'accession'];
 const FROM_THE_WORKLIST = [...OF_THE_PATIENT, 'sex'];
 const ANSWER_S = 30; // the device gives up before
-const LOST = ['LINK_LOST', 'NO_ANSWER'];
 
 // A maker's own preset brings its words along.
 const wordsOf = ({ name, words }) => words?.[language] ?? words?.en ?? t(`preset.${name}`);
@@ -21,8 +21,7 @@ export class ExamFields {
   constructor({ secure, onchange, run = () => {}, onrefused = () => {} }) {
     Object.assign(this, { onchange, run, onrefused });
     this.study_uid = ''; // of the worklist's entry
-    this.sending = 0; // changes that the device has not answered yet: what it says of the form is older
-    this.unsent = null; // {values, target}: the newest, until the device has answered; what the link loses is said again
+    this.told = new Insist(({ values, target }) => this.onchange(values, target), (wrong) => this.onrefused(wrong)); // until it is answered, what the device says of the form is older
     this.target = ''; // the sweep that a change is of
     this.sweeping = false; // a sweep runs: the form is its
     this.inputs = {};
@@ -51,10 +50,8 @@ export class ExamFields {
   // What the device has, unless somebody is typing here. `fresh`: the link is there, and the device has told who operates.
   fill(exam, operator, fresh) {
     this.ask.disabled = !operator?.me || Boolean(this.waits);
-    if (this.sending) return false;
-    if (fresh && operator && !operator.me) this.unsent = null; // the form is another's now
-    if (this.unsent && fresh && operator) this.send();
-    if (this.unsent) return false;
+    if (fresh) this.told.again(operator);
+    if (this.told.waits) return false;
     if (this.element.contains(document.activeElement) && document.activeElement.matches('input,select')) return false;
     for (const [name, input] of Object.entries(this.inputs)) if (input.value !== (exam[name] ?? '')) input.value = exam[name] ?? '';
     this.study_uid = exam.study_uid ?? '';
@@ -101,23 +98,7 @@ export class ExamFields {
 
   changed() {
     show(this.linked, Boolean(this.study_uid));
-    this.unsent = { values: this.values, target: this.target };
-    this.send();
-  }
-
-  async send() {
-    const { unsent } = this;
-    this.sending++;
-    try {
-      await this.onchange(unsent.values, unsent.target);
-    } catch (wrong) {
-      if (!wrong.error) throw wrong;
-      this.onrefused(wrong);
-      if (LOST.includes(wrong.error)) return;
-    } finally {
-      this.sending--;
-    }
-    if (this.unsent === unsent) this.unsent = null;
+    this.told.say({ values: this.values, target: this.target });
   }
 }
 

@@ -3,6 +3,7 @@
 import { ask, field, h, setText, show } from '../dom.js';
 import { directionPicture, directionWords } from '../direction.js';
 import { drift, number, t } from '../i18n.js';
+import { Insist } from '../insist.js';
 import { KINDS, measuredVolume } from '../measuring.js';
 import { ExamFields } from './exam.js';
 import { label, MeasureTools } from '../measure_tools.js';
@@ -22,8 +23,9 @@ export class ReviewScreen {
     this.tools = new MeasureTools(scene, {
       known: () => ({ path: this.path ?? [], spacing_mm: volume.spacing_mm || 0.5 }),
       onrefused,
-      onchange: (measures) => this.sweep && run('measures', { sweep: this.sweep.id, measures }).then(() => this.list()),
+      onchange: (measures) => this.keepMeasures(measures),
     });
+    this.kept = new Insist((words) => command('measures', words), onrefused);
     this.panes = ['3d', ...PLANES].map((view) => h('div', { class: 'pane', 'data-view': view }, h('span', { class: 'pane-name' }, t(`view.${view}`))));
     this.mode = h('select', { onchange: () => this.look() }, MODES.map((mode) => h('option', { value: mode }, t(`mode.${mode}`))));
     this.preset = h('select', { onchange: () => this.look() }, presets.map((name) => h('option', { value: name }, t(`transfer.${name}`))));
@@ -63,12 +65,13 @@ export class ReviewScreen {
     this.element = h('main', { class: 'screen review-screen' }, h('div', { class: 'grid' }, this.panes, this.loading), side);
   }
 
-  // `sweep` as the library has it, or as the state of the one that has just ended.
+  // `sweep` as the library has it, or as the state of the one that has just ended. `measures` null: nobody knows them yet.
   open(sweep, measures = []) {
     this.sweep = sweep;
+    this.listed = measures !== null;
     this.exam.target = sweep.id;
     this.confirmed = false;
-    this.tools.load(measures);
+    this.tools.load(measures ?? []);
     this.look();
     this.update();
     this.list();
@@ -79,6 +82,7 @@ export class ReviewScreen {
     const current = state?.sweep?.id === this.sweep?.id ? state?.sweep : null;
     if (current) Object.assign(this.sweep, { ...current, exam: this.sweep.exam }); // counts and length, too, may come after the end
     if (!this.sweep) return;
+    if (fresh) this.kept.again(this.operator);
     show(this.loading, !this.holds(this.sweep));
     const { direction, direction_source: source, state: kept } = this.sweep;
     const sure = this.confirmed || !UNSURE.includes(source);
@@ -134,6 +138,20 @@ export class ReviewScreen {
       { path: this.path ?? [], spacing_mm: this.volume.spacing_mm }, { threshold: +this.threshold.value, by_state: found.by_state }));
   }
 
+  async keepMeasures(measures) {
+    if (!this.sweep) return;
+    this.list();
+    await this.kept.say({ sweep: this.sweep.id, measures });
+  }
+
+  // As the device has them: another tablet measures too. What is being measured here comes first.
+  hear(measures) {
+    this.listed = true;
+    if (this.kept.waits || this.tools.busy || JSON.stringify(measures) === JSON.stringify(this.tools.measures)) return;
+    this.tools.replace(measures);
+    this.list();
+  }
+
   list() {
     this.results.replaceChildren(...this.tools.measures.map((measure) =>
       h('li', {}, h('span', {}, t(`measure.${measure.kind}`)), h('strong', {}, label(measure)),
@@ -150,8 +168,8 @@ export class ReviewScreen {
     this.update();
   }
 
-  async turn() {
-    if (await this.run('flip', { sweep: this.sweep.id })) this.tools.load([]); // what was measured was of the mirror image
+  turn() {
+    return this.run('flip', { sweep: this.sweep.id });
   }
 
   async keep() {
@@ -179,9 +197,9 @@ export class ReviewScreen {
     for (const name of job.files) this.download(job.sweep, name);
   }
 
-  // ``NOT_LOADED`` while the volume is another sweep's.
+  // NOT_LOADED while the volume is another sweep's, or nobody knows what was measured in it.
   mustHold() {
-    if (!this.sweep || !this.holds(this.sweep)) throw new Refused('NOT_LOADED');
+    if (!this.sweep || !this.listed || !this.holds(this.sweep)) throw new Refused('NOT_LOADED');
   }
 
   measuring(work) {
