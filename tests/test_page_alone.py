@@ -227,3 +227,36 @@ def test_a_review_that_is_opened_before_the_list_is_here_does_not_wipe_what_was_
     assert page.said("measures") == []
     page.library(listed("anna", measures=[note("kept")]))
     assert texts(page) == ["kept"]
+
+
+NOTE = {"name": "FRAMES_BRIDGED", "service": "run", "detail": "3", "age_s": 1.0, "effect": "note"}
+BREAK = {"name": "FRAMES_LOST", "service": "run", "detail": "30", "age_s": 1.0, "effect": "break"}
+PLACES = "[...document.querySelectorAll('.pane, .live-image, button')].filter((one) => one.checkVisibility()).map((one) => {"
+PLACES += " const { x, y, width, height } = one.getBoundingClientRect(); return [x, y, width, height]; })"
+
+
+@pytest.mark.parametrize("hand", ["right", "left"])
+@pytest.mark.parametrize("size", [(1180, 820), (820, 1180)])
+def test_a_note_moves_nothing_lies_on_no_button_and_stops_no_finger(page, size, hand):
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    reviewing(page, "anna")
+    page.js("document.body.dataset.hand = arguments[0]; sonosweep.layout()", hand)
+    for screen in ("review", "live", "library", "settings"):
+        page.js("sonosweep.go(arguments[0])", screen)
+        page.state(sweep=sweep("berta", 70, state="sweeping") if screen == "live" else None)
+        before = page.js(f"return {PLACES}")
+        page.state(sweep=sweep("berta", 70, state="sweeping") if screen == "live" else None, faults=[NOTE, NOTE | {"name": "POSE_HELD"}])
+        page.until("document.querySelectorAll('.fault').length === 2")
+        assert page.js(f"return {PLACES}") == before, screen
+        boxes = "[...document.querySelectorAll('.fault')].map((one) => one.getBoundingClientRect())"
+        for x, y, right, bottom in page.js(f"return {boxes}.map((b) => [b.x, b.y, b.right, b.bottom])"):
+            assert right - x > 200 and x >= 0 and right <= size[0] and bottom <= size[1] and y >= 0
+            assert not page.js("return document.elementFromPoint(...arguments).closest('.fault')", (x + right) / 2, (y + bottom) / 2)
+            if screen in ("live", "review"):
+                buttons = page.js(f"return {PLACES.replace('.pane, .live-image, ', '')}")
+                assert not [b for b in buttons if b[0] < right and x < b[0] + b[2] and b[1] < bottom and y < b[1] + b[3]], screen
+        page.state()
+    page.state(faults=[BREAK])
+    banner = page.until("document.querySelector('.fault') && document.querySelector('.fault').getBoundingClientRect().width")
+    assert banner == size[0], "what ended a sweep stays a banner"

@@ -25,7 +25,7 @@ def chips(place, within):
 
 def seen(place, css):
     """How much of this element is coloured as light is: more red than blue."""
-    place.until("!document.querySelector('.faults').childElementCount && !sonosweep.scene.textures.busy")  # notes move the views
+    place.until("!document.querySelector('.fault') && !sonosweep.scene.textures.busy")  # notes lie over the views
     time.sleep(1.0)
     x, y, width, height = (
         int(n)

@@ -90,7 +90,9 @@ class App {
     this.screen = name;
     document.body.dataset.screen = name;
     for (const [one, tab] of Object.entries(this.nav)) tab.toggleAttribute('aria-current', one === name);
-    this.place.replaceChildren(this.screens[name].element);
+    const { element } = this.screens[name];
+    this.place.replaceChildren(element);
+    (element.querySelector('.panes, .grid') ?? this.place).append(this.faults.notes);
     this.sizes.disconnect();
     for (const one of [this.place, ...this.place.querySelectorAll('.pane')]) this.sizes.observe(one); // the guide of a sweep takes room from the panes alone
     if (name === 'live' && this.source && this.source !== 'live') this.run('open', { sweep: 'live' });
