@@ -213,9 +213,10 @@ class TabletService:
             client.feed.ack(said.ack, said.seq, time.monotonic())
             client.wake()
         else:
-            client.tell(await obey(self, client, said))
-            self._state_at = -1e9  # what a command changed is told at once
-            self.link.wake()
+            answer = await obey(self, client, said)
+            if said.action != "ping":
+                self._tell_state(time.monotonic())  # what a command changed is told before it is answered: a form would show what was
+            client.tell(answer)
 
     def _hello(self, client: Client) -> dict[str, Any]:
         return {

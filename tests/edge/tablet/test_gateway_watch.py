@@ -25,9 +25,6 @@ class Link:
     def raise_fault(self, fault):
         self.raised.append(fault)
 
-    def wake(self):
-        pass
-
 
 class Client:
     """A tablet that is told things."""
@@ -104,51 +101,65 @@ def test_work_that_fails_beside_the_link_is_said(service, capsys):
 
 
 def test_a_tablet_that_unpairs_is_out_with_its_open_link_and_its_lease(service):
-    async def story():
-        doors = service._doors
-        async with TestClient(TestServer(doors.app, host="127.0.0.1")) as client:
-            doors.port = client.port
-            doors.open_pairing()
-            host = {"Host": f"127.0.0.1:{client.port}", "Origin": f"http://127.0.0.1:{client.port}"}
-            await client.post("/api/pair", json={"code": doors.window.code, "name": "iPad"}, headers=host)
-            async with client.ws_connect("/link", headers=host) as link:
-                await link.send_json({"id": 1, "do": "take_operator"})
-                while (await link.receive_json()).get("type") != "answer":
-                    pass
-                assert service.lease.holder is not None
-                left = asyncio.ensure_future(client.post("/api/unpair", json={}, headers=host))
-                while (said := await link.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
-                    pass
-                assert said.data == 4001 and (await left).status == 200
-            assert service.lease.holder is None and service.lease._lost == ("", 0.0) and service.paired() == []
-            assert (await client.get("/api/sweeps/x/files/y", headers=host)).status == 401
+    async def story(client, host):
+        async with client.ws_connect("/link", headers=host) as link:
+            await told(link, "take_operator")
+            assert service.lease.holder is not None
+            left = asyncio.ensure_future(client.post("/api/unpair", json={}, headers=host))
+            while (said := await link.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
+                pass
+            assert said.data == 4001 and (await left).status == 200
+        assert service.lease.holder is None and service.lease._lost == ("", 0.0) and service.paired() == []
+        assert (await client.get("/api/sweeps/x/files/y", headers=host)).status == 401
 
-    asyncio.run(asyncio.wait_for(story(), 20))
+    paired(service, story)
 
 
 def test_a_tablets_second_link_operates_while_its_first_one_is_not_yet_known_to_be_dead(service):
-    async def story():
+    async def story(client, host):
+        async with client.ws_connect("/link", headers=host) as old:
+            await told(old, "take_operator")
+            async with client.ws_connect("/link", headers=host) as new:
+                assert (await told(new, "freeze", on=True))[-1]["ok"]
+            while len(service.clients) > 1:
+                await asyncio.sleep(0.01)
+            assert (await told(old, "freeze", on=False))[-1]["ok"], "the other page of the tablet again"
+
+    paired(service, story)
+
+
+def test_what_a_command_changed_is_told_before_its_answer(service):
+    async def story(client, host):
+        async with client.ws_connect("/link", headers=host) as link:
+            await told(link, "take_operator")
+            said = await told(link, "exam", exam={"notes": "left calf"})
+            assert [one["exam"] for one in said if one["type"] == "state"][-1:] == [{"notes": "left calf"}]
+
+    paired(service, story)
+
+
+def paired(service, story):
+    """``story(client, headers)`` of a tablet that may come in."""
+
+    async def whole():
         doors = service._doors
         async with TestClient(TestServer(doors.app, host="127.0.0.1")) as client:
             doors.port = client.port
             doors.open_pairing()
             host = {"Host": f"127.0.0.1:{client.port}", "Origin": f"http://127.0.0.1:{client.port}"}
             await client.post("/api/pair", json={"code": doors.window.code, "name": "iPad"}, headers=host)
-            async with client.ws_connect("/link", headers=host) as old:
-                await answer(old, "take_operator")
-                async with client.ws_connect("/link", headers=host) as new:
-                    assert (await answer(new, "freeze", on=True))["ok"]
-                while len(service.clients) > 1:
-                    await asyncio.sleep(0.01)
-                assert (await answer(old, "freeze", on=False))["ok"], "the other page of the tablet again"
+            await story(client, host)
 
-    async def answer(link, action, **words):
-        await link.send_json({"id": 1, "do": action} | words)
-        while (said := await link.receive_json()).get("type") != "answer":
-            pass
-        return said
+    asyncio.run(asyncio.wait_for(whole(), 20))
 
-    asyncio.run(asyncio.wait_for(story(), 20))
+
+async def told(link, action, **words):
+    """All that the device says until it answers, the answer last."""
+    await link.send_json({"id": 1, "do": action} | words)
+    said = [await link.receive_json()]
+    while said[-1]["type"] != "answer":
+        said.append(await link.receive_json())
+    return said
 
 
 def test_a_list_that_was_read_before_the_newest_change_is_not_told_after_it(service):
