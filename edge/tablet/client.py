@@ -22,10 +22,10 @@ COMMANDS_PER_S = 50
 
 
 class Client:
-    """``tablet`` is who it is (name, role). ``tell`` queues a text; images and bricks come from its feed."""
+    """Who it is (``name``, ``role``), and at which ``host`` it sees the device. ``tell`` queues a text; the rest comes from its feed."""
 
-    def __init__(self, ws: web.WebSocketResponse, name: str, role: str, images_per_s: float) -> None:
-        self.ws, self.name, self.role = ws, name, role
+    def __init__(self, ws: web.WebSocketResponse, name: str, role: str, images_per_s: float, host: str) -> None:
+        self.ws, self.name, self.role, self.host = ws, name, role, host
         self.feed = ClientFeed(images_per_s)
         self.allowance = Allowance(COMMANDS_PER_S, 1.0)
         self.shown: Shown | None = None

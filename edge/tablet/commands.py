@@ -82,7 +82,7 @@ async def quality(gateway: Gateway, client: Client, request: Request) -> Answere
 
 
 async def pairing(gateway: Gateway, client: Client, request: Request) -> Answered:
-    return gateway.open_pairing() if request.on else gateway.close_pairing()
+    return gateway.open_pairing(client.host) if request.on else gateway.close_pairing()
 
 
 async def tablets(gateway: Gateway, client: Client, request: Request) -> Answered:

@@ -56,8 +56,8 @@ class Gateway(Protocol):
     def look_again(self) -> None:
         """How the device is, at once instead of in a few seconds."""
 
-    def open_pairing(self) -> Answered:
-        """Open the window; what the operator shows to the other tablet."""
+    def open_pairing(self, seen_at: str) -> Answered:
+        """Open the window; what the operator, whose tablet sees the device at this Host, shows to the other tablet."""
 
     def close_pairing(self) -> Answered:
         """Close the window."""

@@ -144,9 +144,9 @@ class TabletService:
         """See the protocol."""
         self._health_at = self._state_at = -1e9
 
-    def open_pairing(self) -> dict[str, Any]:
+    def open_pairing(self, seen_at: str) -> dict[str, Any]:
         """See the protocol."""
-        return self._doors.open_pairing()
+        return self._doors.open_pairing(seen_at)
 
     def close_pairing(self) -> dict[str, Any]:
         """See the protocol."""
@@ -177,7 +177,7 @@ class TabletService:
         if len(self.clients) >= self._config.tablet.clients:
             return self._doors.refuse(request, "TOO_MANY")
         await ws.prepare(request)
-        client = Client(ws, who.name, who.role, self._config.tablet.frames_per_s)
+        client = Client(ws, who.name, who.role, self._config.tablet.frames_per_s, request.host)
         client.limit_queue(request)
         client.tell(self._hello(client))
         client.show(self.session.shown)

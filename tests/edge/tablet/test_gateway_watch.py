@@ -138,6 +138,23 @@ def test_what_a_command_changed_is_told_before_its_answer(service):
     paired(service, story)
 
 
+def test_the_code_that_a_tablet_shows_leads_to_where_that_tablet_sees_the_device(service, monkeypatch):
+    async def story(client, host):
+        monkeypatch.setattr(service._doors, "address", lambda: "http://10.0.0.9:8443")
+        async with client.ws_connect("/link", headers=host) as link:
+            await told(link, "take_operator")
+            assert (await told(link, "pairing", on=True))[-1]["url"].startswith("http://10.0.0.9:8443/#pair="), (
+                "no other tablet comes by 127.0.0.1"
+            )
+        monkeypatch.setattr(service._doors, "_hosts", {"sono.local"})
+        seen = f"sono.local:{client.port}"
+        async with client.ws_connect("/link", headers={"Host": seen, "Origin": f"http://{seen}"}) as link:
+            await told(link, "take_operator")
+            assert (await told(link, "pairing", on=True))[-1]["url"].startswith(f"http://{seen}/#pair=")
+
+    paired(service, story)
+
+
 def paired(service, story):
     """``story(client, headers)`` of a tablet that may come in."""
 
