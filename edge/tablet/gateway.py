@@ -183,7 +183,7 @@ class TabletService:
         client.show(self.session.shown)
         self.clients.add(client)
         self.lease.come(client, time.monotonic())
-        writes = asyncio.ensure_future(client.write())
+        writes = client.writing()
         try:
             async for said in ws:
                 if said.type in (WSMsgType.TEXT, WSMsgType.BINARY):

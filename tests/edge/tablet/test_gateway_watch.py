@@ -155,6 +155,21 @@ def test_the_code_that_a_tablet_shows_leads_to_where_that_tablet_sees_the_device
     paired(service, story)
 
 
+def test_a_tablet_that_can_be_told_nothing_any_more_is_hung_up_on_and_the_reason_is_said(service, capsys):
+    async def story(client, host):
+        async with client.ws_connect("/link", headers=host) as link:
+            assert (await link.receive_json())["type"] == "hello"
+            (own,) = service.clients
+            own.feed.next_image = lambda now: 1 // 0
+            own.wake()
+            while (said := await link.receive(5)).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
+                pass
+            assert said.data == 1011
+        assert "ZeroDivisionError" in capsys.readouterr().err
+
+    paired(service, story)
+
+
 def paired(service, story):
     """``story(client, headers)`` of a tablet that may come in."""
 
