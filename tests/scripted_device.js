@@ -14,14 +14,22 @@ const device = {
   sockets: 0,
   dead: false, // everything that the page says is lost
   tell: (message) => device.socket.onmessage?.({ data: JSON.stringify(message) }),
-  lose: () => device.socket.onclose?.(),
+  down: false, // no new link opens
+  lose: () => {
+    device.down = true;
+    device.socket.onclose?.();
+  },
+  back: () => {
+    device.down = false;
+    device.socket.onopen?.();
+  },
 };
 
 globalThis.WebSocket = class {
   constructor() {
     device.socket = this;
     device.sockets++;
-    setTimeout(() => this.onopen?.());
+    setTimeout(() => device.down || this.onopen?.());
   }
 
   send(text) {
