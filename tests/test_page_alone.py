@@ -205,6 +205,25 @@ def test_what_was_just_measured_is_not_taken_back_by_an_older_list_and_outlives_
     assert texts(page) == ["mine", "more"]
 
 
+def test_what_was_just_measured_stays_until_the_list_of_it_comes(page):
+    reviewing(page, "anna")
+    page.js("sonosweep.screens.review.tools.add(arguments[0])", note("mine"))
+    page.until("!sonosweep.screens.review.kept.waits")
+    page.state()
+    assert texts(page) == ["mine"]
+    page.js("sonosweep.screens.review.tools.add(arguments[0])", note("too"))
+    assert [one["text"] for one in page.said("measures")[-1]["measures"]] == ["mine", "too"]
+
+
+def test_what_the_device_refuses_to_keep_does_not_stay(page):
+    reviewing(page, "anna")
+    page.js("device.answers.measures = { ok: false, error: 'NO_OPERATOR_LEASE', text: '' }; device.said = []")
+    page.js("sonosweep.screens.review.tools.add(arguments[0])", note("mine"))
+    page.until("device.said.some((one) => one.do === 'list')")
+    page.library(listed("anna"))
+    assert texts(page) == []
+
+
 def test_while_a_volume_is_built_again_nothing_measured_in_the_one_before_lies_over_it(page):
     old = [note("of the mirror image")]
     reviewing(page, "anna", measures=old)

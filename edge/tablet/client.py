@@ -58,7 +58,7 @@ class Client:
         self._wake.set()
 
     def writing(self) -> asyncio.Task[None]:
-        """The task that sends until the socket closes or the tablet falls silent. Where it fails the tablet is hung up on: it comes back."""
+        """The task that sends, until the socket closes or the tablet falls silent. Where it fails the tablet is hung up on."""
         task = asyncio.ensure_future(self._write())
         task.add_done_callback(self._written)
         return task

@@ -63,7 +63,7 @@ class App {
     this.screens = {
       live: new LiveScreen({ hello, light, run, command, onrefused, onended: (sweep) => this.ended(sweep) }),
       review: new ReviewScreen({
-        scene: this.scene, volume: this.volume, light, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused, hello, command, holds: (sweep) => this.holds(sweep),
+        scene: this.scene, volume: this.volume, light, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused, hello, command, onmeasured: () => this.measures(), holds: (sweep) => this.holds(sweep),
       }),
       library: new LibraryScreen({ run, onopen: (sweep) => this.openSweep(sweep) }),
       settings: new SettingsScreen({ hello, settings, run, onsetting: (name, value) => this.setting(name, value), selfTest: () => selfTest(document.createElement('canvas')) }),
@@ -252,6 +252,7 @@ class App {
     const { id, state } = this.state?.sweep ?? {};
     this.rebuilt = id === now.id && (state === 'rebuilding' || (state === 'saving' && this.rebuilt));
     if (this.rebuilt) now.measures = [];
+    else if (review.kept.waits) now.measures = review.tools.measures; // the list of it is yet to come
     review.hear(now.measures);
   }
 

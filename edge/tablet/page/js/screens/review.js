@@ -16,8 +16,8 @@ const UNSURE = ['unverified', 'unknown'];
 const TURN_S = 6;
 
 export class ReviewScreen {
-  constructor({ scene, volume, light, presets, run, download, upload, onleave, onrefused, hello, holds, command }) {
-    Object.assign(this, { scene, volume, run, command, download, upload, onleave, onrefused, holds });
+  constructor({ scene, volume, light, presets, run, download, upload, onleave, onrefused, hello, holds, command, onmeasured }) {
+    Object.assign(this, { scene, volume, run, command, download, upload, onleave, onrefused, onmeasured, holds });
     this.sweep = null;
     this.confirmed = false;
     this.tools = new MeasureTools(scene, {
@@ -25,7 +25,10 @@ export class ReviewScreen {
       onrefused,
       onchange: (measures) => this.keepMeasures(measures),
     });
-    this.kept = new Insist((words) => command('measures', words), onrefused);
+    this.kept = new Insist((words) => command('measures', words), (wrong) => {
+      onrefused(wrong);
+      command('list').catch(() => {}); // what the device has after all
+    });
     this.panes = ['3d', ...PLANES].map((view) => h('div', { class: 'pane', 'data-view': view }, h('span', { class: 'pane-name' }, t(`view.${view}`))));
     this.mode = h('select', { onchange: () => this.look() }, MODES.map((mode) => h('option', { value: mode }, t(`mode.${mode}`))));
     this.preset = h('select', { onchange: () => this.look() }, presets.map((name) => h('option', { value: name }, t(`transfer.${name}`))));
@@ -141,7 +144,9 @@ export class ReviewScreen {
   async keepMeasures(measures) {
     if (!this.sweep) return;
     this.list();
-    await this.kept.say({ sweep: this.sweep.id, measures });
+    const told = this.kept.say({ sweep: this.sweep.id, measures });
+    this.onmeasured();
+    await told;
   }
 
   // As the device has them: another tablet measures too. What is being measured here comes first.
