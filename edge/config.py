@@ -127,6 +127,7 @@ class FeaturesConfig(Section, frozen=True, kw_only=True):
     dicom: Annotated[bool, Meta(description="DICOM is among what tablets export")] = True
     deletion: Annotated[bool, Meta(description="sweeps are discarded and deleted by tablets")] = True
     measurement: Annotated[bool, Meta(description="sweeps are measured and annotated on tablets")] = True
+    oxygen: Annotated[bool, Meta(description="tablets show oxygen saturation; off where the probe's light is log-compressed")] = True
     openigtlink: Annotated[bool, Meta(description="`sonosweep igtl serve` may show the device to OpenIGTLink clients")] = True
 
 

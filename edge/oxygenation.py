@@ -7,7 +7,7 @@ Each voxel is solved for the two concentrations by least squares that cannot be 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,7 @@ EXTINCTION = np.array([
 LAST_NM = FIRST_NM + STEP_NM * (len(EXTINCTION) - 1)
 THRESHOLD = 30  # grey values: below it a voxel is noise or tissue and gets no saturation
 EDGE_SHARE = 0.75  # of the brightest neighbour: below it a voxel is half outside its vessel, and its wavelengths rarely agree
+MOST_ROUNDING = 5.0  # points: a voxel whose saturation the rounding of its grey values may move further gets none
 WORST_CONDITION = 30.0  # of the extinctions: above it noise of one percent moves the saturation by tens of points
 CAVEAT = "Estimate, not for diagnosis: light loses strength and changes colour on its way down, which biases the values with depth."
 ONE_RECONSTRUCTION = ("sweep", "motion", "direction", "frames", "frames_placed", "beam_origin_mm", "beam_axis")
@@ -113,26 +114,39 @@ def unmix(signals: Floats, matrix: Floats) -> Floats:
     return np.where((free >= 0).all(0), free, best)
 
 
+def rounding_points(concentrations: Floats, rounded: Floats, matrix: Floats) -> Floats:
+    """By how many points each voxel's saturation [voxels] moves at most where its signals are off by ``rounded`` [wavelengths, voxels]."""
+    total = np.maximum(concentrations.sum(0), 1e-30)
+    share, (oxy, deoxy) = concentrations[0] / total, np.linalg.pinv(matrix)[:, :, None]
+    return np.asarray(100 * (np.abs((1 - share) * oxy - share * deoxy) * rounded).sum(0) / total)
+
+
 def oxygen_saturation(volumes: Sequence[Volume], settings: Settings = Settings()) -> Volume:
     """Percent of oxygen saturation, uint8 0..100, on the box that all volumes share; state 0 where there is none.
 
     The wavelength of each volume stands in its metadata. Samples must be linear in the signal (no log compression), of one pulse
-    energy. Hole-filled voxels get none: nobody measured them.
+    energy. Hole-filled voxels get none: nobody measured them; nor those whose grey values are too coarse for their wavelengths.
     """
     wavelengths_nm = [_wavelength(volume) for volume in volumes]
     matrix = extinctions(wavelengths_nm)
     check_one_sweep(volumes)
     grey, states, origin_mm = shared_box(volumes)
-    within = (grey >= settings.edge_share * np.array([brightest_neighbour(one) for one in grey])).all(0)
-    seen = within & (grey > settings.threshold).all(0) & np.isin(states, (MEASURED, INTERPOLATED)).all(0)
+    brightest = shared_box([replace(volume, intensity=brightest_neighbour(volume.intensity)) for volume in volumes])[0]
+    within = (grey >= settings.edge_share * brightest).all(0)
+    seen: NDArray[np.bool_] = np.asarray(within & (grey > settings.threshold).all(0) & np.isin(states, (MEASURED, INTERPOLATED)).all(0))
     signals = grey[:, seen].astype(np.float64)
+    rounded = np.full_like(signals, 0.5)
     step = volumes[0].spacing_mm
     if settings.mu_eff_per_mm:
         begin_mm, axis = (_three(volumes[0], key) for key in ("beam_origin_mm", "beam_axis"))
         points_mm = np.array(origin_mm) + step * np.stack(np.nonzero(seen)[::-1], axis=1)
         depth_mm = np.maximum((points_mm - begin_mm) @ axis - settings.surface_mm, 0)
-        signals *= np.exp(np.outer([_mu_eff(settings.mu_eff_per_mm, nm) for nm in wavelengths_nm], depth_mm))
-    oxy, deoxy = unmix(signals, matrix)
+        lost = np.exp(np.outer([_mu_eff(settings.mu_eff_per_mm, nm) for nm in wavelengths_nm], depth_mm))
+        signals, rounded = signals * lost, rounded * lost
+    found = unmix(signals, matrix)
+    sure = rounding_points(found, rounded, matrix) <= MOST_ROUNDING
+    seen[seen] = sure
+    oxy, deoxy = found[:, sure]
     percent, state = np.zeros(seen.shape, np.uint8), np.zeros(seen.shape, np.uint8)
     percent[seen] = np.rint(100 * oxy / np.maximum(oxy + deoxy, 1e-30)).astype(np.uint8)
     state[seen] = np.where((states[:, seen] == MEASURED).all(0), MEASURED, INTERPOLATED)
@@ -225,6 +239,7 @@ def _metadata(volumes: Sequence[Volume], wavelengths_nm: Sequence[float], settin
         "extinction": SOURCE,
         "fluence": fluence,
         "threshold_grey": f"{settings.threshold:g} at every wavelength, and {settings.edge_share:g} of the brightest neighbour",
+        "rounding_points": f"at most {MOST_ROUNDING:g}",
         "voxels_with_a_value": str(voxels),
         "caveat": CAVEAT,
     }

@@ -66,7 +66,7 @@ class SweepState:
     @classmethod
     def begun_by(cls, frame: Frame, epoch: int, light: Light) -> SweepState:
         """The sweep whose first frame is ``frame``."""
-        return cls(frame.sweep_key, epoch, light, crc32(np.ascontiguousarray(frame.pixels).data))
+        return cls(frame.sweep_key, epoch, light, first_image(frame))
 
     def note_placed(self, frame: Frame, pose: Transform, columns: int) -> None:
         """``frame`` lies at ``pose``, as an image of so many columns."""
@@ -86,6 +86,11 @@ class SweepState:
         if self.beams is not None:
             told |= zip(("beam_origin_mm", "beam_axis"), (" ".join(f"{v + 0.0:.9g}" for v in one) for one in self.beams), strict=True)
         return told
+
+
+def first_image(frame: Frame) -> int:
+    """What names the sweep that begins with this image: CRC-32 of its pixels."""
+    return crc32(np.ascontiguousarray(frame.pixels).data)
 
 
 def scan_table(geometry: Geometry) -> ScanTable | None:

@@ -119,7 +119,8 @@ class Compounder:
             maximum = int(self.settings.compounding == "maximum")
             pairs_before, valid_before = before.addresses
             where = (gap_tasks, gap_tasks_before, frame, frame_before, pairs, pairs_before, valid, valid_before)
-            gpu.launch("bridge_gap", plan.bridged, maximum, 0, plan.bridged, *where, self._book.gap_units(channel), pool, hits + plan.placed)
+            gap = self._book.gap_units(channel)
+            gpu.launch("bridge_gap", plan.bridged, maximum, 0, plan.bridged, *where, gap, pool, hits + plan.placed)
         self._pictures[channel] = [now, before]
         return gpu.fetch(hits, 1 + plan.placed + plan.bridged)
 

@@ -37,6 +37,10 @@ class NothingToWrite(SonosweepError):
     """Of this sweep nothing can be written as DICOM."""
 
 
+class SweepsApart(SonosweepError):
+    """A recording lies under a volume's name and is of another sweep."""
+
+
 class MalformedDicom(SonosweepError):
     """Bytes from a file or from the network are no DICOM that is taken here."""
 

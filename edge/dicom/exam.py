@@ -86,7 +86,8 @@ def describe(ds: Dataset, exam: Exam) -> None:
     known = {} if exam.names_nobody else {key: value for key, value in exam.fields.items() if value}
     for key, longest in LONGEST.items():
         text = known.get(key, "")
-        if (length := max(map(len, text.split("=") if key in PERSONS else [text]))) > longest:
+        parts = [group.rstrip("^") for group in _person(text, key).split("=")] if key in PERSONS else [text]
+        if (length := max(map(len, parts))) > longest:
             raise ExamNotDicom(f"{key} has {length} characters and DICOM takes {longest}; shorten it in the exam")
     ds.SpecificCharacterSet = "ISO_IR 192"
     ds.PatientName = _person(known.get("patient_name", ""), "patient_name")
@@ -120,7 +121,7 @@ def name_of(person: str) -> str:
     bare = person.rstrip("^")
     parts = bare.split("^")
     shown = ", ".join(parts)
-    if len(parts) < 3 and all(parts) and _person(shown, "name") == bare:
+    if "=" not in person and len(parts) < 3 and all(parts) and _person(shown, "name") == bare:
         return shown
     return person if "^" in person else f"{person}^"
 
@@ -131,7 +132,7 @@ def _person(name: str, what: str) -> str:
     if "\\" in name or not name.isprintable() or (groups and (groups > 2 or "^" not in name)):
         raise ExamNotDicom(f"{what} holds a sign that DICOM keeps for itself (\\ or =); leave it out in the exam")
     if "^" in name or "," not in name:
-        return name.strip()
+        return "=".join(group.rstrip("^") for group in name.strip().split("="))
     return "^".join(part.strip() for part in name.split(",", 1))
 
 

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from edge.config import DicomConfig
 from edge.dicom.clips import review_picture, ultrasound_clip
 from edge.dicom.copies import plain_copy
-from edge.dicom.errors import AcousticOutputUnknown, ExamNotDicom, NothingToWrite, TransducerUnknown
+from edge.dicom.errors import AcousticOutputUnknown, ExamNotDicom, NothingToWrite, SweepsApart, TransducerUnknown
 from edge.dicom.exam import Exam
 from edge.dicom.identifiers import sha256_of
 from edge.dicom.objects import Origin, write_object
@@ -25,6 +25,7 @@ from edge.files import UnknownFile
 from edge.files.parts import SweepInParts
 from edge.files.recovery import start_of
 from edge.files.volumes import Volume, is_volume, read_volume, volume_stem
+from edge.sweep_state import first_image
 from edge.tablet.library import ID, Library, Record
 
 KINDS = ("volume", "copy", "clip", "pictures")
@@ -70,7 +71,7 @@ def of_file(path: Path) -> SweepFiles:
     """A volume or recording by its path; of a library's sweep everything that lies with it. ``NothingToWrite`` for anything else.
 
     Names say little outside a library: there the content of the recording (where one lies beside the volume, else of the volume) is part
-    of the sweep's id, from which its UIDs and the names of its objects follow.
+    of the sweep's id, from which its UIDs and the names of its objects follow. ``SweepsApart`` where the recording is of another sweep.
     """
     path = path.resolve()
     if not path.is_file():
@@ -84,7 +85,10 @@ def of_file(path: Path) -> SweepFiles:
         stem = volume_stem(path)
         if is_volume(path) and not stem.endswith("-state"):
             beside = path.with_name(f"{stem}.mcap")
-            return _identified(stem, [path], beside if beside.is_file() else None)
+            if not beside.is_file():
+                return _identified(stem, [path], None)
+            _check_one_sweep(path, beside)
+            return _identified(stem, [path], beside)
     except UnknownFile:
         pass
     raise NothingToWrite(f"{path}: is no volume (.nrrd, .mha, .nii.gz) and no recording (.mcap); make one with `sonosweep reconstruct`")
@@ -169,6 +173,17 @@ def _identified(stem: str, volumes: list[Path], recording: Path | None) -> Sweep
     made = datetime.datetime.fromtimestamp(whole.stat().st_mtime, datetime.timezone.utc)
     record = Record(id=f"{stem}-{sha256_of(whole)[:16]}", created=made.strftime("%Y-%m-%dT%H:%M:%SZ"))
     return _dated(SweepFiles(record, volumes, recording))
+
+
+def _check_one_sweep(path: Path, recording: Path) -> None:
+    """``SweepsApart`` where none of the recording's images is the one that the volume at ``path`` began with."""
+    began = read_volume(path).metadata.get("sweep", "")
+    try:
+        found = not began or any(f"{first_image(frame):08x}" == began for frame in SweepInParts(recording).frames())
+    except (SonosweepError, OSError):
+        return  # what is wrong with it is said where its clip is made
+    if not found:
+        raise SweepsApart(f"{path.name}: the recording beside it, {recording.name}, is of another sweep; move or rename one of them")
 
 
 def _study_created(library: Library, exam: Exam) -> str:

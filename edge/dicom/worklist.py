@@ -17,7 +17,8 @@ from edge.dicom.network import MOST_ANSWERS, find_worklist
 from edge.dicom.reading import is_uid
 from edge.files.dicom_errors import MALFORMED, quiet
 
-LONGEST = 64
+LONGEST = 64  # of words that are only shown
+LONGEST_FIELD = 500  # of an exam: what is longer is nobody's name
 SEXES = ("F", "M", "O")
 
 
@@ -69,11 +70,11 @@ def read_item(identifier: Dataset | None) -> Expected:
         raise MalformedDicom("an answer of the worklist is no DICOM")
     try:
         with quiet():
-            name = "=".join(map(_text, str(identifier.get("PatientName") or "").split("=")[:3])).rstrip("^=")
+            name = "=".join(_whole(str(identifier.get("PatientName") or "")).split("=")[:3]).rstrip("^=")
             steps = identifier.get("ScheduledProcedureStepSequence") or [Dataset()]
             step = steps[0]
             values = {
-                key: _text(str(identifier.get(key) or "")) for key in ("PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")
+                key: _whole(str(identifier.get(key) or "")) for key in ("PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")
             }
             study = str(identifier.get("StudyInstanceUID") or "")
             when = [_text(str(step.get(f"ScheduledProcedureStepStart{one}") or "")) for one in ("Date", "Time")]
@@ -99,6 +100,13 @@ def _name(person: str) -> str:
         return name_of(person) if person else ""
     except ExamNotDicom as wrong:
         raise MalformedDicom(f"an answer of the worklist cannot be read: {wrong}") from wrong
+
+
+def _whole(value: str) -> str:
+    """What names somebody is never cut: a part of an ID is somebody else's. What is too long for DICOM is refused where it is written."""
+    if len(value) > LONGEST_FIELD:
+        raise MalformedDicom(f"an answer of the worklist has a field of {len(value)} characters; an exam takes {LONGEST_FIELD}")
+    return "".join(c for c in value if c.isprintable()).strip()
 
 
 def _text(value: str) -> str:

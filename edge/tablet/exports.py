@@ -56,6 +56,8 @@ def _volumes(library: Library, record: Record, path: Path) -> None:
 
 
 def _sweep(library: Library, record: Record, path: Path) -> None:
+    if record.missing_positions:
+        raise CannotWrite(f"{path.name}: only {record.missing_positions} of the sweep were heard; rebuild it, then export it again")
     frames = (frame for frame in as_images(SweepInParts(library.recording(record.id)).frames()) if frame.modality == "bmode")
     write_sweep(
         path,
@@ -69,6 +71,8 @@ def _sweep(library: Library, record: Record, path: Path) -> None:
 
 def _picture(library: Library, record: Record, path: Path) -> None:
     title = f"{record.id}   motion: {record.motion}, direction: {record.direction} ({record.direction_source})"
+    if record.missing_positions:
+        title += f"   PATH: ONLY {record.missing_positions}"
     draw(path, read_volumes(library, record.id), list(poses_of(record).values()), record.image_size, title)
 
 
@@ -93,6 +97,8 @@ def _archive(library: Library, record: Record, path: Path) -> None:
     """All files of the sweep as they lie there, of patients nothing: the exam stays in its own file, and DICOM objects are left out."""
     files = [one for one in library.files(record.id) if one.suffix not in (".json", ".zip", ".dcm")]
     told = {"sweep": record.id, "motion": record.motion, "direction": record.direction, "direction_source": record.direction_source}
+    if record.missing_positions:
+        told["path"] = f"only {record.missing_positions} were heard"
     write_archive(path, files, told)
 
 
@@ -102,7 +108,9 @@ WRITERS = {"mha": _volumes, "nii.gz": _volumes, "igs.mha": _sweep, "png": _pictu
 def export(library: Library, sweep: str, formats: tuple[str, ...], progress: Progress, dicom: DicomConfig | None = None) -> list[str]:
     """Write the files beside the volume, each whole or not at all; answers their names. ``nrrd`` is there already.
 
-    ``NoSuchSweep`` where it has no volume; else what reading and writing raise (``SonosweepError``, ``OSError``)."""
+    ``NoSuchSweep`` where it has no volume, ``CannotWrite`` for the images of a sweep whose positions were only heard in part; else what
+    reading and writing raise (``SonosweepError``, ``OSError``).
+    """
     record, written = library.record(sweep), []
     channels = [path.name.removesuffix(".nrrd") for path in library.volume_files(sweep)]
     if not channels:

@@ -66,6 +66,11 @@ class Record(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     image_size: tuple[int, int] = (0, 0)
     path: list[tuple[float | None, ...]] = []
 
+    @property
+    def missing_positions(self) -> str:
+        """``2 of 4 positions`` of a sweep whose path was only heard in part; nothing where it is whole."""
+        return f"{len(self.path)} of {self.frames} positions" if len(self.path) < self.frames else ""
+
 
 class KnownExam(msgspec.Struct, kw_only=True):
     """What a sidecar says of whose sweep it is and when it was made; the rest is not looked at."""

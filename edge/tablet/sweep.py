@@ -8,6 +8,7 @@ from typing import Any
 from edge.tablet.guide import Guide
 from edge.tablet.library import Record
 from edge.tablet.store import BrickStore
+from edge.tablet.unmixing import unmixing
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Shown:
 
     def told_light(self) -> dict[str, Any]:
         """The ``light`` message: again where another wavelength appears."""
-        return {"type": "light", "epoch": self.epoch, "channels": sorted(self.light.items())}
+        return {"type": "light", "epoch": self.epoch, "channels": sorted(self.light.items()), "oxygen": unmixing(self.light)}
 
 
 @dataclass

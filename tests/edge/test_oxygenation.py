@@ -108,6 +108,28 @@ def test_blood_of_known_saturation_is_found(saturation):
     assert (found.state == 1).all() and np.abs(found.intensity.astype(int) - 100 * saturation).max() <= 1
 
 
+@pytest.mark.parametrize(("wavelengths", "valued"), [((750, 850), True), ((800, 850), False)])
+def test_dim_voxels_have_a_value_only_where_their_wavelengths_bear_the_rounding(wavelengths, valued):
+    """Grey values from 31 on, off by half a grey value at most: within 5 points, or masked."""
+    random, matrix = np.random.default_rng(4), extinctions(wavelengths)
+    share = random.uniform(0.4, 1, 1000)
+    signals = matrix @ np.array([share, 1 - share])
+    signals *= random.uniform(31, 120, 1000) / signals.min(0)
+    volumes = [a_volume(nm, np.rint(one).reshape(10, 10, 10)) for nm, one in zip(wavelengths, signals, strict=True)]
+    found = oxygen_saturation(volumes, Settings(edge_share=0))
+    known = found.state.ravel() > 0
+    assert known.mean() == 1 if valued else 0.2 < known.mean() < 0.8
+    assert np.abs(found.intensity.ravel() - 100 * share)[known].max() <= 5.5, "and half a point of its own rounding"
+
+
+def test_a_brighter_neighbour_beyond_the_shared_box_counts():
+    one, other = two(0.7, scale=0.1)
+    bright = np.pad(one.intensity, ((0, 0), (0, 0), (0, 1)), constant_values=255)
+    wider = replace(one, intensity=bright, state=np.ones_like(bright))
+    found = oxygen_saturation([wider, other])
+    assert (found.state[:, :, -1] == 0).all() and (found.state[:, :, :-1] == 1).all()
+
+
 def test_only_what_is_bright_at_every_wavelength_and_not_filled_has_a_value():
     one, other = two(0.7)
     one.intensity[0, 0, 0] = 20

@@ -169,6 +169,10 @@ def patient(**values):
         ("^Sukarno", None),
         ("Doe, Jr^John", None),
         ("Doe, Jr", "Doe, Jr^"),
+        ("x" * 64, "x" * 64),
+        ("x" * 40 + "^" + "y" * 23, "x" * 40 + ", " + "y" * 23),
+        ("x" * 40 + "^" + "y" * 23 + "=" + "z" * 64, None),
+        ("Wang=王", "Wang=王^"),
         ("Yamada^Tarou=山田^太郎=やまだ^たろう", None),
     ],
 )
@@ -192,12 +196,23 @@ def test_malformed_answers_of_the_worklist_are_counted_and_left_out(worklist):
     nobody, hostile = patient(PatientName="", PatientID=""), patient()
     hostile.add_new(0x00100030, "LO", "not a date")
     hostile.add_new(0x0020000D, "LO", "../../passwd")
-    hostile.add_new(0x00100010, "LO", "Eve\x00\x1b[31m" + "x" * 5000)
+    hostile.add_new(0x00100010, "LO", "Eve\x00\x1b[31m" + "x" * 70)
     answers += [(0xFF00, patient()), (0xFF00, nobody), (0xFF00, hostile), (0x0000, None)]
     found, malformed = ask(config, query())
     assert malformed >= 1 and len(found) <= 2 and found[0].exam == {"patient_name": "A, B", "patient_id": "1"}
     taken = read_item(hostile).exam
-    assert set(taken) == {"patient_name", "patient_id"} and len(taken["patient_name"]) <= 64 and taken["patient_name"].isprintable()
+    assert set(taken) == {"patient_name", "patient_id"} and taken["patient_name"].isprintable()
+
+
+@pytest.mark.filterwarnings("ignore:The value length", "ignore:Invalid value", "ignore:The PN component")
+@pytest.mark.parametrize(("key", "field"), [("PatientName", "patient_name"), ("PatientID", "patient_id"), ("AccessionNumber", "accession")])
+def test_what_names_a_patient_is_never_cut_and_refused_by_name_where_dicom_does_not_take_it(key, field):
+    taken = read_item(patient(**{key: "7" * 70})).exam
+    assert taken[field].rstrip("^") == "7" * 70
+    with pytest.raises(ExamNotDicom, match=f"{field} has 70 characters"):
+        describe(Dataset(), exam(fields={**EXAM, **taken}))
+    with pytest.raises(MalformedDicom, match="501 characters"):
+        read_item(patient(**{key: "7" * 501}))
 
 
 def test_a_worklist_that_refuses_or_never_ends_is_named(worklist, capsys):

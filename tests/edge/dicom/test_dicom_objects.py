@@ -24,6 +24,7 @@ from edge.dicom.errors import (
     ExamNotDicom,
     MalformedDicom,
     NothingToWrite,
+    SweepsApart,
     TransducerUnknown,
 )
 from edge.dicom.objects import SYNTAXES, Origin, write_object
@@ -34,6 +35,7 @@ from edge.files import open_sweep
 from edge.files.recording import RecordingWriter, write_recording
 from edge.files.volumes import read_volume, write_volume
 from edge.messages import Geometry
+from edge.sweep_state import first_image
 
 OUTPUT = {"mechanical_index": 0.7, "thermal_index": 0.4, "depth_mm": 40.0, "focus_mm": (20.0,)}
 PHOTOACOUSTIC = ["-photoacoustic", "-photoacoustic-copy"]
@@ -431,6 +433,21 @@ def test_a_recording_lies_beside_a_volume_only_under_its_whole_name_and_says_whe
     assert found.exam().moment.isoformat()[:19] == "2026-03-18T09:30:00" and found.exam().clock_trusted
     assert of_file(found.recording).record.id == found.record.id, "the recording and its volume are one sweep"
     assert of_file(a_volume(tmp_path / "leg.0319.nrrd", 1)).recording is None
+
+
+def test_a_recording_of_another_sweep_beside_a_volume_is_refused_by_name(tmp_path):
+    writer = RecordingWriter(tmp_path / "leg.mcap", {"started": "2026-03-01T08:00:00Z", "clock_trusted": "true"})
+    for number in range(2):
+        writer.append(frame(number, last=number == 1))
+    writer.finish("last")
+    path, of_it = a_volume(tmp_path / "leg.nrrd", 1), f"{first_image(frame(1)):08x}"
+    for sweep in (of_it, "0badcafe"):
+        volume = read_volume(path)
+        write_volume(path, replace(volume, metadata=volume.metadata | {"sweep": sweep}))
+        if sweep == of_it:
+            assert of_file(path).recording == tmp_path / "leg.mcap"
+    with pytest.raises(SweepsApart, match="is of another sweep; move"):
+        of_file(path)
 
 
 def test_a_volume_without_a_recording_says_that_its_time_is_the_file_s(tmp_path):

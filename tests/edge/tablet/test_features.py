@@ -27,7 +27,7 @@ def off(name):
 
 
 def test_every_switch_switches_something_and_every_command_in_the_table_is_one():
-    assert OF_COMMANDS.keys() <= COMMANDS.keys() and set(OF_COMMANDS.values()) | {"dicom"} == SHOWN
+    assert OF_COMMANDS.keys() <= COMMANDS.keys() and set(OF_COMMANDS.values()) | {"dicom", "oxygen"} == SHOWN
 
 
 @pytest.mark.parametrize(("action", "name"), OF_COMMANDS.items())

@@ -6,7 +6,9 @@ import pytest
 from edge.config import Config
 from edge.light import wavelength_nm
 from edge.messages import Bricks
+from edge.oxygenation import EDGE_SHARE, MOST_ROUNDING, THRESHOLD, extinction
 from edge.tablet.session import Session
+from edge.tablet.unmixing import unmixing
 from edge.tablet.wire import photoacoustic
 
 
@@ -26,7 +28,24 @@ def test_each_channel_of_light_is_named_once_when_it_appears():
     ]
     lights = [[message["channels"] for message in said if message["type"] == "light"] for said in told]
     assert lights == [[[]], [[(2, 850)]], [], [[(1, 0), (2, 850)]]]
-    assert session.shown.told()[-1] == {"type": "light", "epoch": 7, "channels": [(1, 0), (2, 850)]}
+    assert session.shown.told()[-1] == {"type": "light", "epoch": 7, "channels": [(1, 0), (2, 850)], "oxygen": None}
+
+
+def test_how_oxygen_is_unmixed_is_told_in_the_order_of_wavelengths_and_without_those_outside_the_table():
+    told = unmixing({1: 850, 2: 532, 3: 750, 4: 0})
+    assert told["wavelengths_nm"] == [750, 850] and told["channels"] == [3, 1]
+    assert told["extinction"] == [extinction(750).tolist(), extinction(850).tolist()]
+    assert (told["threshold"], told["edge_share"], told["most_rounding"]) == (THRESHOLD, EDGE_SHARE, MOST_ROUNDING)
+
+
+@pytest.mark.parametrize("light", [{}, {1: 850}, {1: 850, 2: 0}])
+def test_one_wavelength_tells_nothing_of_oxygen(light):
+    assert unmixing(light) is None
+
+
+@pytest.mark.parametrize("light", [{1: 850, 2: 855}, {1: 532, 2: 850}, {1: 532, 2: 1064}])
+def test_wavelengths_that_cannot_tell_oxygen_are_named_without_channels(light):
+    assert unmixing(light) == {"wavelengths_nm": sorted(light.values()), "channels": []}
 
 
 @pytest.mark.parametrize(("nm", "flags"), [(850.4, 2 | 850 << 4), (0.0, 2), (4095, 2 | 4095 << 4), (4096, 2), (1e9, 2)])

@@ -34,6 +34,8 @@ class App {
     this.awake = new Awake();
     this.ages = [];
     this.lights = [];
+    this.oxygen = null; // how they are unmixed: see unmixing.js
+    this.unmixed = null; // while saturation is shown
     this.volume = new Volume('/page/js/worker.js');
     this.link = new Link(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/link`);
     this.volume.onack = (kind, seq) => this.link.ack(kind, seq);
@@ -69,7 +71,7 @@ class App {
       settings: new SettingsScreen({ hello, settings, run, onsetting: (name, value) => this.setting(name, value), selfTest: () => selfTest(document.createElement('canvas')) }),
     };
     this.presets = hello.presets;
-    light.holds(this.lights);
+    light.holds(this.lights, this.oxygen);
     this.stage.append(this.screens.review.tools.svg);
     this.nav = Object.fromEntries(SCREENS.map((name) => [name, h('button', { class: 'tab', onclick: () => this.go(name) }, t(`nav.${name}`))]));
     this.snack = h('div', { class: 'snack', hidden: true });
@@ -104,6 +106,8 @@ class App {
     if (name === 'review') this.match();
     if (name === 'library') this.link.command('list');
     this.screens.review.tools.choose('');
+    this.shownLight.reviewing = name === 'review';
+    this.lit();
     this.layout();
     this.update();
   }
@@ -191,14 +195,21 @@ class App {
   }
 
   // Of the volume: [[channel, nm], ...].
-  light({ channels }) {
-    this.lights = channels;
-    this.shownLight?.holds(channels);
+  light({ channels, oxygen }) {
+    [this.lights, this.oxygen] = [channels, oxygen];
+    this.shownLight?.holds(channels, oxygen);
   }
 
   lit() {
     if (!this.screens) return;
-    this.scene.light = this.shownLight.channel;
+    const { oxygen, channel } = this.shownLight;
+    if (oxygen !== this.unmixed) {
+      this.unmixed = oxygen;
+      this.volume.unmix(oxygen?.channels.length ? oxygen : null);
+      this.scene.light = 0; // what was computed otherwise must not stay
+      this.screens.review.oxygen.update();
+    }
+    this.scene.light = channel;
     this.screens.live.image.draw();
   }
 
@@ -220,6 +231,8 @@ class App {
   async end({ epoch, crc32, bricks }) {
     const ours = await this.volume.checksum();
     this.checked = { epoch, same: ours.crc32 === crc32, bricks };
+    this.volume.whole = epoch === this.volume.number && this.checked.same;
+    this.screens?.review.oxygen.ask();
     await this.run('checked', { epoch, crc32: ours.crc32 });
   }
 

@@ -1,5 +1,6 @@
 // Lines and words around the volume: its box with ticks in mm, the path of the probe, the live image's frame, which way is which.
 import { along, toClip } from "./camera.js";
+import { OXYGEN_PERCENT, oxygenColour } from "./presets.js";
 
 export const AXES = [
   { name: "lateral", colour: [1.0, 0.56, 0.48, 1], css: "#ff9a8a" },
@@ -11,6 +12,10 @@ const STEPS_MM = [1, 2, 5, 10, 20, 50, 100];
 const TICK_PX = 5;
 const TICK_APART_PX = 30;
 const TRIAD_PX = 30;
+const LEGEND_PX = 240;
+const LETTER_PX = 6; // of the words below it, on average
+const ROW_PX = 14;
+const PLATE_PX = 44; // with the title and the bar
 const FRAME = [0.21, 0.88, 0.8, 0.95];
 
 /** Drift (sigma in mm) -> colour of the path; between two rows they are mixed. Lighter to darker too, for those who see no red. */
@@ -92,6 +97,31 @@ export function box(bounds, matrix, project, words) {
     labels.push([`${words[name]} mm`, off(half, 34), { px: 11.5, colour: css }]);
   });
   return { lines, ticks, labels };
+}
+
+/** Colours of saturation with their percent, and words, on a plate along the foot: {lines, labels} in px of the view. `title`: a text;
+ * `ticks`: percents as text, evenly from the bar's begin to its end; `text`: broken into lines. */
+export function legend({ title, ticks, text }, { width, height }) {
+  const rows = broken(text, (width - 20) / LETTER_PX);
+  const plate = PLATE_PX + ROW_PX * rows.length;
+  const top = height - plate;
+  const bar = Math.min(width - 20, LEGEND_PX);
+  const [low, high] = OXYGEN_PERCENT;
+  const colour = (px) => [...oxygenColour(low + ((high - low) * px) / bar), 1];
+  const lines = Array.from({ length: Math.floor(bar) }, (_, px) => [[10.5 + px, top + 27], [10.5 + px, top + 35], colour(px), 1]); // prettier-ignore
+  const marks = ticks.map((word, n) => [word, [10 + (bar * n) / (ticks.length - 1), top + 31], { px: 11, align: [n / (ticks.length - 1), 0.5] }]);
+  const words = rows.map((row, n) => [row, [7, top + PLATE_PX - 2 + ROW_PX * (n + 0.5)], { px: 10.5, align: [0, 0.5] }]);
+  lines.unshift([[0, top + plate / 2], [width, top + plate / 2], [0.02, 0.03, 0.04, 0.85], plate]);
+  return { lines, labels: [[title, [7, top + 12], { px: 11.5, align: [0, 0.5] }], ...marks, ...words] };
+}
+
+function broken(text, letters) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    if (lines.at(-1).length + word.length >= letters) lines.push("");
+    lines.push(`${lines.pop()} ${word}`.trim());
+  }
+  return lines;
 }
 
 /** Which way is which, in the lower left corner: {lines, labels} in px of the view. */

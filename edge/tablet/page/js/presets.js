@@ -51,6 +51,16 @@ export const firstSeen = (rows) => {
   return 256;
 };
 
+/** Percent of saturation that the ends of its colours stand for; below the first all is as blue. As in edge/vessel_picture.py. */
+export const OXYGEN_PERCENT = [40, 100];
+
+/** [red, green, blue] 0..1 of a saturation in percent; the same as `oxygenMap` of the shaders. */
+export function oxygenColour(percent) {
+  const [low, high] = OXYGEN_PERCENT;
+  const share = Math.min(Math.max((percent - low) / (high - low), 0), 1);
+  return [1.6 * share, 0.35 - 0.7 * Math.abs(share - 0.5), 1.6 - 1.6 * share].map((part) => Math.min(Math.max(part, 0), 1));
+}
+
 /** Black and white of photoacoustic light, 0..255. */
 export const PHOTO_WINDOW = [30, 220];
 

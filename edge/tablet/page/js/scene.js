@@ -20,6 +20,7 @@ const WORDS = { lateral: "lateral", axial: "axial", elevational: "elevational" }
 export class Scene {
   oncross = () => {};
   ondrawn = () => {}; // what lies over the canvas is drawn again too
+  told = ""; // at the crosshair: a value of that place
   still = false; // while films and pictures are made: no easing
   #moved = -Infinity;
   #asked = 0;
@@ -56,6 +57,7 @@ export class Scene {
     this.heard = {
       epoch: () => {
         this.#cross = null;
+        this.told = "";
         this.#parts?.textures.clear();
         this.view3d.clear();
         for (const slice of this.slices) slice.reset();
@@ -87,6 +89,7 @@ export class Scene {
   set cross_mm(point) {
     const bounds = this.volume.bounds_mm;
     this.#cross = bounds ? point.map((mm, axis) => Math.min(Math.max(mm, bounds.min[axis]), bounds.max[axis])) : [...point];
+    this.told = ""; // it was of another place
     this.oncross(this.#cross);
     this.touch();
   }

@@ -8,6 +8,13 @@ vec3 invented(vec3 colour, float state, float hatch) {
   return state < 2.5 ? colour * vec3(0.55, 0.82, 1.12) + vec3(0.0, 0.025, 0.07) * line + vec3(0.0, 0.01, 0.04)
                      : colour * vec3(0.38, 0.60, 1.15) + vec3(0.0, 0.040, 0.13) * line + vec3(0.0, 0.01, 0.06);
 }
+vec3 oxygenMap(float percent) {  // as oxygenColour of presets.js
+  float share = clamp((percent - 40.0) / 60.0, 0.0, 1.0);
+  return clamp(vec3(1.6 * share, 0.35 - 0.7 * abs(share - 0.5), 1.6 - 1.6 * share), 0.0, 1.0);
+}
+vec3 oxygen(float code, float hatch) {  // what was interpolated is hatched darker: its colour stays that of the bar
+  return oxygenMap(mod(code, 128.0) - 1.0) * (code > 127.5 ? 1.0 - 0.35 * step(fract(hatch), 0.3) : 1.0);
+}
 vec3 photoMap(float v) { return clamp(vec3(2.2 * v, 2.2 * v - 0.75, 3.6 * v - 2.7), 0.0, 1.0); }
 `;
 
@@ -88,7 +95,19 @@ const MODES = {
   },
 };
 
-/** The fragment shader of a mode. Space is texels of the volume, except for the live image, which has pixels. */
+/** What of light is drawn over it all: the brightest on the way, or the saturation there (texels: see unmixing.js). `sample`: at `p`. */
+const PHOTOS = {
+  light: {
+    sample: "glow = max(glow, texture(uPhoto, p * uScale).r);",
+    end: "float g = clamp((glow - uPhotoWindow.x) / (uPhotoWindow.y - uPhotoWindow.x), 0.0, 1.0), o = smoothstep(0.0, 0.35, g); sum = mix(sum, vec4(photoMap(0.15 + 0.85 * g), 1.0), o);",
+  },
+  oxygen: {
+    sample: "vec2 o = texelFetch(uPhoto, ivec3(p), 0).rg; if (o.r > glow && (uMost > 3.0 || o.g < 0.5)) { glow = o.r; code = floor(o.g * 255.0 + 0.5); }",
+    end: "if (code > 0.5) sum = vec4(oxygen(code, (gl_FragCoord.x + gl_FragCoord.y) / 5.0), 1.0);",
+  },
+};
+
+/** The fragment shader of a mode; `photo`: one of PHOTOS, or false. Space is texels of the volume, except for the live image, which has pixels. */
 export function march(mode, photo) {
   const { step, bar, sample, done, part, end } = MODES[mode];
   return `
@@ -122,7 +141,7 @@ void main() {
   float start = max(max(first.x, first.y), max(first.z, 0.0)), stop = min(last.x, min(last.y, last.z));
   vec4 sum = vec4(0.0), picture = vec4(0.0);
   vec3 shades[2] = vec3[2](vec3(0.0), vec3(0.0));
-  float depthT = -1.0, planeT = 1e9, best = 0.0, tag = 1.0, glow = 0.0;
+  float depthT = -1.0, planeT = 1e9, best = 0.0, tag = 1.0, glow = 0.0, code = 0.0;
   if (uHasImage) {
     vec3 from = uImageFrom * (uEye - uImageOrigin), way = uImageFrom * ray;
     float t = -from.z / way.z;
@@ -146,7 +165,7 @@ void main() {
           vec3 p = uEye + ray * t;
           float v = ${mode === "iso" ? "" : "uMost < 3.0 ? texelFetch(uVoxels, ivec3(p), 0).r : "}texture(uVoxels, p * uScale).r;  // hidden neighbours do not count
           ${sample}
-          ${photo ? "glow = max(glow, texture(uPhoto, p * uScale).r);" : ""}
+          ${photo ? PHOTOS[photo].sample : ""}
           if (${done}) break;
         }
         if (${done}) break;
@@ -157,7 +176,7 @@ void main() {
   }
   ${end}
   if (depthT < 0.0 && picture.a > 0.0) depthT = planeT;
-  ${photo ? "float g = clamp((glow - uPhotoWindow.x) / (uPhotoWindow.y - uPhotoWindow.x), 0.0, 1.0), o = smoothstep(0.0, 0.35, g); sum = mix(sum, vec4(photoMap(0.15 + 0.85 * g), 1.0), o);" : ""}
+  ${photo ? PHOTOS[photo].end : ""}
   oColour = sum;
   float w = depthT * uMm / longer;  // depth in mm along the line of sight
   gl_FragDepth = depthT < 0.0 ? 1.0 : clamp(0.5 + 0.5 * (uDepth.x - uDepth.y / w), 0.0, 1.0);
@@ -184,7 +203,7 @@ uniform sampler3D uVoxels, uStates, uPhoto;
 uniform vec3 uOrigin, uAcross, uDown, uScale;  // texels: of the view's top left, per px
 uniform ivec3 uDims, uA, uB, uNormal;
 uniform vec2 uWindow, uPhotoWindow;
-uniform bool uLinear, uHasPhoto;
+uniform bool uLinear, uHasPhoto, uOxygen;
 in vec2 vPixel;
 out vec4 oColour;
 ${INVENTED}
@@ -217,7 +236,10 @@ void main() {
     float hatch = state < 2.5 ? (vPixel.x + vPixel.y) / 6.0 : (vPixel.x - vPixel.y) / 4.0;
     colour = invented(vec3(shade), state, hatch);
   }
-  if (uHasPhoto && !outside) {
+  if (uHasPhoto && uOxygen && !outside) {
+    float code = floor(texelFetch(uPhoto, here, 0).g * 255.0 + 0.5);
+    if (code > 0.5) colour = oxygen(code, (vPixel.x + vPixel.y) / 6.0);
+  } else if (uHasPhoto && !outside) {
     float g = clamp((texture(uPhoto, p * uScale).r - uPhotoWindow.x) / (uPhotoWindow.y - uPhotoWindow.x), 0.0, 1.0);
     colour = mix(colour, photoMap(0.15 + 0.85 * g), smoothstep(0.0, 0.35, g));
   }

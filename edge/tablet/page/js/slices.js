@@ -106,6 +106,7 @@ export class SliceView extends View {
       uWindow: this.window.map((at) => at / 255),
       uPhotoWindow: this.photo_window.map((at) => at / 255),
       uHasPhoto: this.photoacoustic && textures.photoacoustic,
+      uOxygen: textures.oxygen,
     });
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
     const [x, y] = this.toPixel(scene.cross_mm).map((at, n) => at - [rect.x, rect.y][n]);
@@ -119,6 +120,7 @@ export class SliceView extends View {
     ];
     lines.draw(drawn, { matrix: flat(size), size });
     const at = `${scene.words[AXES[this.normal].name]} ${scene.cross_mm[this.normal].toFixed(1)} mm`;
+    if (scene.told) labels.draw([[scene.told, [x + 8, y - 12], { px: 13, align: [0, 0.5], colour: "#ffffff" }]], { size, ratio });
     labels.draw([[`${bar_mm} mm`, [14 + (bar_mm * scale) / 2, foot - 12], { px: 12 }], [at, [size.width - 10, foot - 4], { px: 12, align: [1, 0.5], colour: AXES[this.normal].css }]], { size, ratio }); // prettier-ignore
     this.stale = false;
   }

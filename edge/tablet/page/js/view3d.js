@@ -1,6 +1,6 @@
 // The volume from outside: ray-marched, with the live image, the path of the probe and a box with millimetres in the same space.
 import { Camera, along, dot, toClip, unit } from "./camera.js";
-import { box, frameLines, pathLines, pixelPoint, planeLines, triad } from "./decor.js";
+import { box, frameLines, legend, pathLines, pixelPoint, planeLines, triad } from "./decor.js";
 import { picture, turntable } from "./film.js";
 import { flat } from "./gl/lines.js";
 import { Marcher } from "./gl/marcher.js";
@@ -20,6 +20,7 @@ const SETTINGS = {
   box: true,
   triad: true,
   planes: true, // outlines of the slices, where these are shown
+  legend: null, // of saturation, as decor.js takes it; it is in every picture and film
 };
 const HIDDEN = 0.22; // what is left of a line behind the volume
 const KEYS = {
@@ -199,6 +200,10 @@ export class View3D extends View {
     lines.draw(placed, { matrix: look.matrix, size, hidden: HIDDEN });
     lines.draw([...around.ticks, ...corner.lines], { matrix: flat(size), size });
     labels.draw([...around.labels, ...corner.labels], { size, ratio });
+    if (!this.legend) return;
+    const foot = legend(this.legend, size);
+    lines.draw(foot.lines, { matrix: flat(size), size });
+    labels.draw(foot.labels, { size, ratio });
   }
 
   /** What the marcher is told. Directions of light are those of the camera: above the left shoulder of the viewer. */
@@ -211,7 +216,7 @@ export class View3D extends View {
       rows: table(PRESETS[this.preset], this.window),
       window: this.window,
       iso_level: this.iso_level,
-      photo: this.photoacoustic && this.scene.textures.photoacoustic,
+      photo: this.photoacoustic && this.scene.textures.photoacoustic && (this.scene.textures.oxygen ? "oxygen" : "light"),
       photo_window: this.photo_window,
       most: this.hide_invented ? 1.5 : 3.5,
       image: this.#image,

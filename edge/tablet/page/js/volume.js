@@ -47,6 +47,14 @@ export class Volume extends EventTarget {
   /** [{intensity, state}] at [x, y, z] in mm. */
   sample = (points_mm, channel = 0) => this.#ask("sample", { points_mm, channel });
 
+  /** From now on there are bricks of saturation too, computed as `told` (see unmixing.js); null: no more. An epoch ends it. */
+  unmix(told) {
+    this.#worker.postMessage(["unmix", told]);
+  }
+
+  /** The saturation at [x, y, z] in mm: {percent, state} or {why, nm, grey}, or null while none is computed (see unmixing.js). */
+  oxygen = (point_mm) => this.#ask("oxygen", point_mm);
+
   /** All keys that can be shown (see bricks.js). */
   keys = () => this.#ask("keys");
 
@@ -64,6 +72,7 @@ export class Volume extends EventTarget {
   #clear() {
     this.bounds_mm = null; // {min: [3], max: [3]}: the outer faces of what holds a voxel
     this.counts = { measured: 0, interpolated: 0, filled: 0 }; // voxels of channel 0
+    this.whole = false; // everything came, by the device's checksum: set by the App
     this.previews = 0; // bricks that are there only at half detail
   }
 

@@ -1,9 +1,11 @@
 // Off the main thread: unpacks what the link brings, keeps the bricks, and answers questions about them.
-import { Bricks, SIDE } from "./bricks.js";
+import { Bricks, SIDE, channelOf } from "./bricks.js";
 import { region, samples } from "./measure.js";
 import { readMessage } from "./message.js";
+import { OXYGEN, Unmixing } from "./unmixing.js";
 
 const bricks = new Bricks();
+let unmixing = null; // while saturation is shown
 let images = Promise.resolve(); // decoding is asynchronous: a chain, so that they leave in the order in which they came
 
 /** A question (`ask`) -> [answer, what to transfer]. */
@@ -11,9 +13,10 @@ const ANSWERS = {
   checksum: () => [bricks.checksum(), []],
   region: (box) => [region(bricks, box), []],
   sample: ({ points_mm, channel }) => [samples(bricks, points_mm, channel), []],
+  oxygen: (point_mm) => [unmixing?.at(bricks, point_mm) ?? null, []],
   memory: () => [{ bricks: bricks.slots.size, worker_bytes: bricks.bytes }, []],
   keys: () => {
-    const keys = bricks.keys();
+    const keys = withOxygen(bricks.keys());
     return [keys, [keys.buffer]];
   },
   fetch: ({ keys, factor }) => {
@@ -21,6 +24,10 @@ const ANSWERS = {
     const data = new Uint8Array(keys.length * size);
     const most = new Uint8Array(keys.length); // of each brick, for the grid of what can be skipped
     keys.forEach((key, n) => {
+      if (channelOf(key) === OXYGEN) {
+        if (unmixing) most[n] = unmixing.texels(bricks, key, factor, data, n * size);
+        return;
+      }
       bricks.shown(key, factor, data, n * size);
       for (let i = n * size; i < n * size + size / 2; i++) if (data[i] > most[n]) most[n] = data[i];
     });
@@ -28,8 +35,11 @@ const ANSWERS = {
   },
 };
 
+const withOxygen = (keys) => (unmixing ? Float64Array.of(...keys, ...unmixing.touched(bricks, keys)) : keys);
+
 function takeBricks(message) {
-  const keys = bricks.apply(message);
+  const changed = bricks.apply(message);
+  const keys = changed && withOxygen(changed);
   const [, measured, interpolated, filled] = bricks.counts;
   const told = { epoch: bricks.number, bounds_mm: bricks.bounds_mm, counts: { measured, interpolated, filled }, previews: bricks.previews.size };
   postMessage({ is: "bricks", type: message.type, seq: message.seq, keys, ...told });
@@ -54,7 +64,11 @@ const MESSAGES = {
 };
 
 const ORDERS = {
-  epoch: (settings) => bricks.epoch(settings),
+  epoch: (settings) => {
+    unmixing = null; // its channels were those of the volume before
+    bricks.epoch(settings);
+  },
+  unmix: (told) => (unmixing = told && new Unmixing(told)),
   binary: (buffer) => {
     // Bricks that are refused are not acknowledged: they were not applied, and the device must not believe that they were.
     try {

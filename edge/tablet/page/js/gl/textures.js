@@ -1,10 +1,11 @@
 // The bricks on the GPU: 3D textures over the bounding box of the bricks, which grow with it, and a grid of what can be skipped.
 import { SIDE, channelOf, placeOf } from "../bricks.js";
+import { OXYGEN } from "../unmixing.js";
 
 const PER_FRAME = 256; // bricks uploaded between two frames: at most 3 ms, so that fingers stay smooth
 const SLACK = 4; // bricks to spare when a side grows, or half of what there is
 const BUDGET = 96 << 20; // voxels of one texture: tablets give a page a few hundred MB
-const KINDS = ["voxels", "states", "photo"]; // intensity and state of channel 0, intensity of the channel of light that is shown
+const KINDS = ["voxels", "states", "photo"]; // intensity and state of channel 0, intensity of the channel of light that is shown, or saturation (unmixing.js)
 
 export class BrickTextures {
   #gl;
@@ -76,6 +77,11 @@ export class BrickTextures {
     this.onready();
   }
 
+  /** Saturation is shown instead of light. */
+  get oxygen() {
+    return this.photoacoustic && this.light === OXYGEN;
+  }
+
   #drawn(key) {
     const channel = channelOf(key);
     return channel === 0 || channel === this.light;
@@ -139,16 +145,16 @@ export class BrickTextures {
     const gl = this.#gl;
     const side = SIDE / this.factor;
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
-    const put = (texture, place, at) => {
+    const put = (texture, place, at, format = gl.RED) => {
       gl.bindTexture(gl.TEXTURE_3D, texture);
       const [x, y, z] = place.map((brick, axis) => (brick - this.origin[axis]) * side);
-      gl.texSubImage3D(gl.TEXTURE_3D, 0, x, y, z, side, side, side, gl.RED, gl.UNSIGNED_BYTE, data, at);
+      gl.texSubImage3D(gl.TEXTURE_3D, 0, x, y, z, side, side, side, format, gl.UNSIGNED_BYTE, data, at);
     };
     keys.forEach((key, n) => {
       const channel = channelOf(key);
       const place = placeOf(key);
       if (!this.#drawn(key) || (channel && !this.photoacoustic)) return; // light that was shown when it was asked for
-      put(channel ? this.photo : this.voxels, place, n * size);
+      put(channel ? this.photo : this.voxels, place, n * size, channel === OXYGEN ? gl.RG : gl.RED);
       if (!channel) put(this.states, place, n * size + size / 2);
       this.#mark(place, channel && 1, most[n]);
     });
@@ -246,7 +252,8 @@ export class BrickTextures {
     const gl = this.#gl;
     const texture = gl.createTexture();
     gl.bindTexture(gl.TEXTURE_3D, texture);
-    gl.texStorage3D(gl.TEXTURE_3D, 1, kind === "skip" ? gl.RG8 : gl.R8, ...dims);
+    texture.parts = kind === "skip" || (kind === "photo" && this.light === OXYGEN) ? 2 : 1;
+    gl.texStorage3D(gl.TEXTURE_3D, 1, texture.parts === 2 ? gl.RG8 : gl.R8, ...dims);
     gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
     gl.texParameteri(gl.TEXTURE_3D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
     for (const side of ["S", "T", "R"]) gl.texParameteri(gl.TEXTURE_3D, gl[`TEXTURE_WRAP_${side}`], gl.CLAMP_TO_EDGE);
@@ -263,8 +270,8 @@ export class BrickTextures {
   }
 
   #account() {
-    const bytes = ({ dims }) => dims[0] * dims[1] * dims[2];
-    this.#volume.texture_bytes = KINDS.reduce((sum, kind) => sum + bytes(this[kind]), 2 * bytes(this.skip));
+    const bytes = ({ dims, parts }) => dims[0] * dims[1] * dims[2] * parts;
+    this.#volume.texture_bytes = [...KINDS, "skip"].reduce((sum, kind) => sum + bytes(this[kind]), 0);
     this.#volume.reduced = this.factor > 1;
   }
 

@@ -5,6 +5,7 @@ import { directionPicture, directionWords } from '../direction.js';
 import { drift, number, t } from '../i18n.js';
 import { Insist } from '../insist.js';
 import { KINDS, measuredVolume } from '../measuring.js';
+import { Oxygen } from '../oxygen.js';
 import { ExamFields } from './exam.js';
 import { label, MeasureTools } from '../measure_tools.js';
 import { Refused } from '../refused.js';
@@ -29,6 +30,7 @@ export class ReviewScreen {
       onrefused(wrong);
       command('list').catch(() => {}); // what the device has after all
     });
+    this.oxygen = new Oxygen({ scene, volume, light });
     this.panes = ['3d', ...PLANES].map((view) => h('div', { class: 'pane', 'data-view': view }, h('span', { class: 'pane-name' }, t(`view.${view}`))));
     this.mode = h('select', { onchange: () => this.look() }, MODES.map((mode) => h('option', { value: mode }, t(`mode.${mode}`))));
     this.preset = h('select', { onchange: () => this.look() }, presets.map((name) => h('option', { value: name }, t(`transfer.${name}`))));
@@ -53,7 +55,7 @@ export class ReviewScreen {
       h('section', { class: 'turn' }, this.picture, this.direction, h('div', { class: 'row' }, this.yes, this.flip)),
       h('section', { class: 'keep' }, this.about, h('div', { class: 'row' }, this.save, this.toss)), this.whose,
       h('details', { open: true }, h('summary', {}, t('review.look')), field(t('review.mode'), this.mode), field(t('review.preset'), this.preset),
-        field(t('review.low'), this.low), field(t('review.high'), this.high), light.row(), h('label', { class: 'check' }, this.measured, t('review.measured_only'))),
+        field(t('review.low'), this.low), field(t('review.high'), this.high), light.row({ review: true }), this.oxygen.element, h('label', { class: 'check' }, this.measured, t('review.measured_only'))),
       h('details', { class: 'of-measurement' }, h('summary', {}, t('measure.title')), h('div', { class: 'chips' }, this.tool),
         h('div', { class: 'row' },
           h('button', { class: 'ghost', onclick: () => this.measuring(() => this.tools.finish()) }, t('measure.done')),
