@@ -64,6 +64,7 @@ def test_the_volume_of_another_sweep_is_neither_shown_nor_measured_under_the_rev
     page.js("const { tools } = sonosweep.screens.review; tools.choose('distance'); tools.points = [[0, 0, 0], [1, 0, 0]]")
     page.epoch("live", 70)
     assert not seen(page), "at once, before any state"
+    assert page.js("return getComputedStyle(document.querySelector('.oxygen')).visibility") == "hidden", "nor its saturation"
     page.state(sweep=sweep("berta", 70))
     assert not seen(page) and page.js("return sonosweep.screens.review.tools.points") == []
     page.until("sonosweep.screens.review.loading.checkVisibility()")
