@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from edge.config import Config
 from edge.files.atomic import sync_folder
+from edge.files.names import SWEEP
 from edge.tablet.library import TRASH
 from edge.tablet.privacy import PATIENT_FIELDS
 
-OF_A_SWEEP = re.compile(r"\.?sweep_[0-9a-f]{16}_\d{4,10}[._-].*")  # half-written files begin with a dot
+OF_A_SWEEP = re.compile(rf"\.?{SWEEP.pattern}[._-].*")  # half-written files begin with a dot
 TOLD_FREELY = PATIENT_FIELDS | {"notes", "operator"}
 NAMES = ("patient_name", "operator")
 SHORTEST_VALUE = 3  # of a patient's field that is looked for in text: a shorter one is part of any word

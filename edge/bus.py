@@ -49,8 +49,11 @@ class FrameQueue:
         self._socket = context.socket(zmq.PUSH)
         self._socket.setsockopt(zmq.SNDHWM, frames)
         self._socket.setsockopt(zmq.LINGER, 2000)
-        self._socket.bind(endpoint)
         self._endpoint = endpoint
+        self._bind()
+
+    def _bind(self) -> None:
+        self._socket.bind(self._endpoint)
 
     def offer(self, message: Message, patience_ms: int = 0) -> bool:
         """Queue ``message``; False where that was not possible within ``patience_ms``."""

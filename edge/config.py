@@ -160,7 +160,9 @@ class DicomConfig(Section, frozen=True, kw_only=True):
     tls_ca: Annotated[str, Meta(description='file of the authorities (PEM) to trust; for C-STORE and worklist "" = no TLS')] = ""
     tls_certificate: Annotated[str, Meta(description="this device's certificate (PEM), where the PACS asks for one")] = ""
     tls_key: Annotated[str, Meta(description="its private key (PEM)")] = ""
-    timeout_s: Annotated[float, Meta(gt=0, le=600, description="without an answer for so long the PACS counts as unreachable")] = 30.0
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=600, description="of silence, and the PACS counts as unreachable; an object may take longer, at 10 kB/s")
+    ] = 30.0
     retry_s: Annotated[float, Meta(gt=0, le=86_400, description="before the first new attempt; doubled after each")] = 5.0
     longest_retry_s: Annotated[float, Meta(gt=0, le=604_800, description="between attempts at most")] = 900.0
     compression: Annotated[
@@ -169,7 +171,7 @@ class DicomConfig(Section, frozen=True, kw_only=True):
     ] = "none"
     manufacturer: Annotated[str, Meta(min_length=1, max_length=64, description="in every object")] = "sonosweep"
     model: Annotated[str, Meta(min_length=1, max_length=64, description="in every object")] = "sonosweep"
-    serial: Annotated[str, Meta(min_length=1, max_length=64, description="of the device, in every object")] = "unknown"
+    serial: Annotated[str, Meta(min_length=1, max_length=64, description="of the device, in every object that names somebody")] = "unknown"
     institution: Annotated[str, Meta(max_length=64, description='"" = left out; never in anonymous objects')] = ""
     mechanical_index: Annotated[
         float, Meta(ge=-1, le=100, description="of the probe's largest output, where the probe does not send it; -1 = not known")

@@ -27,7 +27,7 @@ from edge.messages import Message, Status
 from edge.processes import die_with_parent
 from edge.services import CLIENTS_HEAR, CORE, SERVICES, WAITING
 
-START_S = 20.0
+START_S = 60.0
 STOP_S = 30.0
 
 

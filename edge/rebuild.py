@@ -39,6 +39,7 @@ class Rebuild:
         self.total = recording.frame_count or 0
         self._frames: Iterator[Frame] = iter(recording.frames())
         reconstructor.aim(direction, direction_source)
+        self.over, reconstructor.over = reconstructor.over, None  # of the probe's sweeps, whatever is built again meanwhile
 
     def piece(self) -> tuple[list[Message], bool]:
         """What there is to say of the next frames, and whether that was all of them. ``RecordingShort``."""
@@ -68,3 +69,4 @@ class Rebuild:
         """Aim the sweeps to come as they were aimed before; after the volume was saved or given up."""
         self._reconstructor.finish("stopped")
         self._reconstructor.aim(*self._before)
+        self._reconstructor.over = self.over

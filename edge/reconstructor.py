@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from edge.compounding import BadPose, Compounder, VolumeFull
 from edge.compounding.image import Image
-from edge.compounding.scan_conversion import BadSector
 from edge.config import Direction
 from edge.faults import FAULTS, Effect
 from edge.files.volumes import Volume
@@ -23,7 +22,7 @@ from edge.motion import MotionFailed, MotionSource, Step, turned
 from edge.motion.recorded import provenance
 from edge.placement import between, impossible, on_face, pose_of
 from edge.said import bricks_of_frame, end_of, fault, pose_of_frame
-from edge.sweep_state import Counts, Stream, SweepState, scan_table
+from edge.sweep_state import Counts, SweepState
 from edge.transform import Transform
 
 MAX_BRIDGED_FRAMES = 3  # speckle is decorrelated by then, and a relative pose chain is broken for good
@@ -36,6 +35,7 @@ class Reconstructor:
 
     ``say_bricks`` False leaves the changed bricks unsaid: nobody watches an offline reconstruction. ``epoch`` is that of the
     volume before the first: a process that starts again must not repeat one that clients have heard. ``pulse_energy_mj``: see ``Light``.
+    ``over`` is the key of the last sweep that has ended: what still comes of it is ignored. None lets it be built again.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Reconstructor:
         self.compounder = compounder
         self.direction: str = (direction or "+") if motion.relative else "tracked"
         self.direction_source = ("preset" if direction else "unverified") if motion.relative else "tracked"
+        self.over: tuple[int, int] | None = None
         self._fill_holes = fill_holes
         self._say_bricks = say_bricks
         self._sweep: SweepState | None = None
@@ -85,13 +86,13 @@ class Reconstructor:
     def feed(self, frame: Frame) -> list[Message]:
         """Take one frame; answer with what there is to say about it, in order."""
         said: list[Message] = []
+        if frame.sweep_key == self.over:
+            self.counts.ignored += 1
+            return said
         if self._sweep is None or frame.sweep_key != self._sweep.key:
             said += self._begin(frame)
         sweep = self._sweep
         assert sweep is not None
-        if sweep.ended:
-            sweep.counts.ignored += 1
-            return said
         lost = frame.sequence - sweep.last_sequence - 1
         if lost < 0:
             sweep.counts.ignored += 1
@@ -116,7 +117,7 @@ class Reconstructor:
         if sweep.ended:  # the volume had no room for the rest
             return said
         said += self._fill(sweep) if self._fill_holes else []
-        sweep.ended, sweep.reason = True, reason
+        sweep.ended, sweep.reason, self.over = True, reason, sweep.key
         return [*said, end_of(sweep, self.motion.name, self.direction, self.direction_source)]
 
     def volumes(self) -> dict[str, Volume]:
@@ -157,24 +158,16 @@ class Reconstructor:
         sweep.counts.lost += lost
         sweep.lost_since_pose += lost
         sweep.elapsed = sweep.cadence.elapsed(frame, lost)
+        missing = max(lost, sweep.elapsed - 1)  # light may lie between the losses
+        if missing > MAX_BRIDGED_FRAMES and self.motion.relative:
+            return self._break(frame, "FRAMES_LOST", f"{missing} before frame {frame.sequence}")
+        sweep.neighbour_missing |= missing > MAX_BRIDGED_FRAMES
         if lost:
             for stream in sweep.streams.values():
                 stream.unbroken = False
-            if self.motion.relative and lost > MAX_BRIDGED_FRAMES:
-                return self._break(frame, "FRAMES_LOST", f"{lost} before frame {frame.sequence}")
             said.append(fault(frame, "FRAMES_BRIDGED", f"{lost} before frame {frame.sequence}"))
-            sweep.neighbour_missing |= lost > MAX_BRIDGED_FRAMES
-        channel = sweep.light.channel(frame)
-        if channel is None:
-            return said
-        stream_before = sweep.streams.get(channel)
-        if stream_before is None:
-            try:
-                sweep.streams[channel] = Stream(frame.geometry, scan_table(frame.geometry))
-            except BadSector as wrong:
-                return [*said, *self._break(frame, "GEOMETRY_REFUSED", str(wrong))]
-        elif stream_before.geometry != frame.geometry:
-            return [*said, *self._break(frame, "GEOMETRY_CHANGED", f"at frame {frame.sequence}")]
+        if misfit := sweep.misfit(frame):
+            said += self._break(frame, *misfit)
         return said
 
     def _place(self, sweep: SweepState, frame: Frame) -> list[Message]:

@@ -16,7 +16,8 @@ from edge.config import Config
 from edge.console import say
 from edge.daemon import memory_mib
 from edge.files.atomic import make_folder
-from edge.files.parts import Earlier, stem
+from edge.files.names import sweep_id
+from edge.files.parts import Earlier
 from edge.files.recording import RecordingFailed, RecordingWriter
 from edge.files.recovery import Recovered, interrupted, recover_all
 from edge.health import clock_trusted, free_mib, now_utc
@@ -169,7 +170,7 @@ class RecordService:
         self._standing.pop("DISK_FULL", None)
         self._standing.pop("STORAGE_FAILED", None)
         self._check_space()
-        paths = ((part, self._folder / f"{stem(frame)}_{part}.mcap") for part in count())
+        paths = ((part, self._folder / f"{sweep_id(*frame.sweep_key)}_{part}.mcap") for part in count())
         part, path = next((part, path) for part, path in paths if not path.exists())
         start = {"boot_id": f"{frame.boot_id:016x}", "sweep": str(frame.sweep), "part": str(part), "first_sequence": str(frame.sequence)}
         start |= {"started": now_utc(), "clock_trusted": str(clock_trusted()).lower(), "clock_source": clock_source()}

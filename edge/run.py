@@ -13,6 +13,7 @@ from edge.bus import FrameIntake, Publisher, ipc
 from edge.config import Config
 from edge.daemon import memory_mib
 from edge.errors import SonosweepError
+from edge.files.names import sweep_id
 from edge.journal import say_fault
 from edge.latency import Latencies
 from edge.messages import Command, FaultRaised, Frame, MalformedMessage, Message, Pose, Status, SweepEnded
@@ -170,6 +171,8 @@ class RunService:
 
     def _feed(self, frame: Frame) -> None:
         if self._rebuild:
+            if frame.sweep_key == self._rebuild.over:
+                return
             self._end_rebuilding(f"a new sweep began with frame {frame.sequence}")
         taken_ns = self._heard_now()
         said = self._reconstructor.feed(frame)
@@ -208,7 +211,7 @@ class RunService:
         except (SonosweepError, MemoryError) as wrong:
             self._not_saved(ended, wrong)
             return
-        folder, stem = Path(self._config.volume.save), f"sweep_{ended.boot_id:016x}_{ended.sweep:04d}"
+        folder, stem = Path(self._config.volume.save), sweep_id(ended.boot_id, ended.sweep)
         path = next_volume(folder, stem, [item[0] for item in self._saving])
         self._saving.append((path, ended, self._saver.submit(save_volumes, path, volumes)))
 

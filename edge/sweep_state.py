@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.compounding.image import Image
-from edge.compounding.scan_conversion import ScanTable, Sector, extent
+from edge.compounding.scan_conversion import BadSector, ScanTable, Sector, extent
 from edge.light import Light
 from edge.messages import Frame, Geometry
 from edge.motion.cadence import Cadence
@@ -67,6 +67,21 @@ class SweepState:
     def begun_by(cls, frame: Frame, epoch: int, light: Light) -> SweepState:
         """The sweep whose first frame is ``frame``."""
         return cls(frame.sweep_key, epoch, light, first_image(frame))
+
+    def misfit(self, frame: Frame) -> tuple[str, str] | None:
+        """Why ``frame`` is no part of the stream of its channel, which it may begin: a fault and its detail; None where it is."""
+        channel = self.light.channel(frame)
+        if channel is None:
+            return None
+        stream = self.streams.get(channel)
+        if stream is None:
+            try:
+                self.streams[channel] = Stream(frame.geometry, scan_table(frame.geometry))
+            except BadSector as wrong:
+                return "GEOMETRY_REFUSED", str(wrong)
+        elif stream.geometry != frame.geometry:
+            return "GEOMETRY_CHANGED", f"at frame {frame.sequence}"
+        return None
 
     def note_placed(self, frame: Frame, pose: Transform, columns: int) -> None:
         """``frame`` lies at ``pose``, as an image of so many columns."""

@@ -56,7 +56,7 @@ class Bridge:
         self._sweeps: Sweeps = SWEEPS[config.bridge.sweeps]()
         self._silent: set[str] = set()
         self._offset = ClockOffset()
-        self._losses = Losses()
+        self._losses, self._lost_in_sweep = Losses(), Losses()  # by the front end's numbers, by those of the sweeps that are handed on
         self._latencies = Latencies()
         self._malformed = Tally()
         self._received = 0
@@ -89,6 +89,8 @@ class Bridge:
         self._received_last_ns = received_ns
         self._losses.note(frame.sweep_key, frame.sequence)
         frame = self._sweeps.assign(frame)
+        if frame.sweep != NO_SWEEP:
+            self._lost_in_sweep.note(frame.sweep_key, frame.sequence)
         decoded_ns = time.monotonic_ns()
         for consumer in self._consumers:
             if frame.sweep == NO_SWEEP and not consumer.service.shows:
@@ -115,7 +117,7 @@ class Bridge:
             "received": self._received,
             "malformed": self._malformed.total,
             "lost": self._losses.total,
-            "lost_in_sweep": self._losses.in_sweep,
+            "lost_in_sweep": self._lost_in_sweep.in_sweep,
             "operator_sweep": int(self._sweeps.running),
         }
         return Status(

@@ -8,12 +8,14 @@ from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware_bridge import errors
 from firmware_bridge.heard import Finding, Heard
 
 SETTLED_NS = 1_000_000_000  # after it was let in a front end first sends what has waited
 LEAST_SPAN_NS = 2_000_000_000
+LEAST_STEPS = 10
 CLOCK_TOLERANCE = RATE_TOLERANCE = 0.05
 MOSTLY = 0.5  # of the frames
 SMALL_ID = 1 << 32
@@ -96,22 +98,26 @@ def _connects(heard: Heard, declared: Declared) -> Verdict:
     return "pass", f"{heard.connections} connections, {heard.messages} messages"
 
 
+def _settled(heard: Heard) -> list[NDArray[np.float64]]:
+    """(the probe's time, ours) of the frames of each connection that came at their own rate, ns."""
+    times = np.array([heard.probe_ns, heard.received_ns], np.float64)
+    parts = [times[:, start:stop] for start, stop in pairwise([*heard.segments, times.shape[1]]) if start < stop]
+    settled = [part[:, np.searchsorted(part[1], part[1, 0] + SETTLED_NS) :] for part in parts]
+    return [part for part in settled if part.shape[1]]
+
+
 def _clock(heard: Heard, declared: Declared) -> Verdict:
-    probe, ours = np.array(heard.probe_ns, np.float64), np.array(heard.received_ns, np.float64)
-    told = passed = 0.0
-    for start, stop in pairwise([*heard.segments, len(ours)]):
-        settled = start + int(np.searchsorted(ours[start:stop], ours[start] + SETTLED_NS)) if start < stop else stop
-        if settled < stop:
-            told, passed = told + float(probe[stop - 1] - probe[settled]), passed + float(ours[stop - 1] - ours[settled])
+    spans = [part[:, -1] - part[:, 0] for part in _settled(heard)]
+    told, passed = np.sum(spans, axis=0).tolist() if spans else (0.0, 0.0)
     if passed < LEAST_SPAN_NS:
         return "not seen", "not enough frames at their own rate; listen longer"
     return _ok(abs(told / passed - 1) <= CLOCK_TOLERANCE), f"{told / passed:.4g} s of the probe's clock in a second of ours"
 
 
 def _rate(heard: Heard, declared: Declared) -> Verdict:
-    if len(heard.probe_ns) < 10:
-        return "not seen", f"{len(heard.probe_ns)} frames; 10 are needed"
-    steps_s = np.diff(heard.probe_ns) / 1e9
+    steps_s = np.concatenate([np.zeros(0), *(np.diff(part[0]) for part in _settled(heard))]) / 1e9
+    if len(steps_s) < LEAST_STEPS:
+        return "not seen", f"{len(steps_s)} intervals at their own rate; {LEAST_STEPS} are needed, listen longer"
     middle = float(np.median(steps_s))
     if middle <= 0:
         return "fail", "the time does not move on"

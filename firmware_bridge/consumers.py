@@ -22,14 +22,13 @@ from zmq.utils.monitor import recv_monitor_message
 
 from edge.bus import SOCKET_FRAMES, FrameQueue, ipc
 from edge.faults import FAULTS, Effect
-from edge.messages import FaultRaised, Frame, Message
+from edge.messages import FaultRaised, Frame
 from edge.services import ALL, SERVICES, Service
 
 FULL = {"record": "RECORDER_OVERFLOW", "run": "RECONSTRUCTOR_BEHIND"}  # in the order in which they are served
 FULL_EFFECT = {name: FAULTS[fault].effect for name, fault in FULL.items()}
 QUEUE_BYTES = 512 << 20  # of pixels in one queue, whatever its bound in frames: 256 frames of 1920 x 1080 fit, 16 of the largest
 TELL_EVERY_S = 1.0
-_UNSEEN = -1  # a consumer that connected before we looked
 
 
 class WatchedQueue(FrameQueue):
@@ -39,7 +38,11 @@ class WatchedQueue(FrameQueue):
         super().__init__(context, endpoint, frames)
         self.broken = 0  # connections so far
         self._connections: set[int] = set()
+
+    def _bind(self) -> None:
+        """Watched from before anybody can connect: whoever is not seen to come is not seen to go either."""
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        super()._bind()
 
     @property
     def taken(self) -> bool:
@@ -51,7 +54,7 @@ class WatchedQueue(FrameQueue):
                 self._connections.add(connection)
             else:
                 self.broken += 1
-                self._connections.discard(connection if connection in self._connections else _UNSEEN)
+                self._connections.discard(connection)
         return bool(self._connections)
 
     @property
@@ -62,13 +65,6 @@ class WatchedQueue(FrameQueue):
     def wait_for_room(self, longest_ms: int) -> None:
         """Until one more message may fit."""
         self._socket.poll(longest_ms, zmq.POLLOUT)
-
-    def offer(self, message: Message, patience_ms: int = 0) -> bool:
-        """Queue ``message``; False where that was not possible within ``patience_ms``."""
-        queued = super().offer(message, patience_ms)
-        if queued and not self.taken:
-            self._connections.add(_UNSEEN)
-        return queued
 
     def close(self, linger_ms: int = 2000) -> None:
         """Give the consumer ``linger_ms`` to take what is queued, then close."""

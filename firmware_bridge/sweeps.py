@@ -79,9 +79,10 @@ class OperatorSweeps:
 
     def assign(self, frame: Frame) -> Frame:
         """See the protocol."""
-        if self._stopped_ns is not None and frame.received_ns - self._stopped_ns > STOP_WITHIN_NS:
+        another = self._probe_key not in (None, frame.sweep_key)
+        if self._stopped_ns is not None and (another or frame.received_ns - self._stopped_ns > STOP_WITHIN_NS):
             self.running = False
-        if self.running and self._probe_key not in (None, frame.sweep_key):
+        if self.running and another:
             self._begin()
         if not self.running:
             return msgspec.structs.replace(frame, sweep=NO_SWEEP, last=False)

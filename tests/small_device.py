@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edge.config import BridgeConfig, Config, DicomConfig, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
+from edge.files import open_sweep
 
 
 def device_config(folder: Path, run_dir: str, motion: str = "constant", dicom: DicomConfig | None = None, **tablet: object) -> Config:
@@ -24,12 +26,31 @@ def device_config(folder: Path, run_dir: str, motion: str = "constant", dicom: D
     )
 
 
+class HeldProbe:
+    """It plays its sweep once, then lies still, and plays it again at each :meth:`move`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], played: Path, lasts_s: float) -> None:
+        self.process, self._played, self._lasts_s, self._still_at = process, played, lasts_s, 0.0
+
+    def still(self) -> bool:
+        """A sweep that begins now would not be ended by the one that it still plays."""
+        return self._played.exists() and time.monotonic() > self._still_at
+
+    def move(self) -> None:
+        """Play now."""
+        self._still_at = time.monotonic() + self._lasts_s
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+
+
 @contextmanager
-def held_probe(sweep: Path, config: Config, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A probe that lies still until a line comes to its stdin; gone with the block, whatever happens in it."""
-    play = [sys.executable, "-m", "edge", "probe", str(sweep), "--endpoint", config.bridge.endpoint, "--held", "--quiet", *words]
-    with subprocess.Popen(play, stdin=subprocess.PIPE) as probe:
+def held_probe(sweep: Path, config: Config, *words: str) -> Iterator[HeldProbe]:
+    """Gone with the block, whatever happens in it."""
+    played = Path(config.run_dir) / "played.json"  # written once it lies still
+    play = [sys.executable, "-m", "edge", "probe", str(sweep), "--endpoint", config.bridge.endpoint, "--held", "--quiet"]
+    plays = open_sweep(sweep)
+    with subprocess.Popen([*play, "--trace", str(played), *words], stdin=subprocess.PIPE) as process:
         try:
-            yield probe
+            yield HeldProbe(process, played, plays.frame_count / plays.frames_per_s + 1.0)
         finally:
-            probe.kill()
+            process.kill()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from chromium import chromium
+from free_port import free_port
 from PIL import Image
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import ElementClickInterceptedException, ElementNotInteractableException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from small_device import device_config, held_probe
@@ -27,12 +27,20 @@ from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_
 from edge.tablet.control import ask
 
 COLUMNS, SPACING_MM = 120, 0.3
-
-
-def free_port() -> int:
-    """One that stays the device's when it is started again."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
+PATIENCE_S = 40.0
+AGAIN_S = 5.0  # after so long what was pressed in vain is pressed again
+MOVED = (StaleElementReferenceException, ElementClickInterceptedException, ElementNotInteractableException)
+BUTTON = (
+    "const within = document.querySelector('dialog[open]') ?? document;"
+    "return [...within.querySelectorAll('button')]"
+    ".find((one) => one.checkVisibility({ visibilityProperty: true }) && !one.disabled && one.innerText.trim() === arguments[0])"
+)
+NOTE_GROWTH = (
+    "if (globalThis.grown) return; globalThis.grown = [];"
+    "sonosweep.volume.addEventListener('epoch', () => (globalThis.grown = []));"
+    "sonosweep.volume.addEventListener('bricks', () => { const box = sonosweep.volume.bounds_mm;"
+    " if (box && sonosweep.state?.sweep?.state === 'sweeping') globalThis.grown.push(box.max[2] - box.min[2]) })"
+)
 
 
 @contextmanager
@@ -43,11 +51,10 @@ def clinic(*, dicom: DicomConfig | None = None, **changes: object) -> Iterator[T
     settings = SimulationSettings(**{"frames": 160, "frames_per_s": 20.0, **size, **changes})
     write_simulated_sweep(folder / "sweep.igs.mha", simulate_sweep(settings))
     config = device_config(folder, run_dir, port=free_port(), secure=True, dicom=dicom)
-    with LocalDevice(config, tuple(SERVICES)) as device, chromium() as browser:
-        with held_probe(folder / "sweep.igs.mha", config, "--no-poses") as probe:
+    with LocalDevice(config, tuple(SERVICES)) as device, held_probe(folder / "sweep.igs.mha", config, "--no-poses") as probe:
+        with chromium() as browser:
             one = Tablet(device, browser, probe)
-            one.folder, one.plays_s = folder, settings.frames / settings.frames_per_s + 1.0
-            one.plays_until = time.monotonic() + one.plays_s  # it plays once before it lies still
+            one.folder = folder
             one.pair()
             yield one
     shutil.rmtree(folder)
@@ -63,9 +70,12 @@ class Tablet:
     def js(self, script, *arguments):
         return self.browser.execute_script(script, *arguments)
 
-    def until(self, script, timeout_s=40.0):
+    def until(self, script, timeout_s=PATIENCE_S):
+        """What it answers; while the browser itself stands still, time does too."""
         deadline = time.monotonic() + timeout_s
+        asked = time.monotonic()
         while not (found := self.js(f"return {script}")):
+            deadline += max(time.monotonic() - asked - 0.5, 0)
             assert time.monotonic() < deadline, (
                 script,
                 self.browser.get_log("browser"),
@@ -73,22 +83,38 @@ class Tablet:
                 self.js("return globalThis.sonosweep && sonosweep.state"),
             )
             time.sleep(0.1)
+            asked = time.monotonic()
         return found
+
+    def again(self, act, script):
+        """``act``, once more where nothing came of it: a button may be taken away under the finger, and a link be lost, at any time."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            act()
+            try:
+                return self.until(script, AGAIN_S)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
 
     def find(self, css):
         return self.browser.find_element(By.CSS_SELECTOR, css)
 
     def press(self, words):
-        """The button that says so, as a finger would."""
-        deadline = time.monotonic() + 5
+        """The button that says so and can be pressed, as a finger would."""
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            within = "dialog[open] button" if self.js("return document.querySelector('dialog[open]') !== null") else "button"
-            with contextlib.suppress(StaleElementReferenceException):  # a list was drawn anew in between
-                for button in self.browser.find_elements(By.CSS_SELECTOR, within):
-                    if button.is_displayed() and button.text.strip() == words:
-                        button.click()
-                        return
-        raise AssertionError(f"no button says {words!r}")
+            with contextlib.suppress(*MOVED):  # in between
+                if button := self.js(BUTTON, words):
+                    button.click()
+                    return
+            time.sleep(0.1)
+        raise AssertionError(f"no button says {words!r}: {self.js('return document.body.innerText')[:500]}")
+
+    def operates(self):
+        """Until the device says that we operate; what it said before, perhaps over a link that is gone, does not count."""
+        self.js("sonosweep.state = null")
+        self.until("sonosweep.link.open && sonosweep.state && sonosweep.state.operator && sonosweep.state.operator.me")
 
     def pair(self):
         told = ask(self.device.run_dir, "pair")
@@ -100,30 +126,33 @@ class Tablet:
         self.find("#pair-code").send_keys(told["code"], Keys.ENTER)
         self.until("globalThis.sonosweep && sonosweep.screens && sonosweep.state && sonosweep.state.live")
         self.press("Take over")
-        self.until("sonosweep.state.operator && sonosweep.state.operator.me")
+        self.operates()
 
     def swept(self):
-        self.until("sonosweep.state.services.bridge === 'receiving'")
+        """From START to the review; answers how far the volume reached on the page after each message that came while it ran, in mm."""
         self.js("sonosweep.go('live')")
-        self.until("!document.querySelector('.start').disabled")
+        self.js(NOTE_GROWTH)
         self.begun(lambda: self.press("START"))
-        seen = []
-        while self.js("return sonosweep.screen") == "live":
-            seen.append(self.js("return sonosweep.volume.counts.measured"))
-            time.sleep(0.2)
+        self.until("sonosweep.screen !== 'live'")
         self.until("sonosweep.checked && sonosweep.state.sweep.state === 'unsaved'")
-        return seen
+        return self.js("return globalThis.grown")
 
     def begun(self, start):
-        """Somebody starts, and the probe plays."""
+        """Somebody starts while the probe lies still; once there is a sweep, the probe plays."""
         before = self.js("return sonosweep.state.sweep ? sonosweep.state.sweep.id : ''")
-        time.sleep(max(self.plays_until - time.monotonic(), 0))
-        start()
-        self.until("sonosweep.state.services.bridge === 'receiving'")
-        self.probe.stdin.write(b"\n")
-        self.probe.stdin.flush()
-        self.plays_until = time.monotonic() + self.plays_s
-        self.until(f"sonosweep.state.sweep && sonosweep.state.sweep.id !== '{before}'")
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.probe.still():
+            assert time.monotonic() < deadline, "the probe goes on playing"
+            time.sleep(0.1)
+        self.again(start, f"sonosweep.state.sweep && sonosweep.state.sweep.id !== '{before}'")
+        self.probe.move()
+
+    def steady(self):
+        """Until no note lies over the views and no banner moves them, and all that there is has been drawn in full."""
+        self.until(
+            "!document.querySelector('.fault') && !sonosweep.scene.textures.busy"
+            " && sonosweep.scene.views.every((view) => !view.rect || !view.stale) && sonosweep.scene.view3d.drawnFull"
+        )
 
     def picture(self, mode="L"):
         return np.asarray(Image.open(io.BytesIO(self.browser.get_screenshot_as_png())).convert(mode)).astype(int)

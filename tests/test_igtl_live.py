@@ -63,8 +63,7 @@ def test_a_client_starts_follows_and_ends_a_sweep_and_has_the_volume_where_the_f
             assert "<Result>true" in command(client, 1, "StartRecording")
             assert "<Result>false" in command(client, 2, "start")  # one runs
             client.until("IMAGE", "Image_Reference")
-            probe.stdin.write(b"\n")
-            probe.stdin.flush()
+            probe.move()
             deadline = time.monotonic() + PATIENCE_S
             received, placed, transform = IgtlFrames(Wanted(image="Image_Reference")), [], None
             while len(placed) < 10 or transform is None:  # of a sweep of 8 s; a busy machine shows fewer
@@ -77,18 +76,17 @@ def test_a_client_starts_follows_and_ends_a_sweep_and_has_the_volume_where_the_f
             depths = [frame.pose.matrix[2, 3] for frame in placed]
             assert max(depths) > min(depths)
             assert "Volume_Reference" in command(client, 3, "snapshot")
-            assert "<Result>true" in command(client, 4, "stop")
-            shown = None
+            stopping_ns, answer, shown = time.time_ns(), "", None
+            client.send("COMMAND", "Remote", pack_command(CommandBody(4, "stop", "")), version=2)
             deadline = time.monotonic() + PATIENCE_S
-            while not list((tmp_path / "sweeps").glob("*_0-state.nrrd")) or shown is None:
-                assert time.monotonic() < deadline
-                shown = parse_image(client.until("IMAGE", "Volume_Reference").content) if shown is None else shown
-                client.receive()
-            deadline = time.monotonic() + 3
-            while time.monotonic() < deadline:  # the last one is that of the end
+            while not answer or shown is None or not list((tmp_path / "sweeps").glob("*_0-state.nrrd")):
+                assert time.monotonic() < deadline, (answer, shown)
                 envelope = client.receive()
-                if envelope.device == "Volume_Reference":
+                if envelope.kind == "RTS_COMMAND":
+                    answer = parse_command(envelope.content).content
+                elif envelope.device == "Volume_Reference" and envelope.timestamp_ns > stopping_ns:  # that of the end
                     shown = parse_image(envelope.content)
+            assert "<Result>true" in answer
             client.close()
     (path,) = (one for one in (tmp_path / "sweeps").glob("*_0.nrrd"))
     saved = SimpleITK.ReadImage(str(path))

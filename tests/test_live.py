@@ -211,15 +211,28 @@ def test_the_demo_ends_by_itself_with_its_files_and_leaves_nothing_behind(sweep,
     assert left_behind(temporary) == (set(), [])
 
 
-def test_without_options_the_demo_places_by_the_images_alone_and_says_how_far_off_it_ends(tmp_path):
-    demo = run_demo(["--out", tmp_path, "--rate", "max", "--json"])
-    report = json.loads(demo.communicate(timeout=150)[0])
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Two demos of a simulated probe, which run at the same time: (folder, process) of the one without options and the one with light."""
+    asked = {"plain": [], "light": ["--photoacoustic", "--wavelengths", "750,850"]}
+    folders = {name: tmp_path_factory.mktemp(name) for name in asked}
+    demos = {name: run_demo(["--out", folders[name], "--rate", "max", "--json", *words]) for name, words in asked.items()}
+    yield {name: (folders[name], demo) for name, demo in demos.items()}
+    for demo in demos.values():
+        demo.kill()
+        demo.communicate()
+
+
+@pytest.mark.timeout(300)
+def test_without_options_the_demo_places_by_the_images_alone_and_says_how_far_off_it_ends(simulated):
+    folder, demo = simulated["plain"]
+    report = json.loads(demo.communicate(timeout=280)[0])
     assert demo.returncode == 0
     assert (report["motion"], report["direction"], report["direction_source"]) == ("network: small", "+", "preset")
     assert report["frames"]["placed"] == report["frames"]["sent"] and "DIRECTION_UNVERIFIED" not in report["faults"]
     rows = {row["motion"]: row["final_drift_rate_percent"] for row in report["accuracy"]}
     assert rows["network: small"] < rows["no motion"] and rows["constant 10 mm/s"] < rows["no motion"]
-    exported = next(iter(open_sweep(tmp_path / "simulated-recorded.igs.mha").frames()))
+    exported = next(iter(open_sweep(folder / "simulated-recorded.igs.mha").frames()))
     assert exported.pose_origin == ("network: small", "+", "preset"), "an estimated pose must not pass as a tracked one"
 
 
@@ -230,9 +243,9 @@ def test_a_played_sweep_is_given_no_light(sweep, tmp_path, capsys):
     assert "look alike" in capsys.readouterr().err and not (tmp_path / "simulated.igs.mha").exists()
 
 
-def test_the_demo_with_wavelengths_ends_with_vessels_that_hold_against_the_phantom(tmp_path):
-    demo = run_demo(["--out", tmp_path, "--photoacoustic", "--wavelengths", "750,850", "--rate", "max", "--json"])
-    report = json.loads(demo.communicate(timeout=240)[0])
+def test_the_demo_with_wavelengths_ends_with_vessels_that_hold_against_the_phantom(simulated):
+    folder, demo = simulated["light"]
+    report = json.loads(demo.communicate(timeout=150)[0])
     assert demo.returncode == 0 and report["frames"]["placed"] == report["frames"]["sent"]
     names = {Path(path).name for path in report["files"]}
     light = {f"simulated-photoacoustic-{nm}nm.nrrd" for nm in (750, 850)}
@@ -242,7 +255,7 @@ def test_the_demo_with_wavelengths_ends_with_vessels_that_hold_against_the_phant
     assert rows["network: small"]["dice_of_true_poses"] >= 0.8 > rows["constant 10 mm/s"]["dice_of_true_poses"]
     assert all(row["saturation_error_points"] <= 3 for row in rows.values())
     assert rows["true poses"]["centre_line_mm"] < 0.2 < rows["network: small"]["centre_line_mm"]
-    found = read_volume(tmp_path / "simulated-photoacoustic-850nm.nrrd").metadata
+    found = read_volume(folder / "simulated-photoacoustic-850nm.nrrd").metadata
     assert (found["wavelength_nm"], found["pulse_energy_normalisation"], found["motion"]) == ("850", "to 20 mJ", "network: small")
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 
 from edge.app import main
 from edge.config import BridgeConfig, Config, MetricsConfig, MotionConfig, RecordConfig, TabletConfig, VolumeConfig
@@ -29,8 +29,6 @@ from test_metrics import read
 @pytest.fixture
 def config(tmp_path):
     run_dir = tempfile.mkdtemp(prefix="sono-")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
     yield Config(
         run_dir=run_dir,
         bridge=BridgeConfig(endpoint=f"ipc://{run_dir}/probe.ipc"),
@@ -38,7 +36,7 @@ def config(tmp_path):
         volume=VolumeConfig(spacing_mm=0.5),
         record=RecordConfig(folder=str(tmp_path / "sweeps"), keep_free_mib=1, warn_free_mib=1),
         tablet=TabletConfig(address="127.0.0.1", port=0, secure=False, folder=str(tmp_path / "tablet")),
-        metrics=MetricsConfig(port=port),
+        metrics=MetricsConfig(port=free_port()),
     )
     shutil.rmtree(run_dir)
 

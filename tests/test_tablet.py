@@ -26,7 +26,7 @@ from edge.tablet.audit import verify
 from edge.tablet.control import ask
 
 PATIENCE_S = 40.0
-PLAYS_S = 3.0  # the probe's sweep, and some: it lies still afterwards
+PASSING = ("NO_IMAGES", "SERVICE_GONE")  # on a busy machine for a moment
 
 
 @pytest.fixture(scope="module")
@@ -93,15 +93,20 @@ class Page:
         sweep = self.last.get("state", {}).get("sweep")
         return sweep is not None and sweep["state"] == name
 
+    async def started(self, **words):
+        """A sweep begins with the next image."""
+        deadline = time.monotonic() + self.patience_s
+        while not (answer := await self.do("start", **words))["ok"]:
+            assert answer["error"] in PASSING and time.monotonic() < deadline, answer
+            await asyncio.sleep(0.1)
+
     async def swept(self, device, seconds=0.0):
         """A sweep from start to the volume's end; answers its id."""
         before = len([m for m in self.heard if m["type"] == "end"])
         await self.until(lambda: self.last.get("state", {}).get("services", {}).get("bridge") == "receiving", "images")
-        await asyncio.sleep(PLAYS_S)
-        answer = await self.do("start", direction="", exam={"notes": "left calf", "patient_name": "Eve"})
-        assert answer["ok"], answer
-        device.probe.stdin.write(b"\n")
-        device.probe.stdin.flush()
+        await self.until(device.probe.still, "the probe lies still")
+        await self.started(direction="", exam={"notes": "left calf", "patient_name": "Eve"})
+        device.probe.move()
         await self.until(lambda: self.state("sweeping"), "sweeping")
         if seconds:
             await asyncio.sleep(seconds)
@@ -160,13 +165,15 @@ def test_a_sweep_is_shown_kept_turned_and_opened_again(device, config):
             archived = {entry["name"] for entry in check_archive(volume.with_suffix(".zip"))["files"]}
             assert archived == {path.name for path in folder.glob(f"{sweep}*") if path.suffix not in (".zip", ".json")}
             assert set(job["files"]) - archived == {volume.with_suffix(".zip").name}
+            deadline = time.monotonic() + PATIENCE_S
             for ending, fetched in ((".png", False), (".igs.mha", False), (".mha", True)):
                 name = volume.with_suffix(ending).name
                 async with tablet.session.get(f"{tablet.base}/api/sweeps/{sweep}/files/{name}") as answer:
                     assert answer.status == 200 and len(await answer.read()) > 1000
                     assert "attachment" in answer.headers["Content-Disposition"] and answer.headers["Cache-Control"] == "no-store"
-                await asyncio.sleep(0.2)  # the last byte arrives before it is noted
-                assert (await listed_now(tablet, sweep))["fetched"] is fetched
+                while (await listed_now(tablet, sweep))["fetched"] is not fetched:  # the last byte arrives before it is noted
+                    assert fetched and time.monotonic() < deadline, name
+                    await asyncio.sleep(0.05)
             async with tablet.session.get(f"{tablet.base}/api/sweeps/{sweep}/files/..%2F..%2Ftablet%2Ftablets.json") as answer:
                 assert answer.status in (403, 404)
             assert (await tablet.do("open", sweep=sweep))["ok"]
@@ -217,9 +224,13 @@ def test_one_operates_and_the_others_watch(device):
             assert (await two.do("take_operator"))["ok"] and (await one.do("freeze", on=True))["error"] == "NO_OPERATOR_LEASE"
             assert (await two.do("freeze", on=True))["ok"]
             await one.until(lambda: one.last["state"]["live"]["frozen"], "frozen everywhere")
-            held = len(three.client.images)
-            await asyncio.sleep(0.5)
-            assert len(three.client.images) <= held + 2
+            held = -1
+            deadline = time.monotonic() + PATIENCE_S
+            while held != (held := len(three.client.images)):  # what was under way may still come
+                assert time.monotonic() < deadline, "images go on"
+                await asyncio.sleep(0.5)
+            assert (await two.do("freeze", on=False))["ok"]
+            await three.until(lambda: len(three.client.images) > held, "images come again")
 
     play(story)
 
@@ -234,7 +245,14 @@ def test_the_operator_whose_link_was_lost_operates_again_unless_another_took_ove
                 await one.connect()
                 mine = {"name": name, "me": True}
                 await one.until(lambda: one.last.get("state", {}).get("operator") == mine, "it operates again")
+                newer = Page(one.base, one.session)
+                await newer.connect()
+                await newer.until(lambda: newer.last.get("state", {}).get("operator") == mine | {"me": False}, "its old one does")
                 await one.ws.close()
+                await newer.until(lambda: newer.last["state"]["operator"] == mine, "now the new one does")
+                await newer.ws.close()
+                newer.reading.cancel()
+                await other.until(lambda: other.last["state"]["operator"] is None, "nobody operates")
                 assert (await other.do("take_operator"))["ok"]
                 await one.connect()
                 await one.until(lambda: (one.last.get("state", {}).get("operator") or mine)["me"] is False, "another has taken over")

@@ -3,7 +3,6 @@ and in review the oxygen that both tell."""
 
 import base64
 import io
-import time
 
 import numpy as np
 import pytest
@@ -33,8 +32,7 @@ def chips(place, within):
 
 def seen(place, css):
     """How much of this element is coloured as light is: more red than blue."""
-    place.until("!document.querySelector('.fault') && !sonosweep.scene.textures.busy")  # notes lie over the views
-    time.sleep(1.0)
+    place.steady()
     x, y, width, height = (
         int(n)
         for n in place.js(

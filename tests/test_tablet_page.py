@@ -14,7 +14,21 @@ from edge.services import SERVICES
 
 pytestmark = [pytest.mark.skipif(bool(missing()), reason=missing() or "runs"), pytest.mark.timeout(300)]
 SIZES = [(1180, 820), (820, 1180), (1280, 800)]
+RECT = (
+    "const b = document.querySelector('.pane[data-view=lateral-axial]').getBoundingClientRect(); const rect = [b.x, b.y, b.width, b.height]"
+)
+TOUCHED_WHERE_IT_WAS_SEEN = (
+    f"const [seen, ends, y] = arguments; {RECT}; if (String(rect) !== String(seen)) return false;"
+    "for (const x of ends) document.querySelector('.overlay.active').dispatchEvent("
+    "new PointerEvent('pointerdown', {clientX: x, clientY: y, bubbles: true, cancelable: true})); return true"
+)
 SCREENS = ("live", "review", "library", "settings")
+
+
+def covered(words):
+    """Nobody takes the image for a live one, and these words say why."""
+    said = f"document.querySelector('.live-cover').innerText.includes('{words}')"
+    return f"document.querySelector('.live-image').dataset.live === 'stale' && {said}"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +39,10 @@ def place():
 
 
 def test_a_sweep_grows_on_the_page_and_ends_as_on_the_device(place):
-    grown = place.swept()
+    for _ in range(3):  # a busy browser shows the live image first, and may have no time for the volume until the end
+        grown = place.swept()
+        if len(set(grown)) > 2:
+            break
     assert len(set(grown)) > 2 and grown == sorted(grown), "the volume was seen to grow"
     assert place.js("return sonosweep.checked.same") is True
     assert place.js("return sonosweep.screen") == "review"
@@ -36,28 +53,19 @@ def test_a_known_distance_is_measured_within_two_percent(place):
     """The width of the image, by its edges as they are seen on the screen: nobody tells the page where they are."""
     if place.js("return sonosweep.screen") != "review":
         place.swept()
-    rect = place.js(
-        "const b = document.querySelector('.pane[data-view=lateral-axial]').getBoundingClientRect(); return [b.x, b.y, b.width, b.height]"
-    )
-    time.sleep(1.0)
-    x, y, width, height = (int(value) for value in rect)
-    rows = place.picture()[y + height // 2 - 40 : y + height // 2 - 8, x + 2 : x + width - 2].mean(0)
-    bright = np.flatnonzero(rows > 45)
-    left, right = x + 2 + bright[0], x + 2 + bright[-1]
     place.js("document.querySelector('.of-measurement').open = true")
     place.find("[data-tool='distance']").click()
-    stage = place.find(".overlay.active")
-    box = stage.rect
-    for at in (left, right + 1):
-        place.js(
-            "const [stage, x, y] = arguments;"
-            "stage.dispatchEvent(new PointerEvent('pointerdown', {clientX: x, clientY: y, bubbles: true, cancelable: true}))",
-            stage,
-            float(at),
-            float(y + height // 2 - 20),
-        )
-        time.sleep(0.3)
-    assert box["width"] > 100
+    touched = False
+    for _ in range(5):  # a note that comes or goes moves the pane: look again
+        place.steady()
+        rect = place.js(f"{RECT}; return rect")
+        x, y, width, height = (int(value) for value in rect)
+        rows = place.picture()[y + height // 2 - 40 : y + height // 2 - 8, x + 2 : x + width - 2].mean(0)
+        bright = np.flatnonzero(rows > 45)
+        ends = [float(x + 2 + bright[0]), float(x + 3 + bright[-1])]
+        if touched := place.js(TOUCHED_WHERE_IT_WAS_SEEN, rect, ends, float(y + height // 2 - 20)):
+            break
+    assert touched and width > 100
     measure = place.until("sonosweep.screens.review.tools.measures[0]")
     assert measure["unit"] == "mm" and measure["value"] == pytest.approx(COLUMNS * SPACING_MM, rel=0.02)
     assert 0.1 < measure["uncertainty"] < 5
@@ -92,7 +100,7 @@ def test_saving_asks_for_the_direction_and_the_sweep_opens_again_after_a_reload(
     place.press("Open")
     place.until(f"sonosweep.screen === 'review' && sonosweep.source === '{sweep}' && sonosweep.checked")
     assert place.js("return sonosweep.checked.same") is True
-    place.until("sonosweep.state.operator && sonosweep.state.operator.me")
+    place.operates()
 
 
 def test_what_is_reviewed_is_the_sweep_whose_name_stands_above(place):
@@ -101,14 +109,14 @@ def test_what_is_reviewed_is_the_sweep_whose_name_stands_above(place):
     source = "(sonosweep.source === 'live' ? sonosweep.state.sweep && sonosweep.state.sweep.id : sonosweep.source)"
     shows = f"sonosweep.screen === 'review' && {source} === '{reviewed}' && sonosweep.checked && sonosweep.checked.same"
     place.until(shows)
-    place.js("sonosweep.link.socket.close()")
-    place.until("!sonosweep.link.open")
+    place.js("globalThis.old = sonosweep.link.socket; sonosweep.link.socket.close()")
+    place.until("sonosweep.link.open && sonosweep.link.socket !== globalThis.old")
     place.until(shows)
     place.js("sonosweep.go('live')")
     place.until("sonosweep.source === 'live'")
     place.js("sonosweep.go('review')")
     place.until(shows)
-    place.until("sonosweep.state.operator && sonosweep.state.operator.me")
+    place.operates()
     place.begun(lambda: place.js("sonosweep.run('start', sonosweep.screens.live.exam.values)"))
     place.until("sonosweep.state.sweep.state === 'sweeping'")
     place.until(shows)
@@ -136,12 +144,12 @@ def test_a_lost_link_covers_the_image_and_comes_back(place):
     place.js("sonosweep.go('live')")
     place.until("document.querySelector('.live-image').dataset.live === 'live'")
     place.device.kill("tablet")
-    place.until("document.querySelector('.live-image').dataset.live === 'stale'", timeout_s=5)
-    assert place.find(".live-cover").is_displayed() and "LINK LOST" in place.find(".live-cover").text
+    place.until(covered("LINK LOST"), timeout_s=5)
+    assert place.find(".live-cover").is_displayed()
     place.device.start("tablet")
-    place.until("document.querySelector('.live-image').dataset.live === 'live'", timeout_s=30)
+    place.until("document.querySelector('.live-image').dataset.live === 'live'")
     place.press("Take over")
-    place.until("sonosweep.state.operator && sonosweep.state.operator.me")
+    place.operates()
 
 
 def test_the_page_comes_back_by_itself_after_sleep_and_after_the_devices_restart(place):
@@ -149,7 +157,7 @@ def test_the_page_comes_back_by_itself_after_sleep_and_after_the_devices_restart
     place.until("document.querySelector('.live-image').dataset.live === 'live'")
     place.js("globalThis.old = sonosweep.link.socket; document.dispatchEvent(new Event('visibilitychange'))")
     place.until("sonosweep.link.open && sonosweep.link.socket !== globalThis.old")
-    place.until("sonosweep.state.operator && sonosweep.state.operator.me")
+    place.operates()
     for name in SERVICES:
         place.device.kill(name)
     place.until("document.querySelector('.live-image').dataset.live === 'stale'", timeout_s=5)
@@ -157,19 +165,18 @@ def test_the_page_comes_back_by_itself_after_sleep_and_after_the_devices_restart
         place.device.start(name)
     place.until("document.querySelector('.live-image').dataset.live === 'live'", timeout_s=60)
     place.press("Take over")
-    place.until("sonosweep.state.operator && sonosweep.state.operator.me")
+    place.operates()
 
 
 def test_a_silent_probe_is_never_shown_as_live(place):
     place.js("sonosweep.go('live')")
     place.until("document.querySelector('.live-image').dataset.live === 'live'")
-    place.probe.send_signal(19)  # SIGSTOP
+    place.probe.process.send_signal(19)  # SIGSTOP
     try:
-        place.until("document.querySelector('.live-image').dataset.live === 'stale'", timeout_s=5)
-        assert "NO IMAGES" in place.find(".live-cover").text
+        place.until(covered("NO IMAGES"), timeout_s=5)
         assert place.find(".start").get_attribute("disabled") is not None
     finally:
-        place.probe.send_signal(18)
+        place.probe.process.send_signal(18)
     place.until("document.querySelector('.live-image').dataset.live === 'live'")
     place.press("Freeze")
     place.until("document.querySelector('.live-image').dataset.live === 'frozen'")
@@ -217,14 +224,17 @@ def test_the_canvas_gives_room_to_what_takes_it_from_its_pane(place):
 
 
 def test_stop_is_red_and_the_bar_above_keeps_its_height_while_a_sweep_runs(place):
-    look = "return [getComputedStyle(document.querySelector('.start')).backgroundColor, document.querySelector('.status-bar').offsetHeight]"
+    look = "[getComputedStyle(document.querySelector('.start')).backgroundColor, document.querySelector('.status-bar').offsetHeight]"
+    recording = "{...sonosweep.state, sweep: {state: 'sweeping', recording: 'recording', recorded_frames: 12345}}"
     place.js("sonosweep.go('live')")
     for theme in ("dark", "bright"):
-        place.js("document.documentElement.dataset.theme = arguments[0]; document.body.classList.remove('sweeping')", theme)
-        start, height = place.js(look)
-        recording = "{...sonosweep.state, sweep: {state: 'sweeping', recording: 'recording', recorded_frames: 12345}}"
-        stop, with_rec = place.js(f"document.body.classList.add('sweeping'); sonosweep.status.update({recording}, true, 12); {look}")
-        place.js("document.body.classList.remove('sweeping')")
+        (start, height), (stop, with_rec) = place.js(
+            "document.documentElement.dataset.theme = arguments[0]; document.body.classList.remove('sweeping');"
+            f"sonosweep.status.update(sonosweep.state, true, 12); const before = {look};"
+            f"document.body.classList.add('sweeping'); sonosweep.status.update({recording}, true, 12); const after = {look};"
+            "document.body.classList.remove('sweeping'); return [before, after]",
+            theme,
+        )
         red, green, _ = (int(part) for part in stop[4:-1].split(","))
         assert stop != start and red > 2 * green
         assert with_rec == height
@@ -250,11 +260,14 @@ def test_everything_fits_on_a_tablet(place, size):
 
 def test_the_page_is_used_by_keyboard_alone(place):
     place.js("sonosweep.go('live'); document.activeElement.blur()")
-    reached = set()
-    for _ in range(40):
+    place.until("!document.querySelector('.start').disabled")
+    wanted, reached = {"Exam", "Freeze", "START", "Library", "Settings", "scene"}, set()
+    for _ in range(120):  # three times round: START is passed by while no image has come of late
         place.browser.switch_to.active_element.send_keys(Keys.TAB)
         reached.add(place.js("return document.activeElement.textContent.trim() || document.activeElement.className"))
-    assert {"Exam", "Freeze", "START", "Library", "Settings", "scene"} <= reached
+        if wanted <= reached:
+            break
+    assert wanted <= reached
 
 
 def test_the_settings_say_how_the_device_is(place):

@@ -1,5 +1,6 @@
 """The review screen in a real browser: every tool, pictures, films, files, the trash; with a photoacoustic sweep."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ from selenium.webdriver.common.keys import Keys
 from tablet_clinic import clinic
 
 pytestmark = [pytest.mark.skipif(bool(missing()), reason=missing() or "runs"), pytest.mark.timeout(300)]
-POINT = (
-    "const [plane, across, down] = arguments;"
+TAPS = (
+    "const [plane, places] = arguments;"
     "const b = document.querySelector(`.pane[data-view=${plane}]`).getBoundingClientRect();"
-    "document.querySelector('.overlay').dispatchEvent(new PointerEvent('pointerdown',"
+    "for (const [across, down] of places) document.querySelector('.overlay').dispatchEvent(new PointerEvent('pointerdown',"
     " {clientX: b.x + across * b.width, clientY: b.y + down * b.height, bubbles: true, cancelable: true}))"
 )
 SQUARE = [(0.4, 0.3), (0.6, 0.3), (0.6, 0.6), (0.4, 0.6)]
@@ -47,11 +48,16 @@ def choose(place, kind):
 
 
 def points(place, plane, *places):
-    """Tap there: shares of the pane."""
-    for across, down in places:
-        before = place.js(f"return {TOOLS}.points.length + 100 * {TOOLS}.measures.length")
-        place.js(POINT, plane, across, down)
-        place.until(f"{TOOLS}.points.length + 100 * {TOOLS}.measures.length !== {before}")
+    """Tap there, shares of the pane; all at once, because a note that comes or goes moves the panes."""
+    measures = place.js(f"return {TOOLS}.measures.length")
+    place.js(TAPS, plane, places)
+    place.until(f"{TOOLS}.points.length === {len(places)} || {TOOLS}.measures.length > {measures}")
+
+
+def polygon_mm2(points):
+    """Of points in a plane."""
+    first, *rest = (np.array(point) for point in points)
+    return float(np.linalg.norm(sum(np.cross(a - first, b - first) for a, b in itertools.pairwise(rest)))) / 2
 
 
 def newest(place):
@@ -74,9 +80,8 @@ def test_area_and_angle_are_those_of_the_points(place):
     points(place, plane, *SQUARE)
     place.press("Finish")
     measure = newest(place)
-    a, b, c, _ = (np.array(point) for point in measure["points_mm"])
     assert measure["unit"] == "mm2"
-    assert measure["value"] == pytest.approx(float(np.linalg.norm(b - a) * np.linalg.norm(c - b)), rel=1e-6)
+    assert measure["value"] == pytest.approx(polygon_mm2(measure["points_mm"]), rel=1e-6)
     choose(place, "angle")
     points(place, plane, (0.4, 0.3), (0.4, 0.6), (0.6, 0.6))
     angle = newest(place)
@@ -96,9 +101,8 @@ def test_a_volume_is_stacked_from_outlines(place):
             place.js("const s = sonosweep.scene; s.cross_mm = s.cross_mm.map((mm, axis) => axis === 2 ? mm + 1 : mm)")
     place.press("Volume of outlines")
     measure = newest(place)
-    corners = [[np.array(point) for point in outline] for outline in outlines]
-    slabs = sum(np.linalg.norm(b - a) * np.linalg.norm(c - b) for a, b, c, _ in corners) / 1000  # each 1 mm thick
-    assert measure["unit"] == "ml" and measure["value"] == pytest.approx(float(slabs), rel=1e-3)
+    slabs = sum(map(polygon_mm2, outlines)) / 1000  # each 1 mm thick
+    assert measure["unit"] == "ml" and measure["value"] == pytest.approx(slabs, rel=1e-3)
 
 
 def test_a_volume_is_counted_by_a_threshold(place):
@@ -112,7 +116,7 @@ def test_a_volume_is_counted_by_a_threshold(place):
 
 def test_a_note_asks_for_its_words_and_is_kept(place):
     choose(place, "note")
-    place.js(POINT, "lateral-axial", 0.5, 0.5)
+    place.js(TAPS, "lateral-axial", [(0.5, 0.5)])
     place.until("document.querySelector('dialog.ask input')")
     place.find("dialog.ask input").send_keys("plaque?", Keys.ENTER)
     place.until(f"{TOOLS}.measures.at(-1).kind === 'note'")
@@ -166,9 +170,9 @@ def test_a_preset_chooses_how_the_volume_is_shown(place):
         place.js("sonosweep.go('live')")
         if not place.find(".drawer").is_displayed():
             place.press("Exam")
-        place.until("sonosweep.state.operator && sonosweep.state.operator.me")
-        place.press(preset)
-        place.until(f"sonosweep.scene.view3d.mode === '{mode}' && sonosweep.screens.review.mode.value === '{mode}'")
+        place.operates()
+        shown = f"sonosweep.scene.view3d.mode === '{mode}' && sonosweep.screens.review.mode.value === '{mode}'"
+        place.again(lambda preset=preset: place.press(preset), shown)
     place.press("Exam")
 
 
@@ -176,6 +180,8 @@ def test_a_discarded_sweep_comes_back(place):
     place.js("sonosweep.go('review')")
     sweep = place.js("return sonosweep.screens.review.sweep.id")
     place.press("Discard")
+    undo = "!document.querySelector('.snack').hidden && document.querySelector('.snack button')"
+    place.until(f"{undo} && (clearTimeout(sonosweep.snackTimer), true)")  # it would go after 10 s
     place.until(f"sonosweep.screens.library.find('{sweep}').state === 'discarded'")
     assert place.js("return sonosweep.screen") == "live"
     place.press("Undo")

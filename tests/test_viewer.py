@@ -321,6 +321,8 @@ def test_a_picture_without_the_gpu_is_refused_by_name(screen):
 def test_the_picture_is_the_same_after_the_gpu_was_lost(screen):
     lit = np.where(ball() > 200, 255, 0).astype(np.uint8)
     screen.show(block(ball()), block(lit[:, :, :20]))
+    slow = "const keys = viewer.volume.keys.bind(viewer.volume); viewer.volume.keys = () => viewer.pause(200).then(keys)"
+    screen.js(slow)  # the worker has other work
     for mode in ("mip", "iso"):
         plain(screen, mode=mode, box=True, triad=True)
         before = screen.picture()

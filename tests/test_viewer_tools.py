@@ -284,6 +284,44 @@ def test_a_film_of_one_turn_can_be_played(page):
     assert page.js("return viewer.scene.view3d.camera.rotation") == before
 
 
+def test_a_film_asks_for_no_more_pictures_than_the_gpu_draws(page):
+    """They would queue up, and the page stand still behind them: for 90 s after a film of 6 s, seen on a busy machine."""
+    show_something(page)
+    drawn = page.js("""
+        const { scene } = viewer;
+        const { gl } = scene;
+        const [draw, status] = [scene.drawNow.bind(scene), gl.getSyncParameter.bind(gl)];
+        let [count, at] = [0, 0];
+        scene.drawNow = () => (count++, at = performance.now(), draw());
+        gl.getSyncParameter = (...words) => (performance.now() - at < 300 ? gl.UNSIGNALED : status(...words)); // a slow GPU
+        await scene.view3d.turntable({ seconds: 1.5 });
+        delete scene.drawNow;
+        delete gl.getSyncParameter;
+        return count;
+    """)
+    assert 2 <= drawn <= 7
+
+
+def test_a_film_is_never_empty(page):
+    """A busy browser has written nothing of it when the turn is over."""
+    show_something(page)
+    size = page.js("""
+        const Real = globalThis.MediaRecorder;
+        let made = 0;
+        globalThis.MediaRecorder = class extends Real {
+          constructor(...words) {
+            super(...words);
+            const empty = made++ === 0;
+            const set = (take) => this.addEventListener("dataavailable", ({ data }) => take({ data: empty ? new Blob() : data }));
+            Object.defineProperty(this, "ondataavailable", { set });
+          }
+        };
+        const film = await viewer.scene.view3d.turntable({ seconds: 1 }).finally(() => (globalThis.MediaRecorder = Real));
+        return film.blob.size;
+    """)
+    assert size > 0
+
+
 def test_a_film_can_be_stopped(page):
     show_something(page)
     before = page.js("return viewer.scene.view3d.camera.rotation")

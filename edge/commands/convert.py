@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Convert and tell what was written."""
     output: Path = options.output
-    check_outputs([output], options.inputs)
+    name = output.name.lower()
+    writer = next((write for ending, write in WRITERS.items() if name.endswith(ending)), None)
+    check_outputs([output, output.with_name("calib_matrix.csv") if writer is _write_scan else None], options.inputs)
     if output.suffix.lower() == ".zip":
         names = write_archive(output, options.inputs, {})
         answer: dict[str, Any] = {"output": str(output), "files": names}
@@ -50,8 +53,6 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if len(options.inputs) != 1:
         raise CannotWrite(f"{output}: one sweep makes one file; only a .zip takes several")
-    name = output.name.lower()
-    writer = next((write for ending, write in WRITERS.items() if name.endswith(ending)), None)
     if writer is None:
         raise CannotWrite(f"{output}: can be {', '.join(WRITERS)} or .zip")
     sweep = open_sweep(
@@ -61,6 +62,10 @@ def run(options: argparse.Namespace) -> int:
         crop=parse_crop(options.crop) if options.crop else None,
         calibration=options.calibration,
     )
+    aspect = getattr(sweep, "pixel_aspect", Fraction(1))
+    if len(options.spacing_mm or ()) == 1 and aspect != 1:
+        shape = f"{aspect.numerator}:{aspect.denominator}"
+        raise CannotWrite(f"{sweep.path}: its pixels are {shape} and not square; give both sizes: --spacing-mm LATERAL AXIAL")
     count = writer(output, sweep)
     crop: Crop | None = getattr(sweep, "crop", None)
     lateral, axial = sweep.geometry.spacing_mm
@@ -81,11 +86,12 @@ def _write_sequence(path: Path, sweep: SweepFile) -> int:
 
 
 def _write_scan(path: Path, sweep: SweepFile) -> int:
-    from edge.files.tus_rec import write_tus_rec  # brings h5py
+    from edge.files.tus_rec import check_table, write_tus_rec  # brings h5py
 
     images, poses, geometry = [], [], sweep.geometry
     if sweep.pose_source:
         raise CannotWrite(f"{path}: the poses were estimated ({sweep.pose_source}); a scan of TUS-REC is what a tracker measured")
+    check_table(path, geometry.spacing_mm, np.eye(4))
     for frame in as_images(_frames(sweep)):
         if frame.modality != "bmode":
             continue

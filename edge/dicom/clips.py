@@ -17,7 +17,6 @@ from pydicom.sequence import Sequence
 from edge.config import DicomConfig
 from edge.dicom.errors import ClipTooLong, MalformedDicom, NothingToWrite
 from edge.dicom.exam import Exam
-from edge.dicom.identifiers import uid_of
 from edge.dicom.objects import Origin, begin, comment, decimal, grey_pixels, seal
 from edge.dicom.probe_facts import ProbeFacts
 from edge.messages import Frame
@@ -29,7 +28,9 @@ LARGEST_CLIP = 256 << 20  # bytes of pixels: they are held twice for a moment, a
 LARGEST_PICTURE = 64 << 20  # pixels
 BOMBS = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 TWO_DIMENSIONAL, TISSUE, CENTIMETRES = 1, 1, 3  # of a region: PS3.3 C.8.5.5.1
-FRAME_TIME_VECTOR = 0x00181065
+FRAME_TIME, FRAME_TIME_VECTOR = 0x00181063, 0x00181065
+LONGEST_VALUE = 65534  # bytes of an element of 16 bits' length
+MEAN_TOLD = "The time between images is their mean: there are too many to tell each."
 
 
 def ultrasound_clip(frames: Iterable[Frame], exam: Exam, facts: ProbeFacts, config: DicomConfig, every: int = 1) -> Dataset:
@@ -55,12 +56,16 @@ def ultrasound_clip(frames: Iterable[Frame], exam: Exam, facts: ProbeFacts, conf
     rows, columns = shape
     ds.SeriesDescription, ds.SeriesNumber, ds.InstanceNumber = "Freehand sweep, live images", 3, 1
     ds.ImageType = ["ORIGINAL", "PRIMARY"]
-    comment(ds, exam, f"Every {every}. image of the sweep." if every > 1 else "")
     ds.PatientOrientation = ""
     steps_ms = [0.0, *((after - before) / 1e6 for before, after in pairwise(times_ns))]
-    ds.FrameTimeVector = [f"{max(0.0, step):.3f}" for step in steps_ms]
-    ds.FrameIncrementPointer = FRAME_TIME_VECTOR
     mean_ms = sum(steps_ms) / max(1, len(steps_ms) - 1)
+    each = [f"{max(0.0, step):.3f}" for step in steps_ms]
+    fits = len("\\".join(each)) <= LONGEST_VALUE
+    comment(ds, exam, f"Every {every}. image of the sweep." if every > 1 else "", "" if fits else MEAN_TOLD)
+    if fits:
+        ds.FrameTimeVector, ds.FrameIncrementPointer = each, FRAME_TIME_VECTOR
+    else:
+        ds.FrameTime, ds.FrameIncrementPointer = decimal(mean_ms), FRAME_TIME
     if mean_ms > 0:
         ds.CineRate = ds.RecommendedDisplayFrameRate = max(1, round(1e3 / mean_ms))
     ds.SequenceOfUltrasoundRegions = Sequence([_region(columns, rows, spacing_mm)])
@@ -70,7 +75,7 @@ def ultrasound_clip(frames: Iterable[Frame], exam: Exam, facts: ProbeFacts, conf
         ds.MechanicalIndex = decimal(facts.mechanical_index)
     if facts.thermal_index >= 0:
         ds.BoneThermalIndex = ds.CranialThermalIndex = ds.SoftTissueThermalIndex = decimal(facts.thermal_index)
-    ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = uid_of("reference", exam.sweep), ""
+    ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = exam.uid("reference"), ""
     grey_pixels(ds, bytes(pixels), columns, rows, len(times_ns))
     return seal(ds)
 

@@ -11,7 +11,6 @@ from pydicom.sequence import Sequence
 
 from edge.config import DicomConfig
 from edge.dicom.exam import Exam
-from edge.dicom.identifiers import uid_of
 from edge.dicom.objects import Origin, begin, comment, decimal, grey_pixels, seal, tell_origin
 from edge.dicom.volumes import ALONG_THE_AXES, invented, one
 from edge.files.volumes import Volume
@@ -41,7 +40,7 @@ def plain_copy(volume: Volume, exam: Exam, origin: Origin, config: DicomConfig) 
         ds.FrameIncrementPointer, ds.SliceLocationVector = SLICE_LOCATION_VECTOR, [decimal(place) for place in along]
     ds.PixelSpacing, ds.SliceThickness, ds.SpacingBetweenSlices = [step, step], step, step
     ds.ImagePositionPatient, ds.ImageOrientationPatient = [decimal(x), decimal(y), decimal(z)], ALONG_THE_AXES
-    ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = uid_of("reference", exam.sweep), ""
+    ds.FrameOfReferenceUID, ds.PositionReferenceIndicator = exam.uid("reference"), ""
     _dimensions(ds, exam)
     shared = Dataset()
     shared.PixelMeasuresSequence = one(PixelSpacing=[step, step], SliceThickness=step, SpacingBetweenSlices=step)
@@ -53,7 +52,7 @@ def plain_copy(volume: Volume, exam: Exam, origin: Origin, config: DicomConfig) 
 
 
 def _dimensions(ds: Dataset, exam: Exam) -> None:
-    organization = uid_of("dimensions of the copy", exam.sweep)
+    organization = exam.uid("dimensions of the copy")
     ds.DimensionOrganizationSequence, ds.DimensionOrganizationType = one(DimensionOrganizationUID=organization), "3D"
     index = {"DimensionOrganizationUID": organization, "DimensionIndexPointer": POSITION_POINTER, "FunctionalGroupPointer": GROUP_POINTER}
     ds.DimensionIndexSequence = one(**index)

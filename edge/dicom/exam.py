@@ -76,6 +76,10 @@ class Exam:
         except ValueError:
             raise ExamNotDicom(f"sweep {self.sweep}: created is {utc!r:.40}, and no time such as 2026-11-27T17:00:00Z") from None
 
+    def uid(self, what: str) -> str:
+        """Of ``what`` there is one of in the sweep; without a name another one, so that it leads to no named object."""
+        return uid_of(what, self.sweep, *(["anonymous"] if self.names_nobody else []))
+
     def series_uid(self, *words: str) -> str:
         """One series for each kind of object of a sweep; ``words`` name the kind, and what must not lie in one series."""
         return uid_of("series", self.study_uid, self.sweep, *words)

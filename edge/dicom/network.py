@@ -21,14 +21,16 @@ from edge.dicom.commitment import Report, parse_report, request
 from edge.dicom.errors import MalformedDicom, NotConfigured, Unreachable, WorklistRefused
 from edge.dicom.identifiers import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 from edge.dicom.queue import Entry
-from edge.dicom.sender import GONE, Outcome
+from edge.dicom.sender import DUPLICATE, GONE, HELD, Outcome
 from edge.files.dicom_errors import MALFORMED
 
 PLAIN = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
 LARGEST_REPORT = 4 << 20  # bytes from one association of the listener, all together
 LARGEST_TALK = 32 << 20  # bytes of one that we began: 500 lines of a worklist take less than 1 MiB
+SLOWEST_LINE = 10_000  # bytes/s: the answer to an object comes when all of it is there, and a clip is up to 256 MiB
 MOST_ASSOCIATIONS = 8
+MOST_OBJECTS = 50  # of one association: it offers at most 128 kinds, and each object may need two
 MOST_ANSWERS = 500
 SUCCESS, PROCESSING_FAILURE = 0x0000, 0x0110
 NOT_STORED = {0xA7: "it is out of room", 0xA9: "the object does not fit its class", 0xC0: "it does not understand the object"}
@@ -80,8 +82,9 @@ class Dimse:
 
     def store(self, objects: list[tuple[Entry, Path]]) -> Iterator[tuple[Entry, Outcome]]:
         """See :class:`Transport`. A PACS that does not take a compression gets the object uncompressed."""
-        config = self._config
-        for group in _groups(objects):
+        config, left = self._config, list(objects)
+        while left:
+            group = left[:MOST_OBJECTS]
             entity = open_entity(config)
             entity.add_requested_context(Verification)  # so that a PACS that takes none of the others still answers
             for sop_class, syntax in sorted({(entry.sop_class, entry.syntax) for entry, _ in group}):
@@ -90,7 +93,13 @@ class Dimse:
             with associated(entity, config, config.pacs_host, config.pacs_port, config.pacs_aet) as pacs:
                 taken = {(str(c.abstract_syntax), str(c.transfer_syntax[0])) for c in pacs.accepted_contexts}
                 for entry, path in group:
-                    yield entry, self._send(pacs, entry, path, taken)
+                    if left[0] is not group[0] and not pacs.is_established:
+                        break  # it ended between two objects: no object's fault
+                    left.pop(0)
+                    outcome = self._send(pacs, entry, path, taken)
+                    yield entry, outcome
+                    if outcome.kind == "broke":
+                        break
 
     def ask_commitment(self, transaction: str, entries: list[Entry]) -> None:
         """See :class:`Transport`. A report on the same association is heard too."""
@@ -117,17 +126,19 @@ class Dimse:
                 ds.decompress(generate_instance_uid=False)
             except MALFORMED as wrong:
                 return Outcome("refused", f"the PACS takes it only uncompressed, and it cannot be decompressed here: {wrong}")
+        size = len(ds.PixelData) if isinstance(ds, Dataset) else entry.bytes
+        pacs.dimse_timeout = self._config.timeout_s + size / SLOWEST_LINE
         try:
             status = pacs.send_c_store(ds)
         except FileNotFoundError:
             return GONE
         except (ValueError, RuntimeError) as wrong:  # the association is gone, or takes no syntax that fits
             if not pacs.is_established:
-                raise Unreachable(f"{self._config.pacs_aet}: the association ended: {wrong}") from wrong
+                return Outcome("broke", f"{self._config.pacs_aet}: the association ended: {wrong}")
             return Outcome("refused", f"it cannot be sent: {wrong}")
         code = status.get("Status")
         if code is None:
-            raise Unreachable(f"{self._config.pacs_aet}: the network went while an object was sent")
+            return Outcome("broke", f"{self._config.pacs_aet}: the connection broke while this object was sent")
         return _outcome(code, str(status.get("ErrorComment", "")))
 
 
@@ -182,12 +193,6 @@ def find_worklist(config: DicomConfig, query: Dataset, cut: Callable[[], None]) 
     return found
 
 
-def _groups(objects: list[tuple[Entry, Path]]) -> Iterator[list[tuple[Entry, Path]]]:
-    """Of at most 50 objects: an association offers at most 128 kinds, and each object may need two."""
-    for at in range(0, len(objects), 50):
-        yield objects[at : at + 50]
-
-
 def _takes(peer: Association, sop_class: str) -> bool:
     return any(context.abstract_syntax == sop_class for context in peer.accepted_contexts)
 
@@ -220,6 +225,8 @@ def _report_to(hear: Callable[[Report], None]) -> Callable[[Any], tuple[int, Non
 
 
 def _outcome(code: int, comment: str) -> Outcome:
+    if code == DUPLICATE:
+        return HELD
     words = f"{_code(code)} {comment}".strip()
     if code == SUCCESS or code >> 12 == 0xB:  # a warning: stored, but for something
         return Outcome("stored", "" if code == SUCCESS else f"stored with a warning: {words}")

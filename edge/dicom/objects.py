@@ -27,6 +27,7 @@ CLOCK_NOT_SET = "The device's clock was not set when the sweep was made."
 CLOCK_OF_TABLET = "The device's clock was set from a tablet."
 FILE_TIME = "The time is that of a file, not of the sweep."
 CONFIRMED = ("preset", "operator", "tracked", "recorded")
+SERIAL_LEFT_OUT = "unknown"  # the volumes' classes must say one; PS3.15 has it replaced where identities are taken out
 SMALLEST_JPEG2000 = 64  # rows or columns: OpenJPEG takes no image that it cannot halve five times; a smaller one stays as it is
 Compression = Literal["none", "rle", "jpeg-ls", "jpeg2000"]
 SYNTAXES: dict[str, tuple[UID, str]] = {  # and the library that encodes it beside pydicom
@@ -76,7 +77,7 @@ def begin(exam: Exam, config: DicomConfig, sop_class: str, modality: str, *kind:
     ds.AcquisitionDate, ds.AcquisitionTime = ds.ContentDate, ds.ContentTime
     ds.Manufacturer = config.manufacturer
     ds.ManufacturerModelName = config.model
-    ds.DeviceSerialNumber = config.serial
+    ds.DeviceSerialNumber = SERIAL_LEFT_OUT if exam.names_nobody else config.serial
     ds.SoftwareVersions = f"sonosweep {version('sonosweep')}"
     if config.institution and not exam.names_nobody:
         ds.InstitutionName = config.institution

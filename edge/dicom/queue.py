@@ -25,7 +25,7 @@ from edge.files.atomic import make_folder, replacing, sync_folder
 
 State = Literal["waiting", "stored", "committed", "refused", "dropped"]
 LONGEST_WORDS = 500
-MOST_TRANSACTIONS = 8
+MOST_TRANSACTIONS = 256  # asked once an hour, ten days: a PACS may commit itself at night, or after a weekend
 
 
 class Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

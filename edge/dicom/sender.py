@@ -13,24 +13,32 @@ from edge.dicom.errors import NoSuchObject, Unreachable
 from edge.dicom.queue import Entry, Queue
 
 NO_SUCH_OBJECT = 0x0112  # the PACS does not have it: send it again
-REPORT_WITHIN_S = 60.0  # then commitment is asked for again
+REPORT_WITHIN_S = 60.0  # then commitment is asked for again, ever more seldom
+LONGEST_ASK_S = 3600.0
+BREAKS_IN_A_ROW = 2  # one is about the object, which must not hold up those behind it; the next one too is about the network
 
 
 class Outcome(NamedTuple):
-    """What became of one object, in the PACS's words."""
+    """What became of one object, in the PACS's words. ``broke``: the connection ended while this object was under way."""
 
-    kind: Literal["stored", "refused", "later"]
+    kind: Literal["stored", "refused", "later", "broke"]
     words: str = ""
 
 
+class Broken(Unreachable):
+    """The connection broke with one object after the other. Those behind them were not tried."""
+
+
+DUPLICATE = 0x0111  # of a UID; ours name their content, so it is this very object
+HELD = Outcome("stored", "the PACS says that it has it already")
 GONE = Outcome("refused", "its object is gone from the queue; write the sweep again")
 
 
 class Transport(Protocol):
-    """A way to a PACS. ``Unreachable`` where there is none now. An object that was dropped meanwhile is ``GONE``."""
+    """A way to a PACS. ``Unreachable`` where no connection is to be had now. An object that was dropped meanwhile is ``GONE``."""
 
     def store(self, objects: list[tuple[Entry, Path]]) -> Iterator[tuple[Entry, Outcome]]:
-        """Send each; answers one after the other, as they come."""
+        """Send each; answers one after the other, as they come. Where one breaks the connection it goes on with the next."""
 
     def ask_commitment(self, transaction: str, entries: list[Entry]) -> None:
         """The PACS reports later, elsewhere."""
@@ -47,7 +55,7 @@ class Sender:
 
     def step(self, *, force: bool = False) -> int:
         """Try everything that is due (``force``: everything); answers how many objects were tried."""
-        waiting = self._due(force, "waiting")
+        waiting = sorted(self._due(force, "waiting"), key=lambda entry: entry.attempts)  # then by UID: what failed waits behind the rest
         unsure = self._due(force, "stored") if self._commit else []
         try:
             self._store(waiting)
@@ -58,7 +66,8 @@ class Sender:
             self.unreachable = str(gone)
             for entry in self._still([*waiting, *unsure]):
                 if entry.state in ("waiting", "stored") and entry.not_before_s <= self._now():
-                    self._later(entry, str(gone))
+                    words = str(gone) if entry.state == "waiting" else entry.words  # the PACS has it: the network says nothing of it
+                    self._later(entry, words, attempts=entry.attempts + (not isinstance(gone, Broken)))
         return len(waiting)
 
     def hear(self, report: Report) -> None:
@@ -83,9 +92,13 @@ class Sender:
                 objects.append((entry, path))
             else:
                 self._change(entry, state="refused", words=GONE.words)
+        broken = 0
         for entry, outcome in self._transport.store(objects) if objects else ():
-            if outcome.kind == "later":
+            broken = broken + 1 if outcome.kind == "broke" else 0
+            if outcome.kind in ("later", "broke"):
                 self._later(entry, outcome.words)
+                if broken == BREAKS_IN_A_ROW:
+                    raise Broken(outcome.words)
             else:
                 final = outcome.kind == "stored" and not self._commit
                 self._change(entry, state=outcome.kind, words=outcome.words, final=final, attempts=0, not_before_s=0.0)
@@ -93,7 +106,7 @@ class Sender:
     def _ask(self, entries: Iterable[Entry]) -> None:
         transaction, asked = transaction_uid(), []
         for entry in {entry.uid: entry for entry in entries}.values():  # on the disk before the report comes, or the power goes
-            when = self._now() + max(REPORT_WITHIN_S, self._delay(entry))
+            when = self._now() + self._delay(entry, REPORT_WITHIN_S, LONGEST_ASK_S)
             told = {"transactions": (*entry.transactions, transaction), "not_before_s": when, "attempts": entry.attempts + 1}
             if self._change(entry, **told):
                 asked.append(entry)
@@ -114,12 +127,14 @@ class Sender:
         return True
 
     def _due(self, force: bool, *states: Literal["waiting", "stored"]) -> list[Entry]:
-        within_s = 2 * max(self._config.longest_retry_s, REPORT_WITHIN_S)
+        longest_s = LONGEST_ASK_S if "stored" in states else REPORT_WITHIN_S
+        within_s = 2 * max(self._config.longest_retry_s, longest_s)
         return self._queue.due(*states, within_s=within_s, force=force)
 
     def _later(self, entry: Entry, words: str, **values: object) -> None:
         when = self._now() + self._delay(entry)
-        self._change(entry, attempts=entry.attempts + 1, not_before_s=when, words=words, **values)
+        self._change(entry, **{"attempts": entry.attempts + 1, "not_before_s": when, "words": words, **values})
 
-    def _delay(self, entry: Entry) -> float:
-        return min(self._config.longest_retry_s, self._config.retry_s * 2.0 ** min(entry.attempts, 32))
+    def _delay(self, entry: Entry, least_s: float = 0.0, most_s: float = 0.0) -> float:
+        again_s = self._config.retry_s * 2.0 ** min(entry.attempts, 32)
+        return max(least_s, min(max(most_s, self._config.longest_retry_s), again_s))

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from edge.config import ConfigError, DicomConfig
 from edge.dicom.errors import Unreachable
 from edge.dicom.queue import Entry
-from edge.dicom.sender import GONE, Outcome
+from edge.dicom.sender import DUPLICATE, GONE, HELD, Outcome
 
 BOUNDARY = "sonosweep-7d1f3c5e9b"
 LARGEST_ANSWER = 4 << 20
 REFERENCED, FAILED, UID, REASON = "00081199", "00081198", "00081155", "00081197"
-REFUSED_FOR_GOOD = (400, 409, 413, 415)  # it is about the object; all else is about the server, and may pass
+CONFLICT = 409
+REFUSED_FOR_GOOD = (400, CONFLICT, 413, 415)  # it is about the object; all else is about the server, and may pass
 
 
 class StowRs:
     """A :class:`edge.dicom.sender.Transport`. STOW-RS knows no commitment: stored is the end."""
 
     def __init__(self, config: DicomConfig) -> None:
-        if urllib.parse.urlsplit(config.stow_url).scheme not in ("http", "https"):
+        self._config, self._url = config, urlsplit(config.stow_url.rstrip("/") + "/studies")
+        try:
+            usable = self._url.scheme in ("http", "https") and bool(self._url.hostname) and self._url.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
             raise ConfigError(f"dicom.stow_url is {config.stow_url!r:.80}; write the DICOMweb root, such as https://pacs/dicom-web")
-        self._config, self._url = config, config.stow_url.rstrip("/") + "/studies"
         try:
             self._tls = ssl.create_default_context(cafile=config.tls_ca or None)
             if config.tls_certificate:
@@ -58,27 +63,55 @@ class StowRs:
             "Content-Length": str(len(head) + length + len(tail)),
             "Accept": "application/dicom+json",
         } | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
-        request = urllib.request.Request(self._url, data=_body(head, path, tail), headers=headers, method="POST")
+        connection = self._connected()
         try:
-            with urllib.request.urlopen(request, timeout=self._config.timeout_s, context=self._tls) as answer:
-                return read_answer(entry.uid, answer.status, answer.read(LARGEST_ANSWER))
-        except urllib.error.HTTPError as wrong:
-            with wrong:
-                return read_answer(entry.uid, wrong.code, wrong.read(LARGEST_ANSWER))
-        except (OSError, ValueError) as wrong:  # URLError, timeouts and refused certificates are OSErrors
-            raise Unreachable(f"{self._url}: {getattr(wrong, 'reason', wrong)}") from wrong
+            with contextlib.suppress(
+                BrokenPipeError, ConnectionResetError, ssl.SSLEOFError
+            ):  # it may answer and close before it has read all
+                connection.request("POST", self._url.path, body=_body(head, path, tail), headers=headers)
+            with connection.getresponse() as answer:  # follows no redirect: the token is for this server alone
+                outcome = read_answer(entry.uid, answer.status, answer.read(LARGEST_ANSWER))
+            unsure = answer.status == CONFLICT and outcome.kind == "refused" and entry.attempts
+            return (
+                outcome._replace(words=f"{outcome.words}; it may have it from an attempt before: look there, then drop it")
+                if unsure
+                else outcome
+            )
+        except FileNotFoundError:
+            return GONE
+        except (OSError, HTTPException) as wrong:
+            return Outcome("broke", f"{self._url.geturl()}: the connection broke while this object was sent ({wrong})")
+        finally:
+            connection.close()
+
+    def _connected(self) -> HTTPConnection:
+        host, port, timeout_s = self._url.hostname or "", self._url.port, self._config.timeout_s
+        secure = self._url.scheme == "https"
+        made = (
+            HTTPSConnection(host, port, timeout=timeout_s, context=self._tls) if secure else HTTPConnection(host, port, timeout=timeout_s)
+        )
+        try:
+            made.connect()
+        except OSError as wrong:  # timeouts and refused certificates are OSErrors
+            made.close()
+            raise Unreachable(f"{self._url.geturl()}: {wrong}") from wrong
+        return made
 
 
 def read_answer(uid: str, status: int, body: bytes) -> Outcome:
     """What a server's answer means for the object: it is stored only where the server says so of its UID."""
     told = _told(body)
     reason = next((one for one in told.get(FAILED, []) if one.get(UID) in (uid, None)), None)
+    if reason is not None and reason.get(REASON) == DUPLICATE:
+        return HELD
     if reason is not None:
         return Outcome("refused", f"the PACS refuses it: reason {reason.get(REASON, 'unknown')} (HTTP {status})")
     if 200 <= status < 300 and any(one.get(UID) == uid for one in told.get(REFERENCED, [])):
         return Outcome("stored")
     if status in REFUSED_FOR_GOOD:
         return Outcome("refused", f"the PACS refuses it: HTTP {status} {_words(body)}".strip())
+    if 300 <= status < 400:
+        return Outcome("later", f"the PACS is elsewhere (HTTP {status}), and objects are not sent after it; correct dicom.stow_url")
     if status in (401, 403):
         return Outcome("later", f"the PACS asks who we are (HTTP {status}); set dicom.stow_token or tls_certificate")
     return Outcome("later", f"the PACS does not say that it has stored it (HTTP {status} {_words(body)})")

@@ -22,11 +22,12 @@ from edge.dicom.probe_facts import ProbeFacts, completed, gather
 from edge.dicom.volumes import photoacoustic_image, ultrasound_volume
 from edge.errors import SonosweepError
 from edge.files import UnknownFile
+from edge.files.names import SWEEP
 from edge.files.parts import SweepInParts
 from edge.files.recovery import start_of
 from edge.files.volumes import Volume, is_volume, read_volume, volume_stem
 from edge.sweep_state import first_image
-from edge.tablet.library import ID, Library, Record
+from edge.tablet.library import Library, Record
 
 KINDS = ("volume", "copy", "clip", "pictures")
 
@@ -76,7 +77,7 @@ def of_file(path: Path) -> SweepFiles:
     path = path.resolve()
     if not path.is_file():
         raise NothingToWrite(f"{path}: there is no such file, and no sweep of the library is called so")
-    named = ID.match(path.name)
+    named = SWEEP.match(path.name)
     if named and (path.parent / f"{named[0]}.json").is_file():
         return of_library(Library(path.parent, path.parent), named[0])
     if path.suffix == ".mcap":

@@ -16,7 +16,6 @@ from pydicom.sequence import Sequence
 from edge.config import DicomConfig
 from edge.dicom.codes import EXTERNAL, FIXED_BEAM, GEOMETRIES, OWN_SCHEME, PLANE_SCAN, UNKNOWN, Code, coded, region_of
 from edge.dicom.exam import Exam
-from edge.dicom.identifiers import uid_of
 from edge.dicom.objects import Origin, begin, comment, decimal, grey_pixels, seal, tell_origin
 from edge.dicom.probe_facts import ProbeFacts, check_acoustics, check_light, transducer_to_volume
 from edge.files.headers import numbers
@@ -123,9 +122,9 @@ def _placed(
 
 def _frame_of_reference(ds: Dataset, exam: Exam, facts: ProbeFacts, tracked: bool) -> None:
     """Reference is the first image, or the tracker's; the transducer's axes (x along its face, z into the body) as it was at that image."""
-    ds.FrameOfReferenceUID = ds.VolumeFrameOfReferenceUID = uid_of("reference", exam.sweep)
+    ds.FrameOfReferenceUID = ds.VolumeFrameOfReferenceUID = exam.uid("reference")
     ds.PositionReferenceIndicator = ""
-    ds.SynchronizationFrameOfReferenceUID = uid_of("time", exam.sweep)
+    ds.SynchronizationFrameOfReferenceUID = exam.uid("time")
     ds.SynchronizationTrigger = "NO TRIGGER"
     ds.AcquisitionTimeSynchronized = "N"
     ds.PatientOrientation = ""  # the axes are the probe's, not the patient's
@@ -137,7 +136,7 @@ def _frame_of_reference(ds: Dataset, exam: Exam, facts: ProbeFacts, tracked: boo
 
 def _dimensions(ds: Dataset, exam: Exam) -> None:
     ds.DimensionOrganizationType = "3D"
-    organization = uid_of("dimensions", exam.sweep)
+    organization = exam.uid("dimensions")
     ds.DimensionOrganizationSequence = one(DimensionOrganizationUID=organization)
     index = {"DimensionOrganizationUID": organization, "DimensionIndexPointer": POSITION_POINTER, "FunctionalGroupPointer": GROUP_POINTER}
     ds.DimensionIndexSequence = one(**index)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
 from edge.config import DicomConfig
@@ -73,9 +74,7 @@ def read_item(identifier: Dataset | None) -> Expected:
             name = "=".join(_whole(str(identifier.get("PatientName") or "")).split("=")[:3]).rstrip("^=")
             steps = identifier.get("ScheduledProcedureStepSequence") or [Dataset()]
             step = steps[0]
-            values = {
-                key: _whole(str(identifier.get(key) or "")) for key in ("PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")
-            }
+            values = {key: _whole(_single(identifier, key)) for key in ("PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber")}
             study = str(identifier.get("StudyInstanceUID") or "")
             when = [_text(str(step.get(f"ScheduledProcedureStepStart{one}") or "")) for one in ("Date", "Time")]
             words = (step.get("ScheduledProcedureStepDescription"), identifier.get("RequestedProcedureDescription"))
@@ -107,6 +106,12 @@ def _whole(value: str) -> str:
     if len(value) > LONGEST_FIELD:
         raise MalformedDicom(f"an answer of the worklist has a field of {len(value)} characters; an exam takes {LONGEST_FIELD}")
     return "".join(c for c in value if c.isprintable()).strip()
+
+
+def _single(identifier: Dataset, key: str) -> str:
+    if isinstance(value := identifier.get(key), MultiValue):
+        raise MalformedDicom(f"an answer of the worklist has two values as its {key}")
+    return str(value or "")
 
 
 def _text(value: str) -> str:

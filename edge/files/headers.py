@@ -30,7 +30,7 @@ _NRRD_TYPES = {
 _NRRD_ENCODINGS: dict[str, Encoding] = {"raw": "raw", "gzip": "deflate", "gz": "deflate"}
 NRRD_FIELDS = frozenset(
     "type|dimension|space|sizes|space directions|kinds|encoding|space origin|space units|endian|units|space dimension|spacings|thicknesses|"
-    "labels|centers|measurement frame|content|min|max|block size".split("|")
+    "labels|centers|measurement frame|content|min|max|block size|byte skip|byteskip|line skip|lineskip".split("|")
 )
 META_FIELDS = frozenset(
     "ObjectType NDims BinaryData BinaryDataByteOrderMSB ElementByteOrderMSB CompressedData CompressedDataSize TransformMatrix Offset "
@@ -44,6 +44,8 @@ LPS_SIGNS = {
     **dict.fromkeys(("left-anterior-superior", "las"), (1, -1, 1)),
 }
 _SPATIAL_KINDS = ("domain", "space")
+_SKIPS = ("byte skip", "byteskip", "line skip", "lineskip", "HeaderSize")
+_MILLIMETRES = ("mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "?")  # or nothing known
 
 
 @dataclass
@@ -153,7 +155,7 @@ def _read_meta(file: BinaryIO, name: str) -> Header:
     header.origin = numbers(next((fields[k] for k in ("Offset", "Position", "Origin") if k in fields), ""), name, "Offset")
     matrix = next((fields[k] for k in ("TransformMatrix", "Rotation", "Orientation") if k in fields), "")
     header.aligned = _is_identity(numbers(matrix, name, "TransformMatrix"))
-    return _checked(header, name)
+    return _checked(header, [fields.get("DistanceUnits", "")], name)
 
 
 def _read_nrrd(file: BinaryIO, name: str) -> Header:
@@ -182,9 +184,11 @@ def _read_nrrd(file: BinaryIO, name: str) -> Header:
     directions = [numbers(d, name, "space directions") for d in re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))]
     header.aligned = all(not v for i, d in enumerate(directions) for j, v in enumerate(d) if i != j)
     along = [d[i] for i, d in enumerate(directions) if i < len(d)]
-    header.spacing = tuple(along) or numbers(fields.get("spacings", ""), name, "spacings")
+    spacings = numbers(fields.get("spacings", ""), name, "spacings")
+    header.spacing = tuple(along) or tuple(step for step, kind in zip(spacings, header.kinds, strict=False) if kind == "domain")
     header.origin = numbers(fields.get("space origin", "").strip("()"), name, "space origin")
-    return _checked(header, name)
+    of_axes = [unit for unit, kind in zip(_quoted(fields.get("units", "")), header.kinds, strict=False) if kind == "domain"]
+    return _checked(header, [*_quoted(fields.get("space units", "")), *of_axes], name)
 
 
 def lps_signs(header: Header, name: str) -> tuple[int, int, int]:
@@ -195,12 +199,23 @@ def lps_signs(header: Header, name: str) -> tuple[int, int, int]:
     return LPS_SIGNS[space.lower()]
 
 
-def _checked(header: Header, name: str) -> Header:
+def _checked(header: Header, units: list[str], name: str) -> Header:
     if not 2 <= len(header.sizes) <= 4 or len(header.kinds) != len(header.sizes):
         raise MalformedFile(f"{name}: sizes {header.sizes} do not fit the kinds of axes {header.kinds}")
     if not all(0 < n < 1 << 24 for n in header.sizes):
         raise MalformedFile(f"{name}: sizes {header.sizes} are not possible")
+    for key in _SKIPS:
+        if (value := header.fields.get(key, "0").strip()) != "0":
+            raise UnsupportedFile(
+                f"{name}: {key} is {value[:20]}: the pixels do not begin behind the header; save the file anew without it"
+            )
+    if other := next((unit for unit in units if unit.strip().lower() not in _MILLIMETRES), ""):
+        raise UnsupportedFile(f"{name}: its lengths are in {other[:20]!r} and not in millimetres; save it in millimetres")
     return header
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r'"([^"]*)"', text) or text.split()
 
 
 def numbers(text: str, name: str, what: str) -> tuple[float, ...]:

@@ -20,7 +20,7 @@ from edge.messages import BadGeometry, Extras, Frame, Geometry
 from edge.transform import BadTransform, Transform
 
 SERIES = "binary_time_series_data"
-LONGEST_S = 1e9  # since the probe began: beyond it a time is a mistake
+LATEST_S = 9.2e9  # since 1970 or since the probe began: what nanoseconds in 64 bits hold
 LONGEST_TEXT = 200  # letters
 LONGEST_WAVELENGTH_NM = 20_000.0
 DEPTHS_AGREE = 1e-3  # relative: of the field of view, and of samples at the speed of sound
@@ -60,7 +60,7 @@ class IpascSweep(SweepFile):
             raise BadIpasc(f"{path}: black and white must rise within 0 to {most}, and {SAMPLE_RANGE} is {self._black:g}, {self._white:g}")
         if not ((self._wavelengths_nm >= 0) & (self._wavelengths_nm < LONGEST_WAVELENGTH_NM)).all():
             raise BadIpasc(f"{path}: acquisition_wavelengths are no wavelengths in metres")
-        if not ((self._times_s >= 0) & (self._times_s < LONGEST_S)).all():
+        if not ((self._times_s >= 0) & (self._times_s < LATEST_S)).all():
             raise BadIpasc(f"{path}: measurement_timestamps are no times in seconds")
         if self._energies_mj is not None and (self._energies_mj < 0).any():
             raise BadIpasc(f"{path}: a pulse_energy is below 0")

@@ -22,6 +22,7 @@ from edge.files.payload import DEFLATE_AT_BEST
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _IMAGE: Any = nibabel.Nifti1Image  # its methods carry no types
+_MILLIMETRES = {"meter": 1e3, "mm": 1.0, "micron": 1e-3, "unknown": 1.0}
 _COMMENT = 6  # the extension code of plain text; holds the metadata as JSON
 ZLIB_LEVEL = 1
 
@@ -78,9 +79,13 @@ def read(path: Path) -> tuple[NDArray[Any], tuple[float, float, float], tuple[fl
         if size > path.stat().st_size * (DEFLATE_AT_BEST if path.name.lower().endswith(".gz") else 1):
             raise MalformedFile(f"{path}: is too short for {image.shape} voxels; it was cut or copied incompletely")
         voxels = np.asanyarray(image.dataobj).T
+        unit_mm = _MILLIMETRES[image.header.get_xyzt_units()[0]]
+    except KeyError as wrong:
+        raise MalformedFile(f"{path}: its unit of length is code {wrong.args[0]}, which NIfTI does not have") from wrong
     except (ImageFileError, HeaderDataError, WrapStructError, OSError, ValueError, EOFError, MemoryError, zlib.error) as wrong:
         raise MalformedFile(f"{path}: is no readable NIfTI file: {wrong}") from wrong
     affine = _LPS_TO_RAS @ image.affine
+    affine[:3] *= unit_mm
     steps = affine[:3, :3]
     if voxels.ndim != 3 or not np.allclose(steps, np.diag(np.diag(steps)), atol=1e-6 * np.abs(steps).max()):
         raise UnsupportedFile(f"{path}: is not one volume with axes along those of space")

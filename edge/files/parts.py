@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge.files.names import SWEEP, sweep_id
 from edge.files.recorded import RecordedSweep
 from edge.files.recovery import received_in
 from edge.messages import Frame
 
 GOES_ON = ("cut", "stopped")  # the recorder's own ends; after any other one the sweep itself had ended
-_NAME = re.compile(r"(sweep_[0-9a-f]{16}_\d{4}_)(\d+)\.mcap")
+_NAME = re.compile(rf"({SWEEP.pattern}_)(\d+)\.mcap")
 
 
 class SweepInParts(RecordedSweep):
@@ -34,11 +35,6 @@ class SweepInParts(RecordedSweep):
             yield from part.frames()
 
 
-def stem(frame: Frame) -> str:
-    """How the recordings of its sweep are called, before ``_<part>.mcap``."""
-    return f"sweep_{frame.boot_id:016x}_{frame.sweep:04d}"
-
-
 class Earlier:
     """What a recorder before us has of a sweep in ``folder``: the bridge gives again what it did not know to be on the disk."""
 
@@ -50,7 +46,7 @@ class Earlier:
     def holds(self, frame: Frame) -> bool:
         """Whether it is in one of the files that were there when the first frame of its sweep came to us."""
         if frame.sweep_key != self._key:
-            self._key, self._received_ns = frame.sweep_key, received_in(self._folder, stem(frame))
+            self._key, self._received_ns = frame.sweep_key, received_in(self._folder, sweep_id(*frame.sweep_key))
         return frame.received_ns in self._received_ns
 
 

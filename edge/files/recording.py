@@ -13,6 +13,7 @@ import os
 import struct
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -90,16 +91,17 @@ class McapFile:
     """An MCAP writer over a new file that no other process opens for recovery while it lives (the file is locked)."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        self._output = _Output(self._descriptor)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            self._output = _Output(self._descriptor)
             self.writer: Any = Writer(cast("IO[Any]", self._output), LARGEST_CHUNK, CompressionType.NONE)
             self.writer.start(PROFILE)
             self.channel("frame")
             self.sync()
         except BaseException:
-            os.close(self._descriptor)
+            self.discard()
             raise
 
     @property
@@ -133,6 +135,12 @@ class McapFile:
             os.close(self._descriptor)
             self._descriptor = self._output.descriptor = -1  # the number may soon be another file's
 
+    def discard(self) -> None:
+        """Close, and leave no file: nothing was recorded in it."""
+        self.close()
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
 
 class RecordingWriter:
     """One sweep on its way to the disk. Any ``RecordingFailed`` closes the file; what was synced is kept and recoverable.
@@ -148,10 +156,14 @@ class RecordingWriter:
         try:
             make_folder(path.parent)
             self._file = McapFile(path)
+        except OSError as wrong:
+            raise _failed(path, wrong) from wrong
+        try:
             self._file.writer.add_metadata("sweep", dict(start))
             self._file.sync()
             sync_folder(path.parent)
         except OSError as wrong:
+            self._file.discard()
             raise _failed(path, wrong) from wrong
 
     def append(self, message: Message) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +22,7 @@ from mcap.records import Chunk, Header, McapRecord, Message, MessageIndex, Metad
 from mcap.stream_reader import breakup_chunk
 from mcap.writer import MCAP0_MAGIC
 
-from edge.files.atomic import sync_folder
+from edge.files.atomic import replacing, sync_folder
 from edge.files.errors import MalformedFile, UnsupportedFile
 from edge.files.recording import FRAME_CHANNEL, PROFILE, McapFile, unpack_parts
 
@@ -121,8 +123,8 @@ def chunks(path: Path, scan: Scan, *, skim: bool = False) -> Iterator[list[Messa
                 scan.whole_until += len(MCAP0_MAGIC) * scan.finished
 
 
-def _records(file: BinaryIO, scan: Scan) -> Iterator[tuple[int, bytes]]:
-    """(opcode, payload) of every record that is whole."""
+def _records(file: BinaryIO, scan: Scan, *, chunks: bool = True) -> Iterator[tuple[int, bytes]]:
+    """(opcode, payload) of every record that is whole; without ``chunks`` those are stepped over."""
     while True:
         at = file.tell()
         head = file.read(_HEAD.size)
@@ -131,7 +133,10 @@ def _records(file: BinaryIO, scan: Scan) -> Iterator[tuple[int, bytes]]:
         opcode, length = _HEAD.unpack(head)
         if opcode not in _OPCODES or length > min(LARGEST_RECORD, scan.size - at - _HEAD.size):
             return
-        yield opcode, file.read(length)
+        if opcode == Opcode.CHUNK and not chunks:
+            file.seek(length, os.SEEK_CUR)
+        else:
+            yield opcode, file.read(length)
 
 
 def _take(opcode: int, payload: bytes, scan: Scan, skim: bool, path: Path) -> Iterator[list[Message]]:
@@ -187,13 +192,12 @@ def recover(path: Path) -> Recovered:
         part.unlink(missing_ok=True)
         try:
             scan, frames = _copy(path, part)
+            if aside := _aside(path, scan):
+                _keep(path, aside)
+            os.replace(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        if aside := _aside(path, scan):
-            aside.unlink(missing_ok=True)
-            os.link(path, aside)
-        os.replace(part, path)
         sync_folder(path.parent)
     return Recovered(path, True, frames, _lost_bytes(scan), scan.damaged_chunks)
 
@@ -205,6 +209,16 @@ def _lost_bytes(scan: Scan) -> int:
 def _aside(path: Path, scan: Scan) -> Path | None:
     """Where the old file is kept, if more of it is left out than a cut explains."""
     return path.with_name(path.name + DAMAGED) if scan.damaged_chunks or _lost_bytes(scan) > LARGEST_TAIL else None
+
+
+def _keep(path: Path, aside: Path) -> None:
+    """The old file by a second name; a copy of it where the storage has none (exFAT)."""
+    aside.unlink(missing_ok=True)
+    try:
+        os.link(path, aside)
+    except OSError:
+        with path.open("rb") as old, replacing(aside) as copy:
+            shutil.copyfileobj(old, copy)
 
 
 def _copy(path: Path, part: Path) -> tuple[Scan, int]:
@@ -239,13 +253,18 @@ def interrupted(folder: Path) -> list[Path]:
 
 
 def received_in(folder: Path, stem: str) -> set[int]:
-    """When each frame was received that is in the recordings ``<stem>_<part>.mcap``; a recording that cannot be read holds none."""
+    """When each frame was received that is in the recordings ``<stem>_<part>.mcap``; a recording that cannot be read holds none.
+
+    By the indexes alone, so that a recorder that goes on with a sweep of 2 GB does not stand still: their chunks are not checked.
+    """
     known: set[int] = set()
     for path in folder.glob(f"{stem}_*.mcap"):
-        try:
-            known |= survey(path).received_ns
-        except (OSError, UnsupportedFile):
-            continue
+        with suppress(OSError, *_DAMAGE), path.open("rb") as file:
+            scan = Scan(size=path.stat().st_size, received_ns=known)
+            file.seek(len(MCAP0_MAGIC))
+            for opcode, payload in _records(file, scan, chunks=False):
+                if opcode == Opcode.MESSAGE_INDEX:
+                    list(_take(opcode, payload, scan, skim=True, path=path))
     return known
 
 

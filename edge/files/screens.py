@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,13 @@ Picture = tuple[int, NDArray[np.uint8]]  # time in ns, grey [rows, columns]
 
 
 class ScreenSweep(SweepFile):
-    """What :class:`VideoSweep` and :class:`DicomClip` share. ``crop`` is the image's place, ``spacing_mm`` its pixels' size if known."""
+    """What :class:`VideoSweep` and :class:`DicomClip` share. ``crop`` is the image's place, ``spacing_mm`` its pixels' size if known.
+
+    ``pixel_aspect``: a pixel's width to its height, as far as the file tells.
+    """
 
     has_poses = False
+    pixel_aspect = Fraction(1)
     size: tuple[int, int]  # columns and rows that were recorded
     spacing_mm: tuple[float, float] | None
     crop: Crop

@@ -13,18 +13,17 @@ from numpy.typing import NDArray
 
 from edge.files import plus
 from edge.files.errors import MalformedFile, NoPhysicalSpacing, UnsupportedFile
-from edge.files.headers import ORIENTATION_FIELDS, Header, read_header, stated_range
+from edge.files.headers import ORIENTATION_FIELDS, read_header, stated_range
 from edge.files.kept import FIELD, FrameKept, SweepKept, unsplit
-from edge.files.payload import Payload
 from edge.files.pose_track import PoseTrack
 from edge.files.probe import ProbeDoesNotFit, ProbeFile
+from edge.files.stored_images import WHITEST, layout_of, stored_images
 from edge.files.sweep import SweepFile
 from edge.messages import Frame, Geometry, PoseStatus
 from edge.transform import Transform
 
 ASSUMED_FRAMES_PER_S = 20.0  # of a sequence without timestamps; said in the description
 SPACING_AGREES = 0.05  # relative; a header that is further from the calibration than this is not believed
-_LARGEST = {"u1": 255.0, "u2": 65535.0}
 _FLIPS = {"MF": (False, False), "UF": (False, True), "MN": (True, False), "UN": (True, True)}  # rows, columns
 
 
@@ -39,12 +38,13 @@ class SequenceFile(SweepFile):
         with path.open("rb") as file:
             self._header = header = read_header(file, str(path))
         self.kind = "igs.nrrd" if header.format == "NRRD" else "igs.mha"
-        self._width, self._height, self._count = _shape(header, path)
+        self._layout = layout_of(header, path)
+        self._width, self._height, self._count = self._layout[:3]
         if header.frames and max(header.frames) >= self._count:
             raise MalformedFile(f"{path}: describes frame {max(header.frames)} but holds {self._count} images")
         self._kept: SweepKept | None = _parse(SweepKept, header.fields, path)
         if self._kept is not None:
-            self._kept.check(str(path), (self._width, self._height), self.stated_spacing_mm, _LARGEST[header.dtype[1:]])
+            self._kept.check(str(path), (self._width, self._height), self.stated_spacing_mm, WHITEST[header.dtype[1:]])
             self.pose_source, self.direction = self._kept.pose_source, self._kept.direction
             self.direction_source = self._kept.direction_source
         self._orientation = next((header.fields[o] for o in ORIENTATION_FIELDS if o in header.fields), "MF").upper()
@@ -110,7 +110,7 @@ class SequenceFile(SweepFile):
 
     def _grey_range(self) -> tuple[tuple[float, float], str]:
         """Which sample values mean black and white, and how that is known. Reads 16-bit images through where the header is silent."""
-        largest = _LARGEST[self._header.dtype[1:]]
+        largest = WHITEST[self._header.dtype[1:]]
         if self._kept is not None:
             return self._kept.sample_range, "header"
         if largest == 255:
@@ -124,20 +124,12 @@ class SequenceFile(SweepFile):
 
     def images(self) -> Iterator[NDArray[Any]]:
         """All images of the file, invalid ones too: [rows, columns], MF, read-only. Needs no pixel size."""
-        with self.path.open("rb") as file:
-            file.seek(self._header.data_at)
-            payload = Payload(file, self._header.encoding, str(self.path))
-            for index in range(self._count):
-                yield self._pixels(payload, index)
-
-    def _pixels(self, payload: Payload, index: int) -> NDArray[Any]:
-        stored = np.dtype(self._header.dtype)
-        data = payload.exactly(self._width * self._height * stored.itemsize, f"image {index} of {self._count}")
-        pixels = np.frombuffer(data, stored).reshape(self._height, self._width)
         rows, columns = _FLIPS[self._orientation[:2]]
-        pixels = np.ascontiguousarray(pixels[:: -1 if rows else 1, :: -1 if columns else 1], stored.newbyteorder("<"))
-        pixels.flags.writeable = False
-        return pixels
+        for stored in stored_images(self.path, self._header, self._layout):
+            turned = stored[:: -1 if rows else 1, :: -1 if columns else 1]
+            pixels = np.ascontiguousarray(turned, stored.dtype.newbyteorder("<"))
+            pixels.flags.writeable = False
+            yield pixels
 
     def _frame(self, index: int, geometry: Geometry, pixels: NDArray[Any]) -> Frame:
         status, pose = self._pose_at(index)
@@ -263,24 +255,6 @@ class SequenceFile(SweepFile):
         if self._lag_ms:
             notes.append(f"images are placed where the tracker was {self._lag_ms:g} ms after their timestamp (the probe file's lag)")
         return {**found, "notes": notes}
-
-
-def _shape(header: Header, path: Path) -> tuple[int, int, int]:
-    """Columns, rows, images."""
-    if not header.is_sequence:
-        raise UnsupportedFile(f"{path}: is one volume and not a sweep; see it with `sonosweep info`")
-    if header.dtype[1:] not in _LARGEST:
-        raise UnsupportedFile(f"{path}: samples of type {header.dtype} are not read here; save the sweep as 8 or 16 bit without sign")
-    spatial = [n for n, kind in zip(header.sizes, header.kinds, strict=True) if kind == "domain"]
-    listed = [n for n, kind in zip(header.sizes, header.kinds, strict=True) if kind in ("list", "time")]
-    others = [n for n, kind in zip(header.sizes, header.kinds, strict=True) if kind not in ("domain", "list", "time")]
-    if len(spatial) == 3 and not listed:
-        listed = [spatial.pop()]
-    if any(n > 1 for n in (*spatial[2:], *others)) or len(spatial) < 2 or len(listed) > 1:
-        raise UnsupportedFile(f"{path}: is not a sequence of grey 2D images (sizes {header.sizes}, axes {header.kinds})")
-    if max(spatial) > 4096:
-        raise UnsupportedFile(f"{path}: images of {spatial[0]} x {spatial[1]} pixels are larger than the 4096 x 4096 that are read here")
-    return spatial[0], spatial[1], listed[0] if listed else 1
 
 
 def _parse(kind: type[Any], fields: dict[str, str], where: Path | str) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.files.atomic import replacing
-from edge.files.errors import MalformedFile, NoPhysicalSpacing
+from edge.files.errors import CannotWrite, MalformedFile, NoPhysicalSpacing
 from edge.files.hdf5 import dataset, library, opened
 from edge.files.hints import Hints
 from edge.files.sweep import SweepFile
@@ -45,7 +45,7 @@ class TusRecSweep(SweepFile):
     def __init__(self, path: Path, hints: Hints) -> None:
         """``LibraryMissing``, ``BadTusRec``, ``MalformedFile``, ``UnsupportedFile``."""
         self.path = path
-        table = hints.calibration or next((f / TABLE for f in path.absolute().parents[:4] if (f / TABLE).is_file()), None)
+        table = hints.calibration or nearest_table(path)
         self._calibration = read_calibration(table) if table else None
         with opened(path) as file:
             frames = _frames(path, file)
@@ -102,6 +102,23 @@ def image_poses(path: Path, tforms: Matrices, calibration: tuple[Matrices, Matri
         raise BadTusRec(f"{path}: {str(wrong)[:200]}") from wrong
 
 
+def nearest_table(path: Path) -> Path | None:
+    """The calibration table of the scan ``path``: beside it, or up to three folders above."""
+    return next((folder / TABLE for folder in path.absolute().parents[:4] if (folder / TABLE).is_file()), None)
+
+
+def check_table(path: Path, spacing_mm: tuple[float, float], to_tool: Matrices) -> None:
+    """``CannotWrite`` where the table of a new scan ``path`` would give other scans of its folder another calibration than they have."""
+    table, found = path.with_name(TABLE), nearest_table(path)
+    if found is not None and _holds(found, _scale(spacing_mm), to_tool):
+        return
+    if table.exists():
+        raise CannotWrite(f"{table}: holds another calibration, and scans may be read with it; write the scan into a folder of its own")
+    others = [one.name for one in path.parent.glob("*.h5") if one.name != path.name and not one.name.endswith(".ipasc.h5")]
+    if others:
+        raise CannotWrite(f"{table}: {min(others)} lies there, and would be read with it; write the scan into a folder of its own")
+
+
 def read_calibration(path: Path) -> tuple[Matrices, Matrices]:
     """Pixels to millimetres, and image millimetres to the tracking tool: two 4x4 of ``calib_matrix.csv``."""
     try:
@@ -136,21 +153,36 @@ def write_tus_rec(
 ) -> Path:
     """Write images [n, H, W] with their poses (pixels from 0 to mm) as TUS-REC does; answers the calibration table beside it.
 
-    ``to_tool`` 4x4 rigid: image millimetres to the tracking tool. It is divided out of the poses, so any will do.
+    ``to_tool`` 4x4 rigid: image millimetres to the tracking tool. It is divided out of the poses, so any will do. A table that says
+    the same stays as it is. ``CannotWrite``: see :func:`check_table`.
     """
-    scale = np.diag([*spacing_mm, 1.0, 1.0])
+    check_table(path, spacing_mm, to_tool)
+    scale, table = _scale(spacing_mm), path.with_name(TABLE)
     undone = np.linalg.inv(to_tool @ scale @ COUNTED_FROM_1)
     poses = np.stack([_rigid(pose.matrix, spacing_mm) for pose in image_to_reference])
     with replacing(path) as out, library().File(out, "w") as file:
         file.create_dataset("frames", data=images)
         file.create_dataset("tforms", data=poses @ undone)
-    table = path.with_name(TABLE)
+    if table.exists():
+        return table
     lines = []
     for heading, matrix in zip(HEADINGS, (scale, to_tool), strict=True):
         lines += [heading, *(",".join(repr(float(value)) for value in row) for row in matrix)]
     with replacing(table) as out:
         out.write(("\n".join(lines) + "\n").encode())
     return table
+
+
+def _scale(spacing_mm: tuple[float, float]) -> Matrices:
+    return np.diag([*spacing_mm, 1.0, 1.0])
+
+
+def _holds(table: Path, scale: Matrices, to_tool: Matrices) -> bool:
+    try:
+        held = read_calibration(table)
+    except BadTusRec:
+        return False
+    return np.array_equal(held, (scale, to_tool))
 
 
 def _frames(path: Path, file: Any) -> Any:

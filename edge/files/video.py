@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,18 @@ class VideoSweep(ScreenSweep):
     def __init__(self, path: Path, hints: Hints) -> None:
         """``LibraryMissing``, ``MalformedFile``, ``UnsupportedFile``; see :meth:`ScreenSweep.settle` for more."""
         self.path = path
-        with self._stream() as (_, stream):
+        with self._stream() as (container, stream):
             self.size = int(stream.codec_context.width), int(stream.codec_context.height)
             rate = float(stream.average_rate or 0)
             self.frames_per_s = rate if 0 < rate < 10_000 else None
             self.frame_count = int(stream.frames) or None
             codec = stream.codec_context.name
+            self.pixel_aspect = Fraction(stream.sample_aspect_ratio or 1)
+            turned = getattr(next(container.decode(stream), None), "rotation", 0)
+        if turned:
+            raise UnsupportedFile(f"{path}: is shown turned by {turned} degrees; save it as it is shown: ffmpeg -i {path.name} upright.mp4")
         self.settle(path, hints, None, None)
-        self.description = {"codec": codec, **self.told}
+        self.description = {"codec": codec, "pixel_aspect": f"{self.pixel_aspect.numerator}:{self.pixel_aspect.denominator}", **self.told}
 
     def pictures(self) -> Iterator[Picture]:
         """See :class:`ScreenSweep`."""

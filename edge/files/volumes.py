@@ -131,8 +131,9 @@ def read_stored(path: Path) -> StoredVolume:
         header = read_header(file, str(path))
         if header.is_sequence:
             raise UnsupportedFile(f"{path}: is a sweep and not a volume")
-        if len(header.sizes) != 3 or not header.aligned:
-            raise UnsupportedFile(f"{path}: is not one grey volume with axes along those of space (sizes {header.sizes})")
+        if header.kinds != ("domain",) * 3 or not header.aligned:
+            what = f"sizes {header.sizes}, axes {header.kinds}"
+            raise UnsupportedFile(f"{path}: is not one grey volume with axes along those of space ({what})")
         dtype = np.dtype(header.dtype)
         payload = Payload(file, header.encoding, str(path))
         size = math.prod(header.sizes) * dtype.itemsize

@@ -46,7 +46,7 @@ class Cadence:
 class Followed(NamedTuple):
     """A B-mode frame. ``elapsed``: B-mode frames since the one before, 0 for the first of its sweep.
 
-    ``widest_gap``: the most frames of any kind that were lost in a row since then.
+    ``widest_gap``: the most frames of any kind that were lost in a row since then, or all B-mode frames that were, where those are more.
     """
 
     frame: Frame
@@ -66,5 +66,5 @@ def bmode_frames(frames: Iterable[Frame]) -> Iterator[Followed]:
         last, widest = frame.sequence, max(widest, lost)
         elapsed = cadence.elapsed(frame, lost)
         if frame.modality == "bmode":
-            yield Followed(frame, elapsed, widest)
+            yield Followed(frame, elapsed, max(widest, elapsed - 1))
             widest = 0

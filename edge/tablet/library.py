@@ -19,12 +19,12 @@ import msgspec
 
 from edge.errors import SonosweepError
 from edge.files.atomic import make_folder, replacing, sync_folder
+from edge.files.names import SWEEP
 
 TRASH = "trash"
 SIDECAR_BYTES = 16 << 20
-ID = re.compile(r"sweep_[0-9a-f]{16}_\d{4,10}")
 FILE = re.compile(
-    rf"(?P<id>{ID.pattern})(?P<part>_\d+)?(?P<what>-[a-z0-9-]+)?\.(?P<kind>mcap|nrrd|mha|nii\.gz|igs\.mha|png|mp4|webm|dcm|json|zip|mcap\.damaged)"
+    rf"(?P<id>{SWEEP.pattern})(?P<part>_\d+)?(?P<what>-[a-z0-9-]+)?\.(?P<kind>mcap|nrrd|mha|nii\.gz|igs\.mha|png|mp4|webm|dcm|json|zip|mcap\.damaged)"
 )
 State = Literal["unsaved", "saved", "discarded"]
 
@@ -78,11 +78,6 @@ class KnownExam(msgspec.Struct, kw_only=True):
     id: str
     created: str = ""
     exam: dict[str, str] = {}
-
-
-def sweep_id(boot_id: int, sweep: int) -> str:
-    """The name under which everything of a sweep is kept."""
-    return f"sweep_{boot_id:016x}_{sweep:04d}"
 
 
 class Library:

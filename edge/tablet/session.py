@@ -12,11 +12,12 @@ import numpy as np
 
 from edge.config import Config
 from edge.console import rounded
+from edge.files.names import sweep_id
 from edge.light import wavelength_nm
 from edge.messages import Bricks, FaultRaised, Frame, Message, Pose, Status, SweepEnded
 from edge.services import GONE_AFTER_S, SERVICES, WAITING
 from edge.tablet.guide import Guide, limit_mm_s
-from edge.tablet.library import Record, sweep_id
+from edge.tablet.library import Record
 from edge.tablet.live import Live
 from edge.tablet.raised import Raised
 from edge.tablet.store import BrickStore, BrickTooFar

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +101,9 @@ def booted(root: Path, name: str = "sonosweep-boot-test") -> Iterator[Machine]:
     finally:
         if outer.poll() is None:
             for pid in _descendants(outer.pid):
-                if Path(f"/proc/{pid}/comm").read_text().startswith("systemd-nspawn"):
-                    os.kill(pid, signal.SIGKILL)
+                if _program(pid).startswith("systemd-nspawn"):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
             outer.wait(20)
 
 
@@ -119,11 +120,19 @@ def _descendants(pid: int) -> list[int]:
     return [*children, *(deeper for child in children for deeper in _descendants(child))]
 
 
+def _program(pid: int) -> str:
+    """Its name; empty where it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def _leader(outer: subprocess.Popen[bytes], root: Path) -> int:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         for pid in _descendants(outer.pid):
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "systemd":
+            if _program(pid) == "systemd":
                 return pid
         assert outer.poll() is None, Path(f"{root}.log").read_text()
         time.sleep(0.05)

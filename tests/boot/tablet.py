@@ -38,10 +38,9 @@ async def tablet_page(machine, address="https://127.0.0.1:8443"):
 
 
 async def sweep_and_save(machine, move, address="https://127.0.0.1:8443"):
-    """From the tablet's start to a saved volume; ``move()`` moves the probe. Answers the sweep's name."""
-    moves = SimpleNamespace(write=lambda line: move(), flush=lambda: None)
+    """From the tablet's start to a saved volume; ``move()`` moves the probe, which lies still. Answers the sweep's name."""
     async with tablet_page(machine, address) as page:
-        sweep = await page.swept(SimpleNamespace(probe=SimpleNamespace(stdin=moves)))
+        sweep = await page.swept(SimpleNamespace(probe=SimpleNamespace(still=lambda: True, move=move)))
         assert page.last["end"]["same"], "what the tablet shows is not what the device has"
         assert (await page.do("save", sweep=sweep, direction_confirmed=True))["ok"]
         return sweep

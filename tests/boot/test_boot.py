@@ -6,6 +6,9 @@ import shutil
 import time
 from pathlib import Path
 
+from boot.bars import Bars
+
+from edge.commands.info import describe
 from edge.console import say
 from edge.files import open_sweep
 from edge.files.volumes import read_volume
@@ -21,7 +24,8 @@ EXPOSED_AT_MOST = {
     "recover-sonosweep.service": 9.0,
 }
 BACK_S = 5.0
-READY_S = 6.0  # measured: 2 to 3 s; the machine that tests has other work
+READY_S = 3.0
+IDLE_PERCENT = 3.0  # of a core
 WATCHDOG_S = {"bridge": 5.0, "run": 10.0, "record": 10.0, "tablet": 10.0}
 SEED = 6
 SERVER_KEY = """server_key = "/run/credentials/sonosweep-bridge.service/server-key"
@@ -63,11 +67,11 @@ def test_every_service_gets_ready(machine):
 
 def test_the_target_is_ready_soon_after_it_was_stopped(machine):
     machine.run("systemctl", "stop", "sonosweep.target")
-    began = time.monotonic()
+    bars, began = Bars(machine), time.monotonic()
     machine.run("systemctl", "start", "sonosweep.target")
     seconds = time.monotonic() - began
     say(f"`systemctl start sonosweep.target` until all said READY: {seconds:.2f} s")
-    assert seconds < READY_S
+    assert seconds < bars.of(READY_S)
 
 
 def test_the_shipped_units_verify_without_a_line(machine):
@@ -106,14 +110,14 @@ def test_a_sweep_becomes_a_saved_volume_and_a_recording(machine):
 
 def test_idle_services_cost_little(machine):
     before = {unit: machine.number(unit, "CPUUsageNSec") for unit in UNITS.values()}
-    began = time.monotonic()
+    bars, began = Bars(machine), time.monotonic()
     time.sleep(10)
     spent = {unit: machine.number(unit, "CPUUsageNSec") - before[unit] for unit in UNITS.values()}
     share = sum(spent.values()) / (time.monotonic() - began) / 1e7
     memory = {name: pss_mib(machine, unit) for name, unit in UNITS.items()}
     parts = ", ".join(f"{name} {spent[unit] / 1e8:.1f} % {memory[name]:.0f} MiB" for name, unit in UNITS.items())
     say(f"idle: {share:.1f} % of a core, {sum(memory.values()):.0f} MiB in all services ({parts})")
-    assert share < 3 and sum(memory.values()) < 350
+    assert share < bars.of(IDLE_PERCENT, "% of a core") and sum(memory.values()) < 350
 
 
 def pss_mib(machine, unit):
@@ -122,13 +126,16 @@ def pss_mib(machine, unit):
 
 
 def test_killed_services_come_back_while_sweeps_go_on(machine, kills):
+    bars = Bars(machine)
     took = disturbed(machine, kills, "KILL")
-    assert max(map(max, took.values())) < BACK_S
+    assert max(map(max, took.values())) < bars.of(BACK_S)
 
 
 def test_hung_services_are_restarted_by_the_watchdog_while_sweeps_go_on(machine, hangs):
+    bars = Bars(machine)
     took = disturbed(machine, hangs, "STOP")
-    assert {name: s for name, s in took.items() if max(s) > WATCHDOG_S[name] + BACK_S} == {}
+    within_s = bars.of(BACK_S)
+    assert {name: s for name, s in took.items() if max(s) > WATCHDOG_S[name] + within_s} == {}
 
 
 def disturbed(machine, times, how):
@@ -173,8 +180,10 @@ def test_a_sweep_that_was_cut_is_recovered_and_the_next_one_is_whole(machine):
     before = len(volumes(machine))
     machine.run("sonosweep", "probe", "/opt/sweep.igs.mha", "--quiet", "--no-poses")
     until_saved(machine, before)
-    for recording in sorted((machine.root / "var/lib/sonosweep/sweeps").glob("*.mcap")):
-        machine.run("sonosweep", "info", f"/var/lib/sonosweep/sweeps/{recording.name}")
+    recordings = sorted((machine.root / "var/lib/sonosweep/sweeps").glob("*.mcap"))
+    machine.run("sonosweep", "info", f"/var/lib/sonosweep/sweeps/{recordings[0].name}")
+    for recording in recordings:
+        describe(recording)  # as the command does, without a process for each
 
 
 def test_the_bridge_reads_its_secret_key_as_a_credential(machine):

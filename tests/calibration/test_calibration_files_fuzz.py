@@ -55,13 +55,13 @@ def test_what_is_damaged_is_refused_by_name(tmp_path, kind):
     tracemalloc.start()
     for _ in range(ROUNDS):
         path.write_bytes(mutated(whole, dice))
-        begun = time.perf_counter()
+        begun = time.process_time()
         try:
             read(path)
             fine += 1
         except SonosweepError:
             pass
-        assert time.perf_counter() - begun < 1
+        assert time.process_time() - begun < 1
     assert tracemalloc.get_traced_memory()[1] < 32 << 20
     tracemalloc.stop()
     assert 0 < fine < ROUNDS, "some mutations hurt nothing, most do"
@@ -71,7 +71,7 @@ def test_an_xml_bomb_goes_off_nowhere(tmp_path):
     entities = "".join(f'<!ENTITY {n}{i} "{f"&{p};" * 10}">' for i, (n, p) in enumerate([("e", "a"), *[("e", f"e{k}") for k in range(7)]]))
     path = tmp_path / "bomb.xml"
     path.write_text(BOMB.format(entities=entities))
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(SonosweepError):
         read_phantom(path)
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1

@@ -60,14 +60,17 @@ def test_a_slow_subscriber_learns_what_it_lost(context, run_dir):
     while subscriber.receive() is None and time.monotonic() < deadline:
         publisher.say(FaultRaised(service="run", name="FRAMES_LOST"))
         time.sleep(0.01)
+    first = subscriber.heard(FaultRaised)
     for number in range(20_000):
         publisher.say(FaultRaised(service="run", name="FRAMES_LOST", detail=f"{number:>200}"))
-    heard = 0
-    while eventually(subscriber.receive, 0.3) is not None:
-        heard += 1
-    publisher.say(FaultRaised(service="run", name="FRAMES_LOST"))  # its number tells what came before it
-    assert eventually(subscriber.receive) is not None
-    assert heard < 20_000 and heard + subscriber.missed >= 20_000
+    heard, deadline = 0, time.monotonic() + 20
+    while subscriber.heard(FaultRaised) < publisher.said(FaultRaised):
+        assert time.monotonic() < deadline, (heard, subscriber.missed)
+        if (message := subscriber.receive()) is None:
+            publisher.say(FaultRaised(service="run", name="FRAMES_LOST"))  # its number tells what came before it
+            message = eventually(subscriber.receive)
+        heard += message is not None
+    assert heard < 20_000 and heard + subscriber.missed == publisher.said(FaultRaised) - first
     subscriber.close()
     publisher.close()
 
@@ -118,9 +121,17 @@ def a_pair(context, run_dir, types):
         return subscriber.receive()
 
     assert eventually(found)
-    while eventually(subscriber.receive, 0.1) is not None:
-        pass
+    drain(publisher, subscriber, Status)
     return publisher, subscriber
+
+
+def drain(publisher, subscriber, kind):
+    """Until everything of this kind was heard."""
+    deadline = time.monotonic() + 5
+    while subscriber.heard(kind) < publisher.said(kind):
+        assert time.monotonic() < deadline, (subscriber.heard(kind), publisher.said(kind))
+        if subscriber.receive() is None:
+            time.sleep(0.005)
 
 
 def test_the_last_messages_of_a_topic_are_not_missed_unnoticed(context, run_dir):
@@ -139,8 +150,7 @@ def test_a_publisher_that_was_started_again_is_not_taken_for_one_that_was_missed
     publisher, subscriber = a_pair(context, run_dir, (Status, SweepEnded))
     for number in range(5):
         publisher.say(ended(number))
-    while eventually(subscriber.receive, 0.1) is not None:
-        pass
+    drain(publisher, subscriber, SweepEnded)
     publisher.close()
     publisher = Publisher(context, ipc(run_dir, "run"))
 
@@ -168,19 +178,13 @@ def test_the_end_of_a_sweep_is_heard_once_though_its_message_was_dropped(context
         return Status(service="run", state="idle", counts={}, ended=ended(sweep))
 
     assert eventually(lambda: hears(status(1)))
-    eventually(lambda: hears(), 0.3)
-    assert heard == [], "it was before our time"
-    for messages in ((status(2),), (status(2),), (ended(3), status(3)), (status(3),)):
-        hears(*messages)
-        time.sleep(0.05)
-        hears()
-    assert heard == [ended(2), ended(3)]
+    hears(status(2), status(2), ended(3), status(3), status(3), ended(4))  # heard in this order: after the last there is no more
+    assert eventually(lambda: (hears() and ended(4) in heard) or None)
+    assert heard == [ended(2), ended(3), ended(4)], "each once, and not the first, which was before our time"
     assert peers.missed() == []
     publisher._said[SweepEnded.topic] += 7
-    hears(status(3))
-    time.sleep(0.05)
-    hears()
-    (fault,) = peers.missed()
+    hears(status(4))
+    (fault,) = eventually(lambda: (hears() and peers.missed()) or None)
     assert (fault.name, fault.service, fault.detail) == ("MESSAGES_MISSED", "tablet", "7 messages of run since the start")
     assert peers.missed() == [], "said once"
     peers.close()

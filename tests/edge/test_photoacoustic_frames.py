@@ -114,6 +114,17 @@ def test_lost_light_moves_no_probe_of_constant_motion_and_lost_ultrasound_is_bri
     assert found[8][2, 3] == pytest.approx(z_mm)
 
 
+@pytest.mark.parametrize(
+    ("motion", "told", "placed"), [("constant", ["FRAMES_LOST", "POSE_MISSING"], 5), ("recorded", ["POSE_MISSING"], 8)]
+)
+def test_ultrasound_that_is_missing_in_several_gaps_between_light_is_too_much_to_bridge(make, motion, told, placed):
+    lost = (6, 7, 8, 10, 11, 12, 14, 15, 16)  # three in a row at most, and six ultrasound images after number 4
+    reconstructor = make(motion)
+    said = feed(reconstructor, *(light(n) if n % 2 else a_frame(n) for n in range(21) if n not in lost))
+    assert names(said) == ["FRAMES_BRIDGED"] * 3 + told
+    assert sorted(poses(said)) == [*range(5), 18, 19, 20][:placed] and reconstructor.sweeping == (motion == "recorded")
+
+
 def test_a_trackers_outlier_is_judged_before_light_is_placed_on_the_way_to_it(make):
     far = {"z_mm": 190.0}
     at = {"timestamp_ns": 66 * MS}

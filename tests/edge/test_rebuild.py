@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
+from heart_frames import a_frame
 
 from edge.bus import FrameQueue, Publisher, Subscriber, ipc
 from edge.commands.run import open_reconstructor
 from edge.config import Config, MotionConfig, VolumeConfig
 from edge.files import open_sweep
+from edge.files.names import sweep_id
 from edge.files.recording import write_recording
 from edge.files.volumes import read_volume
 from edge.messages import Answer, Bricks, Command, FaultRaised, Status, SweepEnded
@@ -20,7 +22,7 @@ from edge.rebuild import Rebuild, RecordingShort
 from edge.run import RunService
 from edge.saving import next_volume
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
-from edge.tablet.library import Library, sweep_id
+from edge.tablet.library import Library
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +197,37 @@ def test_a_new_sweep_has_precedence_over_a_rebuild(bench, recording, monkeypatch
     assert "a new sweep began" in fault.detail
 
 
+def broken_sweep(bench):
+    """A live sweep that has ended for its losses, of which the front end sends the rest."""
+    for n in (0, 1, 9):
+        bench.frames.offer(a_frame(n), 1000)
+    bench.until(SweepEnded, lambda m: m.reason == "FRAMES_LOST" and m.files)
+    bench.heard.clear()
+    return iter(range(10, 1000))
+
+
+def test_the_rest_of_a_broken_sweep_is_no_second_volume_though_the_next_is_aimed_meanwhile(bench):
+    rest = broken_sweep(bench)
+    assert bench.asks(action="aim", direction="-", direction_source="preset") == ""
+    assert faults_until_the_next_sweep(bench, rest) == []
+
+
+def test_the_rest_of_a_broken_sweep_neither_ends_a_rebuild_nor_is_a_volume_after_it(bench, recording, monkeypatch):
+    rest = broken_sweep(bench)
+    monkeypatch.setattr("edge.rebuild.PIECE_FRAMES", 1)
+    assert bench.asks(action="rebuild", direction="-", direction_source="operator", path=str(recording)) == ""
+    bench.until(SweepEnded, lambda m: bench.frames.offer(a_frame(next(rest))) and m.rebuilt)
+    bench.until(Status, lambda m: m.state == "idle")
+    assert faults_until_the_next_sweep(bench, rest) == ["DIRECTION_UNVERIFIED"]
+
+
+def faults_until_the_next_sweep(bench, rest):
+    bench.frames.offer(a_frame(next(rest)), 1000)
+    bench.frames.offer(a_frame(0, sweep=2), 1000)
+    bench.until(Status, lambda m: m.state == "sweeping")
+    return [m.name for m in bench.heard if isinstance(m, FaultRaised)]
+
+
 def test_a_rebuild_waits_for_who_shows_it_and_for_nobody_who_does_not(bench, recording, monkeypatch):
     monkeypatch.setattr("edge.run.POSES_AHEAD", 10)
     monkeypatch.setattr("edge.rebuild.PIECE_FRAMES", 2)
@@ -207,14 +240,18 @@ def test_a_rebuild_waits_for_who_shows_it_and_for_nobody_who_does_not(bench, rec
         showing(0)
         bench.service.step()
     bench.asks(action="rebuild", direction="-", direction_source="operator", path=str(recording))
-    for _ in range(30):
-        showing(0)
-        bench.service.step()
-    assert 10 < bench.service._rebuild.done <= 12, "it ran away from the tablet"
-    for _ in range(30):
-        showing(8)
-        bench.service.step()
-    assert 18 < bench.service._rebuild.done <= 20
+
+    def done(heard, least):
+        deadline, after = time.monotonic() + 20, 10
+        while after > 0:
+            assert time.monotonic() < deadline, bench.service._rebuild.done
+            showing(heard)
+            bench.service.step()
+            after -= bench.service._rebuild.done >= least
+        return bench.service._rebuild.done
+
+    assert done(0, 11) <= 12, "it ran away from the tablet"
+    assert done(8, 19) <= 20
     ended = bench.until(SweepEnded)  # the tablet has fallen silent: nobody is waited for
     assert ended.placed == 40 and bench.until(Status, lambda m: m.ended is not None).ended == ended
 

@@ -129,13 +129,14 @@ def test_photoacoustic_frames_of_another_size_belong_to_the_sweep(context, run_d
 
 
 def test_a_silent_probe_ends_the_recording(context, run_dir):
-    with recorder(context, run_dir, silent_after_s=0.2) as bench:
+    with recorder(context, run_dir, silent_after_s=1.0) as bench:
         bench.send(frame(0), frame(3))
         bench.until(lambda: bench.ended)
         assert (bench.ended[0].reason, bench.ended[0].lost) == ("PROBE_SILENT", 2)
 
 
-def test_an_overflow_at_the_bridge_ends_the_file_by_name_after_what_was_queued(context, run_dir):
+def test_an_overflow_at_the_bridge_ends_the_file_by_name_after_what_was_queued(context, run_dir, monkeypatch):
+    monkeypatch.setattr("edge.record.QUEUE_EMPTY_S", 1.0)
     with recorder(context, run_dir) as bench:
         fault = FaultRaised(service="bridge", name="RECORDER_OVERFLOW", boot_id=frame(0).boot_id, sweep=3)
         bench.send(frame(0))

@@ -18,6 +18,7 @@ from edge.app import main
 from edge.bus import FrameQueue, Publisher, Subscriber, ipc
 from edge.config import BridgeConfig, Config, MotionConfig, RecordConfig, VolumeConfig
 from edge.files import open_sweep
+from edge.files.recovery import is_finished
 from edge.local_device import LocalDevice, ServiceFailed, as_toml
 from edge.messages import Answer, Command, FaultRaised, Status, SweepEnded
 from edge.motion.engine import EngineForeign, EngineMissing
@@ -150,7 +151,7 @@ count.write_text(str(at + 1))
 if at == 0: print(json.dumps({{"fault": "ENGINE_MISSING", "detail": "no engine"}}))
 sys.exit(0 if at == 2 else 1)"""
     ear = Ear(context, config)
-    service = waiting(context, config, look, period_s=0.4)
+    service = waiting(context, config, look, period_s=60)
     seen = []
 
     def over():
@@ -160,6 +161,8 @@ sys.exit(0 if at == 2 else 1)"""
         return service.over
 
     try:
+        stepped(service, lambda: over() or seen)
+        service._period_s, service._next_look = 0.4, 0.0
         stepped(service, over)
     finally:
         service.close()
@@ -201,7 +204,7 @@ def test_a_named_gpu_that_is_absent_is_a_named_fault_sweeps_are_recorded_and_the
             until(lambda: ear.hear().status is not None, device.last_words)
             assert ear.status.state == WAITING and list(ear.status.standing) == ["GPU_MISSING"]
             play()
-            until(lambda: list(device.hear(0.05)) is None or (recorded() and device.status["record"].state == "idle"), recorded)
+            until(lambda: list(device.hear(0.05)) is None or (recorded() and is_finished(recorded()[0])), recorded)
             assert [frame.sequence for frame in open_sweep(recorded()[0]).frames()] == list(range(FRAMES))
             assert ear.hear().ended == []
             wanted.write_text(as_toml(config))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import Any
@@ -144,6 +145,9 @@ def test_a_slow_reconstructor_holds_the_probe_back_and_loses_nothing(bench: Brid
     bench.open_bridge()
     run, record, front_end = bench.consume("run", queue=2), bench.consume("record"), bench.front_end()
     run.taking = False
+    assert bench.bridge
+    consumer = next(one for one in bench.bridge._consumers if one.name == "run")
+    consumer.service = consumer.service._replace(patience_ms=10_000)  # its thread may be kept waiting on a busy machine
     done = threading.Event()
 
     def place_slowly() -> None:
@@ -201,8 +205,14 @@ def test_a_message_too_large_is_not_taken_and_the_link_recovers(bench: BridgeBen
     run, front_end = bench.consume("run"), bench.front_end()
     front_end.send_parts([bytes(2 << 20)])
     bench.step_for(0.2)
-    send(bench, front_end, [linear_frame(0)])
-    bench.step_until(lambda: len(run.frames) == 1)
+    sequences = itertools.count()  # what it sends until it has noticed that we hung up goes with the old connection
+
+    def arrived() -> bool:
+        front_end.send(linear_frame(next(sequences)), patience_s=0)
+        return bool(run.frames)
+
+    bench.step_until(arrived)
+    assert bench.counts["malformed"] == 0
 
 
 def test_lost_frames_are_counted(bench: BridgeBench) -> None:
@@ -211,6 +221,24 @@ def test_lost_frames_are_counted(bench: BridgeBench) -> None:
     send(bench, bench.front_end(), [linear_frame(i) for i in (0, 1, 4, 5, 9)])
     bench.step_until(lambda: len(run.frames) == 5)
     assert bench.counts["lost"] == bench.counts["lost_in_sweep"] == 5
+
+
+def test_losses_of_an_operators_sweep_are_those_between_its_first_and_its_last_image(bench: BridgeBench) -> None:
+    bench.open_bridge(sweeps="operator")
+    assert bench.bridge
+
+    def take(*sequences: int) -> tuple[int, int]:
+        for sequence in sequences:
+            assert bench.bridge and bench.bridge.take(encode_frame(linear_frame(sequence)), time.monotonic_ns())
+        return bench.counts["lost"], bench.counts["lost_in_sweep"]
+
+    assert take(10, 14) == (3, 0), "no sweep runs"
+    bench.bridge._sweeps.start()
+    assert take(15, 16, 18, 19) == (4, 1)
+    bench.bridge._sweeps.stop(time.monotonic_ns())
+    assert take(20, 31) == (14, 1)
+    bench.bridge._sweeps.start()
+    assert take(32, 33) == (14, 0)
 
 
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
@@ -245,7 +273,7 @@ def test_a_started_bridge_waits_for_its_consumers(bench: BridgeBench) -> None:
     assert not bench.faults
 
 
-def test_what_had_come_before_the_stop_is_handed_on(bench: BridgeBench) -> None:
+def test_what_had_come_before_the_stop_is_handed_on(bench: BridgeBench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.open_bridge()
     run, record, front_end = bench.consume("run"), bench.consume("record"), bench.front_end()
     send(bench, front_end, [linear_frame(0)])
@@ -253,9 +281,13 @@ def test_what_had_come_before_the_stop_is_handed_on(bench: BridgeBench) -> None:
     for i in range(1, 6):
         front_end.send(linear_frame(i))
     assert bench.bridge
-    bench.bridge._intake.socket.poll(1000)
-    time.sleep(0.1)
-    bench.stop_bridge()
+    come, intake = [], bench.bridge._intake
+    while len(come) < 5:
+        assert intake.socket.poll(20_000)
+        come.append(intake.receive())
+    with monkeypatch.context() as patched:
+        patched.setattr(intake, "receive", lambda: come.pop(0) if come else None)
+        bench.stop_bridge()
     bench.step_until(lambda: len(run.frames) == len(record.frames) == 6)
 
 

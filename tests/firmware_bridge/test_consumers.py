@@ -11,11 +11,12 @@ import pytest
 from bridge_bench import BridgeBench
 from wire_frames import linear_frame
 
+from edge.bus import FrameIntake, FrameQueue, ipc
 from edge.config import BridgeConfig
 from edge.messages import Frame
 from edge.services import SERVICES
 from firmware_bridge import consumers
-from firmware_bridge.consumers import Consumer
+from firmware_bridge.consumers import Consumer, WatchedQueue
 
 
 class StubQueue:
@@ -135,6 +136,27 @@ def test_a_frame_larger_than_the_whole_queue_gets_through_when_it_is_empty(
     consumer = consumer_of("record", lambda queue: True)
     assert consumer.take(linear_frame(0)) == consumer.take(linear_frame(1)) == []
     assert consumer.dropped == 0 and not consumer.waiting
+
+
+def test_a_consumer_that_dies_while_it_is_given_a_frame_has_gone_for_good(bench: BridgeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = ipc(bench.folder, "frames.record")
+    queue, intake = WatchedQueue(bench.context, endpoint, 2), FrameIntake(bench.context, endpoint)
+    offer = FrameQueue.offer
+
+    def offer_and_lose(self: FrameQueue, frame: Frame, patience_ms: int = 0) -> bool:
+        queued = offer(self, frame, patience_ms)
+        if queued:
+            intake.close()
+            assert queue._monitor.poll(5000), "its death is known before the offer has returned"
+        return queued
+
+    monkeypatch.setattr(FrameQueue, "offer", offer_and_lose)
+    try:
+        bench.step_until(lambda: queue.taken)
+        bench.step_until(lambda: queue.offer(linear_frame(0)))
+        assert not queue.taken and queue.broken == 1
+    finally:
+        queue.close(0)
 
 
 def test_the_units_memory_limit_lies_above_what_the_bounds_allow() -> None:

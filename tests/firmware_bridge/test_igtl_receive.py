@@ -141,7 +141,9 @@ class Server:
             plain, _ = self._listening.accept()
             with plain, contextlib.suppress(OSError):  # it hung up on us
                 for piece in script:
-                    if isinstance(piece, float):
+                    if isinstance(piece, threading.Event):
+                        piece.wait(30)
+                    elif isinstance(piece, float):
                         time.sleep(piece)
                     else:
                         plain.sendall(piece)
@@ -152,10 +154,14 @@ class Server:
 
 
 def test_a_server_that_hangs_up_or_falls_silent_ends_the_sweep_and_is_found_again():
-    server = Server([image_data(1.0), image_data(1.1)], [image_data(2.0), image_data(2.1), 1.2, image_data(4.0)])
-    frames = IgtlFrames(Wanted())
-    source = IgtlSource(("127.0.0.1", server.port), frames, silent_s=0.5)
-    sweeps = [[round(10 * frame.timestamp_ns / S) for frame in source.sweep()] for _ in range(3)]
+    fell_silent = threading.Event()
+    server = Server([image_data(1.0), image_data(1.1)], [image_data(2.0), image_data(2.1), fell_silent, image_data(4.0)])
+    source = IgtlSource(("127.0.0.1", server.port), IgtlFrames(Wanted()), silent_s=1.5)
+    sweeps = []
+    for number in range(3):
+        sweeps.append([round(10 * frame.timestamp_ns / S) for frame in source.sweep()])
+        if number == 1:
+            fell_silent.set()
     assert sweeps == [[10, 11], [20, 21], [40]] and source.connections == 2
     source.close()
     server.close()
@@ -166,9 +172,12 @@ def test_damaged_messages_cost_only_themselves_and_noise_the_connection(capsys):
     damaged[-1] ^= 1
     huge = b"\0\1" + b"IMAGE".ljust(12, b"\0") + b"Big".ljust(20, b"\0") + bytes(8) + (65 << 20).to_bytes(8, "big") + bytes(8)
     script = [image_data(1.0), bytes(damaged), seal("VIDEO", "x", 0, [bytes(3 << 20)]), huge, *([bytes(1 << 20)] * 65), image_data(1.2)]
-    server = Server([*script, b"garbage" * 20, 0.3], [image_data(9.0)])
-    source = IgtlSource(("127.0.0.1", server.port), IgtlFrames(Wanted()), silent_s=1.0)
-    sweeps = [[round(10 * frame.timestamp_ns / S) for frame in source.sweep()] for _ in range(2)]
+    heard = threading.Event()
+    server = Server([*script, b"garbage" * 20, heard], [image_data(9.0)])
+    source = IgtlSource(("127.0.0.1", server.port), IgtlFrames(Wanted()), silent_s=10.0)
+    sweeps = [[round(10 * frame.timestamp_ns / S) for frame in source.sweep()]]
+    heard.set()
+    sweeps.append([round(10 * frame.timestamp_ns / S) for frame in source.sweep()])
     assert sweeps == [[10, 12], [90]]
     told = capsys.readouterr().err
     assert "BadCrc" in told and "TooLarge" in told and "BadHead" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 from bridge_bench import BridgeBench
 from wire_frames import linear_frame
 
@@ -74,6 +75,16 @@ def test_an_image_long_after_the_stop_is_no_part_of_the_sweep() -> None:
     sweeps.assign(frame(0))
     sweeps.stop(1000)
     assert sweeps.assign(frame(1, received_ns=1001 + STOP_WITHIN_NS)).sweep == NO_SWEEP
+
+
+@pytest.mark.parametrize("next_of_probe", [{"sweep": 1}, {"boot_id": 8}], ids=str)
+def test_a_stop_holds_though_the_next_image_is_of_another_sweep_of_the_probe(next_of_probe: dict[str, int]) -> None:
+    sweeps = OperatorSweeps()
+    sweeps.start()
+    sweeps.assign(frame(5))
+    sweeps.stop(1000)
+    assert [sweeps.assign(frame(n, received_ns=2000 + n, **next_of_probe)).sweep for n in range(2)] == [NO_SWEEP, NO_SWEEP]
+    assert not sweeps.running and sweeps.start() == ""
 
 
 def test_a_start_that_no_image_followed_can_be_taken_back() -> None:

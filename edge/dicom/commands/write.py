@@ -12,7 +12,8 @@ from edge.config import Config
 from edge.console import result, say
 from edge.dicom.objects import SYNTAXES
 from edge.dicom.sweeps import KINDS, SweepFiles, of_file, of_library, write_sweep
-from edge.tablet.library import ID, Library
+from edge.files.names import SWEEP
+from edge.tablet.library import Library
 
 SUMMARY = "write a sweep or volume as DICOM: Enhanced US Volume, Photoacoustic Image, US Multi-frame, Secondary Capture"
 EXAMPLES = """  sonosweep dicom write sweep_00000000deadbeef_0001 -o dicom-out
@@ -70,7 +71,7 @@ def written(options: argparse.Namespace, config: Config, folder: Path) -> tuple[
 def find(config: Config, name: str) -> SweepFiles:
     """A sweep of the device's library, or files by path. ``NothingToWrite``, ``NoSuchSweep``."""
     recordings, volumes = Path(config.record.folder), Path(config.volume.save or config.record.folder)
-    path, named = Path(name), ID.match(Path(name).name)
+    path, named = Path(name), SWEEP.match(Path(name).name)
     within = path.exists() and path.resolve().parent in (recordings.resolve(), volumes.resolve())
     if named and (within or (named[0] == name and not path.exists())):
         return of_library(Library(recordings, volumes), named[0])

@@ -99,8 +99,9 @@ def test_the_image_boots_and_is_ready(emulated):
 def test_a_sweep_from_the_tablet_becomes_a_saved_volume(emulated):
     """With what a container does not enforce: memory bounds, real time."""
     emulated.run("touch /run/moves")
-    probe = "sonosweep probe /opt/sweep.igs.mha --held --quiet --no-poses"
+    probe = "sonosweep probe /opt/sweep.igs.mha --held --quiet --no-poses --trace /run/still"
     emulated.run(f"systemd-run --quiet --unit=front-end sh -c 'tail -f /run/moves | {probe}'")
+    emulated.run("until test -e /run/still; do sleep 1; done")
     while "receiving" not in emulated.run("systemctl", "show", "-P", "StatusText", UNITS["bridge"]):
         time.sleep(1)
     sweep = play(sweep_and_save(emulated, lambda: emulated.run("echo >> /run/moves"), f"https://127.0.0.1:{PORT}"), PATIENCE_S)

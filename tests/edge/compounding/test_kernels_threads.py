@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 import subprocess
@@ -30,7 +31,10 @@ def swept(tmp_path_factory):
     still = STILL if shutil.which(STILL[0]) else ()
 
     def sweep(*words: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([*still, str(folder / "one_sweep"), *words], capture_output=True, text=True, check=False, timeout=170)
+        """It ends at the first race."""
+        command = [*still, str(folder / "one_sweep"), *words]
+        environment = os.environ | {"TSAN_OPTIONS": "halt_on_error=1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=170)
         if "unexpected memory mapping" in done.stderr:
             pytest.skip("ThreadSanitizer does not run on this kernel")
         return done

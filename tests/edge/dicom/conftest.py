@@ -25,3 +25,21 @@ def library(tmp_path):
     made = Library(tmp_path / "sweeps", tmp_path / "sweeps")
     put_sweep(made, SWEEP, EXAM)
     return made
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """Three objects."""
+    from dicom_cases import ORIGIN, exam, phantom
+    from queue_cases import FACTS
+
+    from edge.dicom.objects import write_object
+    from edge.dicom.volumes import ultrasound_volume
+
+    folder = tmp_path_factory.mktemp("objects")
+    made = []
+    for number in range(3):
+        volume = phantom()
+        volume.intensity[0, 0, 0] = number
+        made.append(write_object(folder / f"{number}.dcm", ultrasound_volume(volume, exam(), ORIGIN, FACTS, DicomConfig())))
+    return made

@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 
+import msgspec
 import pytest
 from dicom_cases import EXAM, FACTS, ORIGIN, exam, phantom
 from pydicom.dataset import Dataset
@@ -55,12 +56,12 @@ def test_mutated_files_are_taken_or_refused_by_name_and_nothing_else(tmp_path, w
             at = luck.randrange(len(data) - 2000 if luck.random() < 0.9 else len(data))
             data[at : at + luck.choice((1, 1, 2, 4))] = luck.randbytes(luck.choice((1, 2, 4)))
         path.write_bytes(data)
-        began = time.monotonic()
+        began = time.process_time()
         try:
             read_header(path)
         except MalformedDicom:
             refused += 1
-        assert time.monotonic() - began < 1
+        assert time.process_time() - began < 1
     assert 20 < refused and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10
 
 
@@ -71,10 +72,10 @@ def test_deflated_and_deeply_nested_files_are_refused(tmp_path, whole):
         read_header(path)
     nested = struct.pack("<HH2s2xI", 0x0008, 0x1111, b"SQ", 0xFFFFFFFF) + struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
     path.write_bytes(whole + nested * 50_000)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(MalformedDicom):
         read_header(path)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def worklist(config):
         yield from answers
 
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, handle)])
-    answers_config = DicomConfig(worklist_host="127.0.0.1", worklist_port=server.server_address[1], timeout_s=3)
+    answers_config = DicomConfig(worklist_host="127.0.0.1", worklist_port=server.server_address[1], timeout_s=20)
     yield answers_config, answers
     entity.shutdown()
 
@@ -238,7 +239,14 @@ def test_a_worklist_that_sends_without_end_is_hung_up_on(worklist, monkeypatch):
     large.add_new(0x00091010, "OB", bytes(3 << 20))
     answers += [(0xFF00, large), (0x0000, None)]
     with pytest.raises(Unreachable):
-        ask(config, query())
+        ask(msgspec.structs.replace(config, timeout_s=5.0), query())
+
+
+@pytest.mark.parametrize("field", ["PatientID", "AccessionNumber"])
+def test_two_numbers_in_the_place_of_one_are_malformed(field):
+    assert read_item(patient(**{field: "A 123"})).exam
+    with pytest.raises(MalformedDicom, match="two values"):
+        read_item(patient(**{field: "A 123\\456"}))
 
 
 def test_read_item_survives_anything_in_an_identifier():

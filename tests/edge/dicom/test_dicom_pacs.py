@@ -1,8 +1,11 @@
 """A real PACS (Orthanc) and real tools (DCMTK): it stores, commits itself, gives back the same bytes, and tells who is expected."""
 
+import contextlib
 import json
 import socket
 import subprocess
+import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -12,19 +15,29 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_cases import EXAM, SWEEP, needs
+from free_port import free_port
 
 from edge.app import main
 from edge.dicom.errors import Unreachable
 from edge.dicom.queue import Queue
 from edge.dicom.sweeps import of_library, write_sweep
 
+PATIENT = ("--wait", "60")  # for the PACS's commitment, on a busy machine
 PLUGINS = Path("/usr/share/orthanc/plugins")
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+def answers(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
+def until(true, process):
+    """Wait for it; the process must not end meanwhile."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 class Orthanc:
@@ -99,13 +112,13 @@ def pacs(tmp_path, config):
 def write_config(pacs, tmp_path, *more):
     pacs.config.write_text(
         f'[record]\nfolder = "{tmp_path / "sweeps"}"\n[dicom]\nfolder = "{tmp_path / "queue"}"\naddress = "127.0.0.1"\nport = {pacs.ours}\n'
-        f'pacs_host = "127.0.0.1"\npacs_port = {pacs.dicom}\npacs_aet = "ORTHANC"\ntimeout_s = 5\n'
+        f'pacs_host = "127.0.0.1"\npacs_port = {pacs.dicom}\npacs_aet = "ORTHANC"\ntimeout_s = 20\n'
         f'worklist_host = "127.0.0.1"\nworklist_port = {pacs.dicom}\nworklist_aet = "ORTHANC"\n' + "\n".join(more)
     )
 
 
 def test_a_sweep_is_stored_committed_and_comes_back_as_it_was(library, pacs, tmp_path, config, capsys):
-    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
+    assert main(["dicom", "send", *PATIENT, SWEEP, "--config", str(pacs.config), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["state"] for row in rows] == ["committed"] * 5, rows
     made = {
@@ -117,45 +130,46 @@ def test_a_sweep_is_stored_committed_and_comes_back_as_it_was(library, pacs, tmp
         np.testing.assert_array_equal(ds.pixel_array, made[uid].pixel_array)
         assert ds.PatientID == EXAM["patient_id"] and ds.get("ImageComments") == made[uid].ImageComments
     assert not list((tmp_path / "queue").glob("*.dcm")), "what is committed need not be kept"
-    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
+    assert main(["dicom", "send", *PATIENT, SWEEP, "--config", str(pacs.config), "--json"]) == 0
     assert len(pacs.objects()) == 5 and json.loads(pacs.get("/statistics"))["CountInstances"] == 5
 
 
 def test_what_was_queued_without_a_network_is_sent_when_it_returns(library, pacs, tmp_path, capsys):
     pacs.stop()
-    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json", "--what", "volume"]) == 1
+    assert main(["dicom", "send", *PATIENT, SWEEP, "--config", str(pacs.config), "--json", "--what", "volume"]) == 1
     told = capsys.readouterr()
     assert [row["state"] for row in json.loads(told.out)] == ["waiting"] * 2 and "stays in the queue" in told.err
     pacs.start()
-    assert main(["dicom", "send", "--config", str(pacs.config), "--json"]) == 0
+    assert main(["dicom", "send", *PATIENT, "--config", str(pacs.config), "--json"]) == 0
     assert [row["state"] for row in json.loads(capsys.readouterr().out)] == ["committed"] * 2
     assert len(pacs.objects()) == 2
 
 
-def test_watch_sends_by_itself_when_the_network_returns(library, pacs, tmp_path, capsys):
-    import sys
-
+def test_watch_sends_by_itself_when_the_network_returns(library, pacs, tmp_path):
     write_config(pacs, tmp_path, "retry_s = 0.5", "longest_retry_s = 1")
     pacs.stop()
-    watch = subprocess.Popen(
-        [sys.executable, "-m", "edge", "dicom", "send", SWEEP, "--watch", "--config", str(pacs.config)], stderr=subprocess.PIPE
-    )
-    time.sleep(4)
-    pacs.start()
-    queue, deadline = Queue(tmp_path / "queue"), time.monotonic() + 30
-    while {entry.state for entry in queue.entries()} != {"committed"}:
-        assert time.monotonic() < deadline and watch.poll() is None
-        time.sleep(0.2)
-    watch.terminate()
-    said = watch.communicate(timeout=20)[1].decode()
-    assert watch.returncode == 0 and "nobody answers" in said and "the PACS answers" in said
+    words = [sys.executable, "-m", "edge", "dicom", "send", SWEEP, "--watch", "--config", str(pacs.config)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as watch:
+        said = []
+        reader = threading.Thread(target=said.extend, args=(watch.stderr,))
+        reader.start()
+        try:
+            until(lambda: "nobody answers" in "".join(said), watch)
+            pacs.start()
+            queue = Queue(tmp_path / "queue")
+            until(lambda: {entry.state for entry in queue.entries()} == {"committed"}, watch)
+            until(lambda: "the PACS answers" in "".join(said), watch)
+        finally:
+            watch.terminate()
+            reader.join()
+    assert watch.returncode == 0
 
 
 def test_stow_rs_stores_the_same_objects(library, pacs, tmp_path, capsys):
     if not pacs.has_dicomweb:
         pytest.skip("orthanc-dicomweb is not installed")
     write_config(pacs, tmp_path, f'stow_url = "http://127.0.0.1:{pacs.http}/dicom-web"')
-    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
+    assert main(["dicom", "send", *PATIENT, SWEEP, "--config", str(pacs.config), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["state"] for row in rows] == ["stored"] * 5 and pacs.objects().keys() == {row["uid"] for row in rows}
     write_config(pacs, tmp_path, f'stow_url = "http://127.0.0.1:{pacs.http}/nowhere"')
@@ -163,7 +177,7 @@ def test_stow_rs_stores_the_same_objects(library, pacs, tmp_path, capsys):
     pacs_queue = Queue(tmp_path / "queue")
     for row in rows:
         pacs_queue.drop(row["uid"])
-    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json", "--what", "volume"]) == 1
+    assert main(["dicom", "send", *PATIENT, SWEEP, "--config", str(pacs.config), "--json", "--what", "volume"]) == 1
     rows = json.loads(capsys.readouterr().out)
     assert {row["state"] for row in rows} == {"waiting"} and "HTTP 404" in rows[0]["words"]
 
@@ -176,11 +190,11 @@ def test_a_compressed_object_reaches_a_pacs_that_takes_none(library, tmp_path, c
     toml = tmp_path / "edge.toml"
     toml.write_text(
         f'[record]\nfolder = "{tmp_path / "sweeps"}"\n[dicom]\nfolder = "{tmp_path / "queue"}"\npacs_host = "127.0.0.1"\n'
-        f'pacs_port = {port}\npacs_aet = "OLD"\ncommitment = false\ntimeout_s = 5\ncompression = "rle"\n'
+        f'pacs_port = {port}\npacs_aet = "OLD"\ncommitment = false\ntimeout_s = 20\ncompression = "rle"\n'
     )
-    time.sleep(0.5)
     try:
-        main(["dicom", "send", SWEEP, "--config", str(toml), "--json", "--what", "clip"])
+        until(lambda: answers(port), scp)
+        main(["dicom", "send", *PATIENT, SWEEP, "--config", str(toml), "--json", "--what", "clip"])
     finally:
         scp.terminate()
         scp.wait(10)
@@ -231,7 +245,7 @@ def test_an_old_pacs_refuses_the_photoacoustic_image_by_name_and_takes_the_rest(
     write_config(orthanc, tmp_path)
     orthanc.start()
     try:
-        assert main(["dicom", "send", SWEEP, "--config", str(orthanc.config), "--json"]) == 1
+        assert main(["dicom", "send", *PATIENT, SWEEP, "--config", str(orthanc.config), "--json"]) == 1
         rows = {row["name"].removeprefix(SWEEP): row for row in json.loads(capsys.readouterr().out)}
         assert rows["-photoacoustic"]["state"] == "refused" and "does not take objects of this class" in rows["-photoacoustic"]["words"]
         assert {row["state"] for name, row in rows.items() if name != "-photoacoustic"} == {"committed"}
@@ -246,7 +260,7 @@ def test_a_wrong_title_is_said_by_name(library, tmp_path, capsys):
     write_config(orthanc, tmp_path)
     orthanc.start()
     try:
-        assert main(["dicom", "send", SWEEP, "--config", str(orthanc.config), "--what", "clip"]) == 1
+        assert main(["dicom", "send", *PATIENT, SWEEP, "--config", str(orthanc.config), "--what", "clip"]) == 1
         assert "refuses us by our title" in capsys.readouterr().err
     finally:
         orthanc.stop()
@@ -284,9 +298,9 @@ def test_over_tls_the_pacs_must_be_one_that_we_trust(library, tmp_path, capsys):
         for trusted, state in (("stranger", "waiting"), ("pacs", "stored")):
             (tmp_path / "edge.toml").write_text(
                 f'[record]\nfolder = "{tmp_path / "sweeps"}"\n[dicom]\nfolder = "{tmp_path / "queue"}"\npacs_host = "localhost"\n'
-                f'pacs_port = {server.server_address[1]}\ncommitment = false\ntimeout_s = 5\ntls_ca = "{tmp_path / trusted}.pem"\n'
+                f'pacs_port = {server.server_address[1]}\ncommitment = false\ntimeout_s = 20\ntls_ca = "{tmp_path / trusted}.pem"\n'
             )
-            main(["dicom", "send", SWEEP, "--config", str(tmp_path / "edge.toml"), "--json", "--what", "clip"])
+            main(["dicom", "send", *PATIENT, SWEEP, "--config", str(tmp_path / "edge.toml"), "--json", "--what", "clip"])
             assert [row["state"] for row in json.loads(capsys.readouterr().out)] == [state]
         assert len(held) == 1
     finally:
@@ -295,7 +309,6 @@ def test_over_tls_the_pacs_must_be_one_that_we_trust(library, tmp_path, capsys):
 
 def test_a_sender_killed_again_and_again_loses_nothing_and_sends_no_object_under_two_names(library, pacs, tmp_path, capsys):
     import random
-    import sys
 
     luck = random.Random(11)
     words = [sys.executable, "-m", "edge", "dicom", "send", SWEEP, "--config", str(pacs.config)]
@@ -307,7 +320,7 @@ def test_a_sender_killed_again_and_again_loses_nothing_and_sends_no_object_under
         time.sleep(start_s * luck.uniform(0.5, 1.6))
         one.kill()
         one.wait()
-    assert main(["dicom", "send", SWEEP, "--config", str(pacs.config), "--json"]) == 0
+    assert main(["dicom", "send", *PATIENT, SWEEP, "--config", str(pacs.config), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["state"] for row in rows] == ["committed"] * 5
     assert pacs.objects().keys() == {row["uid"] for row in rows} and json.loads(pacs.get("/statistics"))["CountInstances"] == 5

@@ -152,3 +152,12 @@ def test_what_is_no_image_or_contradicts_itself_is_refused_by_name(tmp_path, cha
         change(file)
     with pytest.raises(refusal, match=why):
         list(open_sweep(tmp_path / "bad.ipasc.h5").frames())
+
+
+def test_times_since_1970_are_read_back(tmp_path):
+    frames = [msgspec.structs.replace(one, timestamp_ns=1_796_000_000 * 10**9 + one.timestamp_ns) for one in photoacoustic()]
+    write_ipasc(tmp_path / "a.ipasc.h5", frames)
+    times = [frame.timestamp_ns for frame in open_sweep(tmp_path / "a.ipasc.h5").frames()]
+    np.testing.assert_allclose(
+        np.subtract(times, frames[0].timestamp_ns), [frame.timestamp_ns - frames[0].timestamp_ns for frame in frames], atol=500
+    )

@@ -136,9 +136,16 @@ def test_a_damaged_chunk_in_the_middle_is_left_out_and_counted(tmp_path):
     assert "1 chunk is damaged; its 3 frames are left out" in sweep.description["notes"][0]
 
 
-@pytest.mark.parametrize("places", [(1,), (1, 2)])
-def test_recovery_deletes_no_damaged_chunk_and_says_that_there_was_one(tmp_path, places):
+def no_second_names(source, target):
+    """As exFAT."""
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize(("places", "second_names"), [((1,), True), ((1, 2), False)])
+def test_recovery_deletes_no_damaged_chunk_and_says_that_there_was_one(tmp_path, monkeypatch, places, second_names):
     path, aside = tmp_path / "sweep_1_1_0.mcap", tmp_path / "sweep_1_1_0.mcap.damaged"
+    if not second_names:
+        monkeypatch.setattr(os, "link", no_second_names)
     borders = record(path, end="")
     data = bytearray(path.read_bytes())
     for place in places:
@@ -152,7 +159,22 @@ def test_recovery_deletes_no_damaged_chunk_and_says_that_there_was_one(tmp_path,
     told = survey(path).metadata["recovery"]
     assert told == {"bytes_lost": str(done.lost_bytes), "damaged_chunks": str(len(places)), "kept_aside": aside.name}
     assert "left out when it was recovered" in open_sweep(path).description["notes"][0]
-    assert interrupted(tmp_path) == []
+    assert interrupted(tmp_path) == [] and len(os.listdir(tmp_path)) == 2
+
+
+def test_a_recovery_that_cannot_keep_the_damaged_file_changes_nothing(tmp_path, monkeypatch):
+    borders, path = record(tmp_path / "sweep_1_1_0.mcap", end=""), tmp_path / "sweep_1_1_0.mcap"
+    data = bytearray(path.read_bytes())
+    data[(borders[1] + borders[2]) // 2] ^= 1
+    path.write_bytes(data)
+
+    def full(source, target, length=0):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", no_second_names)
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    done, (failed,) = recover_all([path])
+    assert not done and "free some space" in failed and os.listdir(tmp_path) == [path.name] and path.read_bytes() == data
 
 
 def test_a_recording_cut_within_is_kept_aside_where_much_would_go(tmp_path, monkeypatch):
@@ -274,6 +296,22 @@ def _record_until_killed(path, synced):
         if count % 5 == 4:
             writer.sync()
             synced.value = writer.synced_frames
+
+
+@pytest.mark.parametrize("works", [0, 1])
+def test_a_recording_that_could_not_begin_leaves_neither_file_nor_descriptor(tmp_path, monkeypatch, works):
+    calls, descriptors = [], len(os.listdir("/proc/self/fd"))
+
+    def fdatasync(descriptor):
+        calls.append(descriptor)
+        if len(calls) > works:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    with pytest.raises(RecordingFailed, match="Input/output error") as refused:
+        RecordingWriter(tmp_path / "a.mcap", {})
+    assert refused and len(calls) == works + 1
+    assert (os.listdir(tmp_path), len(os.listdir("/proc/self/fd"))) == ([], descriptors)
 
 
 def test_a_killed_recorder_leaves_everything_that_was_synced(tmp_path):

@@ -54,6 +54,12 @@ def test_the_widest_gap_is_of_frames_of_any_kind_in_a_row():
     assert gaps == {0: 0, 3: 0, 6: 0, 9: 2, 15: 3}
 
 
+def test_a_gap_that_light_divides_is_as_wide_as_the_ultrasound_that_is_missing():
+    lost = (6, 7, 8, 10, 11, 12, 14, 15, 16)
+    gaps = {one.frame.sequence: one.widest_gap for one in bmode_frames(f for f in mixed(21) if f.sequence not in lost)}
+    assert gaps == dict.fromkeys((0, 2, 4, 20), 0) | {18: 6}
+
+
 def test_light_has_no_cadence():
     cadence = Cadence()
     assert [cadence.elapsed(frame, 0) for frame in mixed(4)] == [0, 0, 1, 0]

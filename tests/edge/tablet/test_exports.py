@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from edge.files import CannotWrite
+from edge.files.names import sweep_id
 from edge.files.volumes import Volume, read_volume
 from edge.saving import save_volumes
 from edge.tablet.exports import export, read_channels
-from edge.tablet.library import Library, Record, sweep_id
+from edge.tablet.library import Library, Record
 
 SWEEP = sweep_id(0xABC, 1)
 NAMES = ("ultrasound", "photoacoustic-850nm", "photoacoustic-750nm")  # in the order in which the sweep had them

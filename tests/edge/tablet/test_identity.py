@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from synthetic_frames import frame
 
 from edge.config import Config, RecordConfig, TabletConfig
+from edge.files.names import sweep_id
 from edge.files.recording import write_recording
 from edge.files.volumes import Volume, read_volume
 from edge.messages import Answer, Bricks, FaultRaised, Geometry, Pose, Status, SweepEnded
@@ -20,7 +21,7 @@ from edge.tablet.commands import obey
 from edge.tablet.doors import Doors
 from edge.tablet.feed import ClientFeed
 from edge.tablet.gateway import TabletService
-from edge.tablet.library import Record, sweep_id
+from edge.tablet.library import Record
 from edge.tablet.store import BrickStore
 from edge.tablet.wire import Request
 

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from edge.tablet.library import FILE, Library, NoSuchSweep, Record, SidecarUnreadable, WrongState, sweep_id
+from edge.files.names import sweep_id
+from edge.tablet.library import FILE, Library, NoSuchSweep, Record, SidecarUnreadable, WrongState
 from edge.tablet.listing import all_listed
 
 ONE, TWO = sweep_id(0xABC, 1), sweep_id(0xABC, 123456789)

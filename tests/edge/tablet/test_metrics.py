@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from free_port import free_port
 
 from edge.messages import Status
 from edge.services import SERVICES
@@ -103,11 +104,6 @@ def test_every_family_of_the_table_is_made_of_something():
     made = {key[0] for key in read(exposition(STATUSES))}
     assert {*COUNTS.values(), *(family for family, _ in HEALTH.values())} <= FAMILIES.keys()
     assert FAMILIES.keys() - made == {"sonosweep_sweep_frames_placed"}, "the reconstructor is silent here"
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 async def fetched(port):

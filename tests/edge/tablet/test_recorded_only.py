@@ -11,12 +11,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from synthetic_frames import frame
 
 from edge.config import Config, RecordConfig, TabletConfig
+from edge.files.names import sweep_id
 from edge.messages import Geometry, Pose, Status, SweepEnded
 from edge.services import WAITING
 from edge.tablet.doors import Doors
 from edge.tablet.exports import export
 from edge.tablet.gateway import TabletService
-from edge.tablet.library import NoSuchSweep, sweep_id
+from edge.tablet.library import NoSuchSweep
 from edge.tablet.notes import note_sweeps
 from edge.tablet.session import Session
 

@@ -7,8 +7,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from edge.config import Config, TabletConfig
+from edge.files.names import sweep_id
 from edge.tablet.doors import Doors
-from edge.tablet.library import Library, Record, sweep_id
+from edge.tablet.library import Library, Record
 from edge.tablet.shelf import Shelf, is_whole, make_room, note_fetched
 
 SWEEPS = [sweep_id(0xABC, number) for number in range(5)]  # the oldest first

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from edge.config import Config, DicomConfig
+from edge.files.names import sweep_id
 from edge.messages import Status
 from edge.tablet import sweep_commands as commands
-from edge.tablet.library import Library, Record, sweep_id
+from edge.tablet.library import Library, Record
 from edge.tablet.refusals import Refused
 from edge.tablet.session import Session
 from edge.tablet.wire import Request

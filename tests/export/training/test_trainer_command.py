@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import json
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
@@ -40,7 +43,7 @@ OPTIONS = [
 ]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -48,12 +51,11 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def sweeps(tmp_path):
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory):
     """Speckle that decorrelates a little from frame to frame; its labels are of no account."""
     rng, window = np.random.default_rng(0), Window()
-    folder = tmp_path / "sweeps"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("sweeps")
     for number in range(26):
         field = rng.standard_normal((2, 4, window.height, window.width))
         mixed = field[0] * np.sqrt(1 - 0.3**2) + field[1] * 0.3
@@ -63,12 +65,24 @@ def sweeps(tmp_path):
     return folder
 
 
+@pytest.fixture(scope="module")
+def trained(sweeps, tmp_path_factory):
+    """Of a network and its width: the bundle, and what the command answered. Each is trained once."""
+
+    @functools.cache
+    def train(network, width):
+        out, said = tmp_path_factory.mktemp(network) / "tiny.zip", io.StringIO()
+        asked = ["--set", f"network={network}", "--set", f'options={{"width": {width}}}']
+        with redirect_stdout(said):
+            assert main(["export", "train", "--data", str(sweeps), "-o", str(out), *OPTIONS, *asked]) == 0
+        return out, json.loads(said.getvalue())
+
+    return train
+
+
 @pytest.mark.parametrize(("network", "width"), [("small", 0.25), ("moglo", 0.0625)])
-def test_training_writes_a_bundle_that_steps_like_the_network(tmp_path, sweeps, capsys, network, width):
-    out = tmp_path / "tiny.zip"
-    asked = ["--set", f"network={network}", "--set", f'options={{"width": {width}}}']
-    assert main(["export", "train", "--data", str(sweeps), "-o", str(out), *OPTIONS, *asked]) == 0
-    answer = json.loads(capsys.readouterr().out)
+def test_training_writes_a_bundle_that_steps_like_the_network(trained, sweeps, network, width):
+    out, answer = trained(network, width)
     assert answer["steps"] == 3 and answer["bytes"] < 12e6
     assert answer["measured"][0]["sweep"] == "24 simulated sweeps kept aside"
     bundle = open_bundle(out)
@@ -84,21 +98,17 @@ def test_training_writes_a_bundle_that_steps_like_the_network(tmp_path, sweeps, 
     stepper.start(windows[0].astype(np.float32))
     found = [stepper.step(window.astype(np.float32))["motion"][0] * card.motion.scale for window in windows[1:]]
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max() + 1e-4, "training rounds what it keeps to 8 bits"
-    assert (tmp_path / "tiny.losses.png").stat().st_size > 1000
+    assert out.with_name("tiny.losses.png").stat().st_size > 1000
 
 
-def test_a_fit_to_all_sweeps_states_its_uncertainty_as_the_fit_with_some_held_out_learned(tmp_path, sweeps, capsys):
-    options = {"tiny": [], "fitted": ["--intervals-of", str(tmp_path / "tiny.zip")]}
-    width = ["--set", 'options={"width": 0.25}']
-    cards = {}
-    for name, more in options.items():
-        assert main(["export", "train", "--data", str(sweeps), "-o", str(tmp_path / f"{name}.zip"), *OPTIONS, *width, *more]) == 0
-        cards[name] = open_bundle(tmp_path / f"{name}.zip").card
-    assert cards["fitted"].training["interval_factors"] == cards["tiny"].training["interval_factors"]
-    assert cards["fitted"].motion.error_memory == cards["tiny"].motion.error_memory
-    weights = [load_checkpoint(checkpoint_path(tmp_path / f"{name}.zip"))["average"]["head.bias"] for name in options]
+def test_a_fit_to_all_sweeps_states_its_uncertainty_as_the_fit_with_some_held_out_learned(trained, sweeps, tmp_path):
+    held_out, fitted = trained("small", 0.25)[0], tmp_path / "fitted.zip"
+    assert main(["export", "train", "--data", str(sweeps), "-o", str(fitted), *OPTIONS, "--intervals-of", str(held_out)]) == 0
+    cards = [open_bundle(path).card for path in (held_out, fitted)]
+    assert cards[1].training["interval_factors"] == cards[0].training["interval_factors"]
+    assert cards[1].motion.error_memory == cards[0].motion.error_memory
+    weights = [load_checkpoint(checkpoint_path(path))["average"]["head.bias"] for path in (held_out, fitted)]
     assert torch.allclose(*weights, atol=1e-3), "the same training, widened by the same factors"
-    capsys.readouterr()
 
 
 def test_what_is_asked_for_in_vain_is_said(tmp_path, sweeps, capsys):

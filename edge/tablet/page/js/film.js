@@ -3,6 +3,7 @@ import { Refused } from "./refused.js";
 
 const FILMS = ["video/mp4;codecs=avc1.42E01E", "video/mp4", "video/webm;codecs=vp9", "video/webm"]; // the first that the browser can write
 const FRAMES_PER_S = 25;
+const TRIES = 3; // a busy browser may have written nothing when the turn is over
 
 /** The view's part of the canvas, drawn at full resolution just now. */
 function copied(view, canvas, { even = false } = {}) {
@@ -14,12 +15,30 @@ function copied(view, canvas, { even = false } = {}) {
   return canvas;
 }
 
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The GPU has done what it was asked for. Pictures that are asked for faster than it draws queue up, and the whole page then waits for them. */
+async function drawn({ gl }) {
+  const fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+  gl.flush();
+  while (!gl.isContextLost() && gl.getSyncParameter(fence, gl.SYNC_STATUS) !== gl.SIGNALED) await pause(4);
+  gl.deleteSync(fence);
+}
+
 export async function picture(view) {
   const canvas = copied(view, document.createElement("canvas"));
   return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Refused("NO_GPU"))), "image/png"));
 }
 
-export async function turntable(view, { seconds = 6, onprogress = () => {}, signal } = {}) {
+export async function turntable(view, options) {
+  for (let tries = 0; tries < TRIES; tries++) {
+    const film = await turn(view, options);
+    if (film.blob.size) return film;
+  }
+  throw new Refused("NO_FILMS");
+}
+
+async function turn(view, { seconds = 6, onprogress = () => {}, signal } = {}) {
   const type = FILMS.find((one) => globalThis.MediaRecorder?.isTypeSupported(one));
   if (!type) throw new Refused("NO_FILMS");
   const canvas = copied(view, document.createElement("canvas"), { even: true });
@@ -38,7 +57,7 @@ export async function turntable(view, { seconds = 6, onprogress = () => {}, sign
       view.touch();
       copied(view, canvas, { even: true });
       onprogress(share);
-      await new Promise((resolve) => setTimeout(resolve, 1000 / FRAMES_PER_S));
+      await Promise.all([drawn(view.scene), pause(1000 / FRAMES_PER_S)]);
     }
   } finally {
     view.camera.rotation = was;

@@ -15,7 +15,7 @@ export class BrickTextures {
   #stale = new Set(); // keys of a refill
   #fetched = null;
   #fetching = false;
-  #finding = 0; // questions which bricks of light there are
+  #finding = 0; // questions which bricks there are
   #most; // [brick][channel] for the skip grid, with what the neighbours' edges bleed in
 
   /** `onready()`: there is something to upload; call `pump`. */
@@ -106,7 +106,9 @@ export class BrickTextures {
   /** Everything again, from the worker's store (after a lost context, or at another detail). */
   async refill() {
     const number = this.#volume.number;
+    this.#finding++;
     const keys = await this.#volume.keys();
+    this.#finding--;
     if (number !== this.#volume.number) return;
     if (!this.origin) this.want(keys);
     else for (const key of keys) if (this.#drawn(key)) this.#stale.add(key);
