@@ -26,7 +26,9 @@ FAULTS = {
     "FRAMES_BRIDGED": Fault(Effect.NOTE, "A few frames were lost and bridged. Check the cable or the radio link."),
     "FRAME_REPEATED": Fault(Effect.NOTE, "The probe sent a frame twice or out of order. The frame was not used."),
     "GEOMETRY_CHANGED": Fault(Effect.BREAK, "Depth or image size changed. The sweep ended; start a new one."),
-    "GEOMETRY_REFUSED": Fault(Effect.BREAK, "This image geometry cannot be placed. The sweep ended; check the probe's settings."),
+    "GEOMETRY_REFUSED": Fault(
+        Effect.BREAK, "This image geometry cannot be placed: a sweep ended, or none can begin. Check the probe's settings."
+    ),
     "PROBE_RESTARTED": Fault(Effect.BREAK, "The probe started again. The sweep ended; start a new one."),
     "PROBE_SILENT": Fault(Effect.BREAK, "The probe sends no images. The sweep ended; check the probe and its cable."),
     "SWEEP_JOINED_LATE": Fault(Effect.NOTE, "The first images of this sweep are missing from the volume. They are in the recording."),

@@ -148,9 +148,9 @@ class Tablet:
         self.probe.move()
 
     def steady(self):
-        """Until no note stands above the views, which would move them as it goes, and all that there is has been drawn in full."""
+        """Until no note lies over the views and no banner moves them, and all that there is has been drawn in full."""
         self.until(
-            "!document.querySelector('.faults').childElementCount && !sonosweep.scene.textures.busy"
+            "!document.querySelector('.fault') && !sonosweep.scene.textures.busy"
             " && sonosweep.scene.views.every((view) => !view.rect || !view.stale) && sonosweep.scene.view3d.drawnFull"
         )
 

@@ -62,10 +62,6 @@ class BusLink:
             for descriptor in descriptors:
                 loop.remove_reader(descriptor)
 
-    def wake(self) -> None:
-        """Have a turn of the loop now: there is something to tell."""
-        self._wake.set()
-
     async def command(self, to: str, **words: Any) -> Answer:
         """Ask a service until it answers; ``SERVICE_GONE`` where it does not in time. However often it hears a command, it does it once."""
         self._number += 1

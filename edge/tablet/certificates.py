@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import ipaddress
 import os
 import socket
 import ssl
-import struct
 from pathlib import Path
 
 from cryptography import x509
@@ -24,14 +22,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edge.console import say
 from edge.files.atomic import make_folder, replacing
+from edge.tablet.interfaces import Address, of_interfaces
 
 AUTHORITY_LIFE = datetime.timedelta(days=3652)
 LEAF_LIFE = datetime.timedelta(days=396)  # iPadOS takes 397 at most
 BEGUN, LEAF_BEGUN = datetime.timedelta(days=366), datetime.timedelta(days=31)
 RENEW = datetime.timedelta(days=30)
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8", "fe80::/10", "fc00::/7", "::1/128")
-SIOCGIFADDR = 0x8915  # netdevice(7): an interface's IPv4 address
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Authority:
@@ -133,11 +130,7 @@ def addresses() -> list[Address]:
     found: set[Address] = {ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1")}
     with contextlib.suppress(OSError):  # a machine without a name has its addresses all the same
         found |= {ipaddress.ip_address(str(entry[4][0]).split("%")[0]) for entry in socket.getaddrinfo(socket.gethostname(), None)}
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asks:
-        for _, name in socket.if_nameindex():
-            with contextlib.suppress(OSError):  # an interface without an IPv4 address
-                answer = fcntl.ioctl(asks, SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
-                found.add(ipaddress.ip_address(answer[20:24]))
+    found.update(of_interfaces().values())
     networks = [ipaddress.ip_network(network) for network in PRIVATE]  # what the authority may speak for: fewer than `is_private`
     return sorted((address for address in found if any(address in network for network in networks)), key=str)
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from edge.console import say
 from edge.tablet.allowance import Allowance
 from edge.tablet.feed import ClientFeed
 from edge.tablet.sweep import Shown
@@ -22,10 +23,10 @@ COMMANDS_PER_S = 50
 
 
 class Client:
-    """``tablet`` is who it is (name, role). ``tell`` queues a text; images and bricks come from its feed."""
+    """Who it is (``name``, ``role``), and at which ``host`` it sees the device. ``tell`` queues a text; the rest comes from its feed."""
 
-    def __init__(self, ws: web.WebSocketResponse, name: str, role: str, images_per_s: float) -> None:
-        self.ws, self.name, self.role = ws, name, role
+    def __init__(self, ws: web.WebSocketResponse, name: str, role: str, images_per_s: float, host: str) -> None:
+        self.ws, self.name, self.role, self.host = ws, name, role, host
         self.feed = ClientFeed(images_per_s)
         self.allowance = Allowance(COMMANDS_PER_S, 1.0)
         self.shown: Shown | None = None
@@ -56,8 +57,21 @@ class Client:
         """There may be something to send."""
         self._wake.set()
 
-    async def write(self) -> None:
-        """Send what there is, until the socket closes or the tablet falls silent."""
+    def writing(self) -> asyncio.Task[None]:
+        """The task that sends, until the socket closes or the tablet falls silent. Where it fails the tablet is hung up on."""
+        task = asyncio.ensure_future(self._write())
+        task.add_done_callback(self._written)
+        return task
+
+    def _written(self, task: asyncio.Task[None]) -> None:
+        wrong = None if task.cancelled() else task.exception()
+        if wrong is None:
+            return
+        if not isinstance(wrong, ConnectionError):  # of those, a link that is lost is the usual one
+            say(f"tablet: {self.name} can be told nothing more: {wrong!r}", "error")
+        self._closing = asyncio.ensure_future(self.ws.close(code=1011, message=b"failed"))
+
+    async def _write(self) -> None:
         while not self.ws.closed:
             self._wake.clear()
             now = time.monotonic()

@@ -33,7 +33,7 @@ async def obey(gateway: Gateway, client: Client, request: Request) -> Answered:
             raise Refused("UNKNOWN_COMMAND", request.action[:40])
         if not client.allowance.take():
             raise Refused("TOO_MANY")
-        if command.operator and gateway.operator is not client:
+        if command.operator and gateway.lease.holder is not client:
             raise Refused("NO_OPERATOR_LEASE")
         refuse_command_if_off(gateway.features, request)
         answer: Answered = {"ok": True} | await command.handler(gateway, client, request)
@@ -53,14 +53,13 @@ async def take_operator(gateway: Gateway, client: Client, request: Request) -> A
     """One tablet operates; taking over tells the other."""
     if client.role != "operator":
         raise Refused("NOT_OPERATOR")
-    gateway.operator = client
+    gateway.lease.take(client)
     gateway.note("take_operator", client.name, "")
     return {}
 
 
 async def release_operator(gateway: Gateway, client: Client, request: Request) -> Answered:
-    if gateway.operator is client:
-        gateway.operator = None
+    gateway.lease.release(client)
     return {}
 
 
@@ -83,7 +82,7 @@ async def quality(gateway: Gateway, client: Client, request: Request) -> Answere
 
 
 async def pairing(gateway: Gateway, client: Client, request: Request) -> Answered:
-    return gateway.open_pairing() if request.on else gateway.close_pairing()
+    return gateway.open_pairing(client.host) if request.on else gateway.close_pairing()
 
 
 async def tablets(gateway: Gateway, client: Client, request: Request) -> Answered:

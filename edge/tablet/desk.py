@@ -12,6 +12,7 @@ from edge.console import say
 from edge.messages import FaultRaised
 from edge.tablet.bus_link import BusLink
 from edge.tablet.client import Client
+from edge.tablet.lease import Lease
 from edge.tablet.library import Library
 from edge.tablet.session import Session
 from edge.tablet.sweep import Shown
@@ -28,7 +29,7 @@ class Gateway(Protocol):
     secure: bool
     dicom: DicomConfig
     features: FeaturesConfig
-    operator: Client | None
+    lease: Lease
     clients: set[Client]
     run_dir: Path
     exporting: set[str]  # sweeps whose files are being written
@@ -55,8 +56,8 @@ class Gateway(Protocol):
     def look_again(self) -> None:
         """How the device is, at once instead of in a few seconds."""
 
-    def open_pairing(self) -> Answered:
-        """Open the window; what the operator shows to the other tablet."""
+    def open_pairing(self, seen_at: str) -> Answered:
+        """Open the window; what the operator, whose tablet sees the device at this Host, shows to the other tablet."""
 
     def close_pairing(self) -> Answered:
         """Close the window."""

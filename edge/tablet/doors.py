@@ -1,4 +1,4 @@
-"""Every door of the gateway: who may come in by which route, from which page, under which name. What stands in no table is refused."""
+"""Every door of the gateway: who may come in by which route (``routes``), from which page, under which name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import segno
@@ -19,14 +19,16 @@ from edge.files.atomic import replacing
 from edge.tablet.allowance import Allowance
 from edge.tablet.audit import Audit
 from edge.tablet.certificates import Authority, addresses, bracketed, hosts
+from edge.tablet.interfaces import likeliest_first, of_interfaces
 from edge.tablet.library import NoSuchSweep
 from edge.tablet.names import safe_file
 from edge.tablet.pairing import OPEN_S, Tablet, Tablets, Window
 from edge.tablet.refusals import REFUSALS, Refused
+from edge.tablet.routes import PICTURE, ROUTES, SMALL, Route
 
 PAGE = Path(__file__).parent / "page"
-SMALL, PICTURE = 1 << 20, 64 << 20  # bytes of a body
 PAIRS_A_MINUTE = 10
+LOOPBACK = re.compile(r"localhost|127\.|\[::1\]", re.I)
 PICTURES = {"image/png": ".png", "video/mp4": ".mp4", "video/webm": ".webm"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' blob: data:; media-src 'self' blob:; "
@@ -37,32 +39,6 @@ HEADERS = {
 }
 WHO: web.RequestKey[Tablet | None] = web.RequestKey("tablet", object)  # type: ignore[arg-type]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Route(NamedTuple):
-    """``who``: anybody, paired or operator. ``own``: only from the device's own page (Origin). ``kept``: a browser may keep the answer."""
-
-    method: str
-    who: str
-    own: bool = False
-    kept: bool = False
-    largest: int = SMALL
-
-
-ROUTES = {
-    "/": Route("GET", "anybody", kept=True),
-    "/page/{path}": Route("GET", "anybody", kept=True),
-    "/sw.js": Route("GET", "anybody", kept=True),
-    "/favicon.ico": Route("GET", "anybody", kept=True),  # browsers ask for it on every page, /trust too
-    "/trust": Route("GET", "anybody"),
-    "/ca.crt": Route("GET", "anybody"),
-    "/api/me": Route("GET", "anybody"),
-    "/api/pair": Route("POST", "anybody", own=True),
-    "/api/unpair": Route("POST", "paired", own=True),
-    "/link": Route("GET", "paired", own=True),
-    "/api/sweeps/{sweep}/files/{name}": Route("GET", "paired"),
-    "/api/sweeps/{sweep}/pictures": Route("POST", "operator", own=True, largest=PICTURE),
-}
 
 
 class PairBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -131,16 +107,17 @@ class Doors:
 
     def address(self) -> str:
         """Where tablets find the device: its address in the network, else on this machine."""
-        outside = [one for one in addresses() if not (one.is_loopback or one.is_link_local)]
-        everywhere = self.config.address in ("0.0.0.0", "::")
-        host = self.config.address if not everywhere else bracketed(outside[0]) if outside else "127.0.0.1"
-        return f"{self.scheme}://{host}:{self.port}"
+        if self.config.address not in ("0.0.0.0", "::"):
+            return f"{self.scheme}://{self.config.address}:{self.port}"
+        outside = likeliest_first([one for one in addresses() if not (one.is_loopback or one.is_link_local)], of_interfaces())
+        return f"{self.scheme}://{bracketed(outside[0]) if outside else '127.0.0.1'}:{self.port}"
 
-    def open_pairing(self) -> dict[str, Any]:
-        """Open the window: what is shown to whoever holds the tablet."""
+    def open_pairing(self, seen_at: str = "") -> dict[str, Any]:
+        """Open the window: what is shown to whoever holds the tablet. ``seen_at``: the Host at which another tablet sees the device."""
         self.window.open(time.monotonic())
         self.log.note("pairing opened")
-        url = f"{self.address()}/#pair={self.window.secret}"
+        base = f"{self.scheme}://{seen_at}" if seen_at and not LOOPBACK.match(seen_at) else self.address()
+        url = f"{base}/#pair={self.window.secret}"
         return {
             "url": url,
             "code": self.window.code,

@@ -45,6 +45,7 @@ class Picture:
 
     def __init__(self, sequence: int, flags: int, time_ms: float, spacing_mm: tuple[float, float], grey: NDArray[np.uint8]) -> None:
         self.sequence, self.flags, self.time_ms, self.spacing_mm, self._grey = sequence, flags, time_ms, spacing_mm, grey
+        self.kind = flags & ~wire.IN_SWEEP
         self._encoded: dict[int, bytes] = {}
 
     def message(self, seq: int, quality: int) -> bytes:
@@ -92,10 +93,12 @@ class ClientFeed:
         return self.mode if self.mode != "auto" else STEPS[self._step]
 
     def offer(self, picture: Picture, now: float) -> None:
-        """To be shown, at the rate that is allowed: it takes the place of one whose turn has not come; one that is a little early waits."""
-        if self._pictures and self._pictures[-1].due_s > now:
-            self._pictures[-1] = self._pictures[-1]._replace(picture=picture, came_s=now)
-            return
+        """To be shown, at the rate that is allowed: it takes the place of one of its kind whose turn has not come; one that is a little
+        early waits. Each kind of image (ultrasound, each wavelength) has a place of its own, so that none starves another."""
+        for place, turn in enumerate(self._pictures):
+            if turn.due_s > now and turn.picture.kind == picture.kind:
+                self._pictures[place] = turn._replace(picture=picture, came_s=now)
+                return
         period = 1 / min(LADDER[self.quality].images_per_s, self.most_images_per_s)
         self._pictures.append(Turn(picture, now, self._image_due))
         self._image_due = max(self._image_due, now - period) + period
@@ -182,8 +185,10 @@ class ClientFeed:
             self._held, self._sent, self._half = doubled(self._held), doubled(self._sent), doubled(self._half)
 
     def _drop_late(self, now: float) -> None:
-        while len(self._pictures) > 1 and self._pictures[1].due_s <= now and now - self._pictures[0].came_s > WAITED_S:
-            self._pictures.popleft()
+        newest = {turn.picture.kind: turn for turn in self._pictures if turn.due_s <= now}
+        late = [turn for turn in self._pictures if now - turn.came_s > WAITED_S and newest.get(turn.picture.kind, turn) is not turn]
+        for turn in late:
+            self._pictures.remove(turn)
 
     def _number(self, kind: str, now: float) -> int:
         self._seq = (self._seq + 1) & 0xFFFFFFFF

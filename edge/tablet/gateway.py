@@ -28,6 +28,7 @@ from edge.tablet.desk import say_failed
 from edge.tablet.doors import Doors
 from edge.tablet.exports import read_channels
 from edge.tablet.feed import Picture
+from edge.tablet.lease import Lease
 from edge.tablet.library import Library
 from edge.tablet.listing import all_listed
 from edge.tablet.notes import note_sweeps
@@ -42,7 +43,6 @@ from edge.tablet.wire import IN_SWEEP, LARGEST_TEXT, Ack, MalformedCommand, Requ
 
 STATE_PERIOD_S = 0.25
 HEALTH_PERIOD_S = 5.0
-LEASE_KEPT_S = 60.0  # for a tablet whose link was lost, unless another takes over
 MALFORMED_MOST = 100  # then the tablet is hung up on
 
 
@@ -57,12 +57,12 @@ class TabletService:
         recordings = Path(config.record.folder)
         self.library = Library(recordings, Path(config.volume.save) if config.volume.save else recordings)
         self.clients: set[Client] = set()
-        self.operator: Client | None = None
-        self._operated = ("", 0.0)  # whose link was lost while it operated, and when
+        self.lease = Lease()
         self.exporting: set[str] = set()
         self.asking_worklist = False
         self._saved_epochs = itertools.count(1)
         self._jobs: set[asyncio.Task[None]] = set()
+        self._listings = 0
         self._brand = read_branding(config.device) | {"features": msgspec.to_builtins(config.features)}
         self._watch = health.Watch(self.library.recordings, building=self.run_dir / BUILDING)
         self._health_at = self._state_at = -1e9
@@ -102,7 +102,8 @@ class TabletService:
 
     def tell_library(self) -> None:
         """See the protocol."""
-        self.start_job(self._tell_library())
+        self._listings += 1
+        self.start_job(self._tell_library(self._listings))
 
     async def listing(self) -> dict[str, Any]:
         """See the protocol."""
@@ -143,9 +144,9 @@ class TabletService:
         """See the protocol."""
         self._health_at = self._state_at = -1e9
 
-    def open_pairing(self) -> dict[str, Any]:
+    def open_pairing(self, seen_at: str) -> dict[str, Any]:
         """See the protocol."""
-        return self._doors.open_pairing()
+        return self._doors.open_pairing(seen_at)
 
     def close_pairing(self) -> dict[str, Any]:
         """See the protocol."""
@@ -158,10 +159,8 @@ class TabletService:
     async def revoke(self, tablet: str) -> None:
         """See the protocol."""
         self._doors.revoke(tablet)
-        if self._operated[0] == tablet:
-            self._operated = ("", 0.0)
+        self.lease.revoke(tablet)
         for client in [client for client in self.clients if client.name == tablet]:
-            self.operator = None if self.operator is client else self.operator
             await client.ws.close(code=4001, message=b"revoked")
 
     async def close(self) -> None:
@@ -178,24 +177,20 @@ class TabletService:
         if len(self.clients) >= self._config.tablet.clients:
             return self._doors.refuse(request, "TOO_MANY")
         await ws.prepare(request)
-        client = Client(ws, who.name, who.role, self._config.tablet.frames_per_s)
+        client = Client(ws, who.name, who.role, self._config.tablet.frames_per_s, request.host)
         client.limit_queue(request)
         client.tell(self._hello(client))
         client.show(self.session.shown)
         self.clients.add(client)
-        name, lost = self._operated
-        if self.operator is None and client.name == name and time.monotonic() - lost < LEASE_KEPT_S:
-            self.operator = client
-        writes = asyncio.ensure_future(client.write())
+        self.lease.come(client, time.monotonic())
+        writes = client.writing()
         try:
             async for said in ws:
                 if said.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     await self._hear(client, said.data)
         finally:
             self.clients.discard(client)
-            if self.operator is client:
-                self.operator = next((one for one in self.clients if one.name == client.name), None)  # its new link was there before
-                self._operated = client.name, time.monotonic()
+            self.lease.gone(client, self.clients, time.monotonic())
             writes.cancel()
             await asyncio.gather(writes, return_exceptions=True)
         return ws
@@ -218,9 +213,10 @@ class TabletService:
             client.feed.ack(said.ack, said.seq, time.monotonic())
             client.wake()
         else:
-            client.tell(await obey(self, client, said))
-            self._state_at = -1e9  # what a command changed is told at once
-            self.link.wake()
+            answer = await obey(self, client, said)
+            if said.action != "ping":
+                self._tell_state(time.monotonic())  # what a command changed is told before it is answered: a form would show what was
+            client.tell(answer)
 
     def _hello(self, client: Client) -> dict[str, Any]:
         return {
@@ -286,10 +282,10 @@ class TabletService:
             if told is not None:
                 told["exam"] = without_patient(told["exam"])
         for client in self.clients:
-            operator = {"name": self.operator.name, "me": self.operator is client} if self.operator else None
+            operator = {"name": self.lease.holder.name, "me": self.lease.holder is client} if self.lease.holder else None
             client.tell(state | {"operator": operator, "quality": client.feed.quality})
 
-    async def _tell_library(self) -> None:
+    async def _tell_library(self, number: int) -> None:
         message = await self.listing()
-        for client in self.clients:
+        for client in self.clients if number == self._listings else ():  # else a newer one is on its way
             client.tell(message)

@@ -26,7 +26,7 @@ class LiveImages:
         if pixels.dtype != np.uint8 or (black, white) != (0.0, 255.0):
             pixels = np.clip(np.rint((pixels.astype(np.float32) - black) * (255 / (white - black))), 0, 255).astype(np.uint8)
         if frame.geometry != self._geometry:
-            self._geometry, self._table = frame.geometry, scan_table(frame.geometry)
+            self._table, self._geometry = scan_table(frame.geometry), frame.geometry
         if self._table is None:
             return pixels
         index = self._table.index

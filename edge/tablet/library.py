@@ -7,6 +7,7 @@ theirs. A sweep without a sidecar (the power went) is listed all the same, as no
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -92,7 +93,8 @@ class Library:
         """All sweeps, those in the trash too; the newest first."""
         newest: dict[str, float] = {}
         for path, match in self._all():
-            newest[match["id"]] = max(path.stat().st_mtime, newest.get(match["id"], 0.0))
+            if (facts := _facts(path)) is not None:
+                newest[match["id"]] = max(facts.st_mtime, newest.get(match["id"], 0.0))
         return sorted(newest, key=lambda one: (newest[one], one), reverse=True)
 
     def record(self, sweep: str) -> Record:
@@ -100,7 +102,7 @@ class Library:
         files = self.files(sweep)
         found = next((path for path in files if path.name == f"{sweep}.json"), None)
         if found is None:
-            made = min(path.stat().st_mtime for path in files)
+            made = min((facts.st_mtime for path in files if (facts := _facts(path)) is not None), default=0.0)
             created = datetime.datetime.fromtimestamp(made, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
             known = Record(id=sweep, created=created)
         else:
@@ -159,7 +161,11 @@ class Library:
         return known | {
             "volume": bool(self.volume_files(sweep)),
             "recording": any(path.suffix == ".mcap" for path in files),
-            "files": [{"name": path.name, "bytes": path.stat().st_size} for path in files if path.suffix != ".json"],
+            "files": [
+                {"name": path.name, "bytes": facts.st_size}
+                for path in files
+                if path.suffix != ".json" and (facts := _facts(path)) is not None
+            ],
         }
 
     def recording(self, sweep: str) -> Path:
@@ -244,6 +250,13 @@ class Library:
                 for path in place.iterdir():
                     if match := FILE.fullmatch(path.name):
                         yield path, match
+
+
+def _facts(path: Path) -> os.stat_result | None:
+    """None where it has just been moved or deleted."""
+    with suppress(FileNotFoundError):
+        return path.stat()
+    return None
 
 
 def _part(path: Path) -> int:

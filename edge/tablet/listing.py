@@ -6,7 +6,7 @@ from typing import Any
 
 from edge.console import say
 from edge.errors import SonosweepError
-from edge.tablet.library import Library
+from edge.tablet.library import Library, NoSuchSweep
 from edge.tablet.privacy import without_patient
 
 
@@ -16,6 +16,8 @@ def all_listed(library: Library, *, patients: bool) -> list[dict[str, Any]]:
     for sweep in library.ids():
         try:
             one = library.listed(sweep)
+        except (NoSuchSweep, FileNotFoundError):
+            continue  # it has just been moved or deleted: whoever did that has the list told anew
         except SonosweepError as wrong:
             say(f"tablet: {wrong}")
             one = {"id": sweep, "state": "unsaved", "error": str(wrong), "exam": {}, "files": []}

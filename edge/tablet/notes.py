@@ -35,6 +35,7 @@ def note_sweeps(gateway: Gateway) -> None:
     for sweep in session.given_up:
         sweep.be_as_before()
         gateway.start_job(_show_from_disk(gateway, sweep))
+        gateway.tell_library()
     for noted in (session.begun, session.ended, session.given_up):
         noted.clear()
 
@@ -71,8 +72,8 @@ def note_begin(library: Library, sweep: Sweep) -> None:
 def note_end(library: Library, sweep: Sweep, ended: SweepEnded) -> bool:
     """Write down a sweep that has ended or was rebuilt; False where only a part of it was heard, and the disk has more.
 
-    What was known stays: whose it is, its state and its date. Measurements do not: they were of another volume. Where a rebuilt volume
-    could not be written, all stays as it was.
+    What was known stays: whose it is, its state and its date. Measurements do not where it was rebuilt: they were of another volume.
+    Where that could not be written, all stays as it was.
     """
     with library.lock:
         return _note_end(library, sweep, ended)
@@ -84,7 +85,7 @@ def _note_end(library: Library, sweep: Sweep, ended: SweepEnded) -> bool:
     if before is not None:
         if before.motion and not sweep.shown.path and not ended.rebuilt:
             return True  # it is noted already, with all that was heard of it
-        for kept in ("state", "exam", "created", "clock_trusted", "clock_source"):
+        for kept in ("state", "exam", "created", "clock_trusted", "clock_source", *(() if ended.rebuilt else ("measures",))):
             setattr(record, kept, getattr(before, kept))
         record.image_size = before.image_size if before.image_size != (0, 0) else record.image_size
     else:

@@ -5,7 +5,6 @@ Times are seconds of CLOCK_MONOTONIC and are passed in.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -13,19 +12,17 @@ import numpy as np
 
 from edge.config import Config
 from edge.console import rounded
-from edge.faults import FAULTS
 from edge.files.names import sweep_id
 from edge.light import wavelength_nm
-from edge.messages import Bricks, FaultRaised, Frame, Geometry, Message, Pose, Status, SweepEnded
+from edge.messages import Bricks, FaultRaised, Frame, Message, Pose, Status, SweepEnded
 from edge.services import GONE_AFTER_S, SERVICES, WAITING
-from edge.sweep_state import placed_size
-from edge.tablet.guide import FrameRate, Guide, contact, limit_mm_s
-from edge.tablet.jpeg import LiveImages
+from edge.tablet.guide import Guide, limit_mm_s
 from edge.tablet.library import Record
+from edge.tablet.live import Live
+from edge.tablet.raised import Raised
 from edge.tablet.store import BrickStore, BrickTooFar
 from edge.tablet.sweep import Shown, Sweep
 
-FAULTS_KEPT, FAULT_SHOWN_S = 16, 30.0
 SILENT_S = 1.0
 OPEN_KEPT = 16  # sweeps whose end was not heard; the reconstructor writes their volumes one after the other
 RECORDING = dict.fromkeys(("last", "stopped", "next", "PROBE_SILENT", "PROBE_RESTARTED", "BATTERY_EMPTY"), "stopped")
@@ -54,14 +51,9 @@ class Session:
         self._listening = False  # before that a sweep may have begun without us, under another form
         self.recorded_bytes_per_s = 0.0
         self.standing: dict[str, str] = {}  # the gateway's own faults that hold, with their detail
-        self._images, self._rate = LiveImages(), FrameRate()
-        self._live: dict[str, Any] | None = None
-        self._frame: Frame | None = None
-        self._geometry: Geometry | None = None
-        self._grey: np.ndarray[Any, Any] | None = None
-        self._image_s = -1e9
+        self._live = Live()
         self._status: dict[str, tuple[float, Status]] = {}
-        self._faults: deque[tuple[float, FaultRaised]] = deque(maxlen=FAULTS_KEPT)
+        self._raised = Raised()
 
     def hear(self, message: Message, now_s: float) -> list[dict[str, Any]]:
         """Take one message; answers text messages for whoever watches the live volume."""
@@ -76,20 +68,18 @@ class Session:
         elif isinstance(message, FaultRaised):
             self._heard_fault(message, now_s)
         elif isinstance(message, Frame):
-            self._image(message, now_s)
+            return self._image(message, now_s)
         return []
 
     def image(self) -> tuple[Frame, np.ndarray[Any, Any]] | None:
         """The newest live image as (frame, grey [axial, lateral]); None while the display is frozen or before the first."""
-        if self._frame is None or self._grey is None or self.frozen:
-            return None
-        return self._frame, self._grey
+        return None if self.frozen else self._live.image()
 
     def begin(self, asked_s: float) -> None:
         """A sweep was started by the operator, who asked at ``asked_s``: what was shown of the last one makes room."""
         self.frozen = False
         if self.sweep is not None and self.sweep.started_s < asked_s:
-            self.sweep = None
+            self.sweep, self.shown = None, Shown("live", 0, self._spacing_mm)
 
     def rebuild(self, known: Record) -> None:
         """The sweep's volume will be built again: what comes of it belongs to what is known, and not to the form."""
@@ -115,11 +105,8 @@ class Session:
 
     def state(self, now_s: float) -> dict[str, Any]:
         """The parts of ``state`` that are the same for every tablet and come from the bus."""
-        age_s = now_s - self._image_s
+        age_s = now_s - self._live.heard_s
         bridge, guide = self.service("bridge", now_s), self.sweep.guide if self.sweep else Guide()
-        live = None if self._live is None else self._live | {
-            "frames_per_s": round(self._rate.per_s(now_s), 1), "frozen": self.frozen, "age_ms": round(1e3 * age_s)
-        }  # fmt: skip
         return {
             "type": "state",
             "time_ms": 1e3 * now_s,
@@ -128,31 +115,24 @@ class Session:
                 "run": self.service("run", now_s),
                 "record": self.service("record", now_s),
             },
-            "live": live,
+            "live": self._live.told(now_s, frozen=self.frozen),
             "sweep": self._sweep_state(now_s),
             "guide": {
                 "speed_mm_s": guide.speed_mm_s,
-                "limit_mm_s": round(limit_mm_s(self._rate.per_s(now_s)), 1),
+                "limit_mm_s": round(limit_mm_s(self._live.rate.per_s(now_s)), 1),
                 "verdict": guide.verdict if self.sweep and self.sweep.state == "sweeping" else "none",
                 "coverage": guide.coverage(),
             },
             "exam": self.exam,
             "preset": self.preset,
             "direction": self.direction,
-            "faults": self._told_faults(now_s),
+            "faults": self._raised.told(now_s, self._holding(now_s)),
         }
 
-    def _told_faults(self, now_s: float) -> list[dict[str, Any]]:
-        """What was raised of late, and what still holds however long ago it was raised."""
-        told = [(at, f.service, f.name, f.detail) for at, f in self._faults if now_s - at < FAULT_SHOWN_S]
-        holds = {name: status.standing for name, status in self.statuses(now_s).items()}
-        for service, standing in {**holds, "tablet": self.standing}.items():
-            told += [(now_s, service, name, detail) for name, detail in standing.items() if name not in {f[2] for f in told}]
-        return [
-            {"name": name, "service": service, "detail": detail, "age_s": round(now_s - at, 1), "effect": FAULTS[name].effect.value}
-            for at, service, name, detail in told
-            if name in FAULTS
-        ]
+    def _holding(self, now_s: float) -> dict[str, dict[str, str]]:
+        """Faults that hold, by service."""
+        undrawn = {"GEOMETRY_REFUSED": "; ".join(self._live.undrawn.values())} if self._live.undrawn else {}
+        return {name: status.standing for name, status in self.statuses(now_s).items()} | {"tablet": self.standing | undrawn}
 
     def _sweep_state(self, now_s: float) -> dict[str, Any] | None:
         sweep, run = self.sweep, self.service("run", now_s)
@@ -178,7 +158,7 @@ class Session:
         try:
             sweep.shown.store.take(bricks)
         except BrickTooFar as wrong:
-            self._raise(now_s, "VOLUME_FULL", str(wrong))
+            self._raised.own(now_s, "VOLUME_FULL", str(wrong))
         if bricks.channel and bricks.channel not in sweep.shown.light:
             sweep.shown.light[bricks.channel] = wavelength_nm(bricks.channel_name)
             said += [sweep.shown.told_light()] if sweep.shown is self.shown else []
@@ -201,12 +181,12 @@ class Session:
         self._listening = True
         self.sweep, self.shown, self._open[sweep] = began, shown, began
         if len(self._open) > OPEN_KEPT:
-            self._raise(now_s, "SWEEP_NOT_NOTED", f"{self._open.pop(next(iter(self._open))).id}: nothing was heard of its end")
+            self._raised.own(now_s, "SWEEP_NOT_NOTED", f"{self._open.pop(next(iter(self._open))).id}: nothing was heard of its end")
         return began, shown.told()
 
     def _new(self, sweep: str, shown: Shown, now_s: float, heard_begin: bool) -> Sweep:
         """Of the patient whose form it is, where we were there as it began."""
-        began = Sweep(sweep, now_s, shown, dict(self.exam) if heard_begin else {}, image_size=self._size())
+        began = Sweep(sweep, now_s, shown, dict(self.exam) if heard_begin else {}, image_size=self._live.size())
         self.begun += [began] if heard_begin else []
         return began
 
@@ -236,11 +216,8 @@ class Session:
         """It runs, its end has not been heard, or it is the one that is shown."""
         return self._open.get(sweep) or (self.sweep if self.sweep is not None and self.sweep.id == sweep else None)
 
-    def _raise(self, now_s: float, name: str, detail: str) -> None:
-        self._faults.append((now_s, FaultRaised(service="tablet", name=name, detail=detail)))
-
     def _heard_fault(self, fault: FaultRaised, now_s: float) -> None:
-        self._faults.append((now_s, fault))
+        self._raised.hear(now_s, fault)
         if fault.name == "REBUILD_FAILED" and fault.service == "run":
             self._to_rebuild.clear()
             for sweep in [sweep for sweep in self._open.values() if sweep.before is not None]:
@@ -265,30 +242,13 @@ class Session:
         """Nobody places this sweep's images: its beginning and end are those of the recording."""
         return self.service("run", now_s) in ("gone", WAITING)
 
-    def _image(self, frame: Frame, now_s: float) -> None:
-        self._rate.add(frame.received_ns / 1e9)
-        before = self._frame
-        self._frame, self._grey, self._image_s = frame, self._images.grey(frame), frame.received_ns / 1e9
-        height, width = self._grey.shape
-        touching = contact(self._grey, frame.geometry.spacing_mm[1]) if frame.modality == "bmode" else True
-        if frame.modality == "bmode" or self._live is None:
-            self._geometry = frame.geometry
-            self._live = {
-                "width": width,
-                "height": height,
-                "spacing_mm": frame.geometry.spacing_mm,
-                "modality": frame.modality,
-                "mechanical_index": frame.extras.mechanical_index,
-                "thermal_index": frame.extras.thermal_index,
-                "contact": touching,
-            }
-        name = sweep_id(*frame.sweep_key)
+    def _image(self, frame: Frame, now_s: float) -> list[dict[str, Any]]:
+        first, touching = self._live.frame is None, self._live.hear(frame)
+        name, said = sweep_id(*frame.sweep_key), []
         if frame.sweep >= 0 and self._only_recorded(now_s) and self._in_hand(name) is None:
-            shown = Shown("live", 0, self._spacing_mm)
-            self.sweep = self._open[name] = self._new(name, shown, now_s, self._listening and before is not None)
+            self.shown = Shown("live", 0, self._spacing_mm)
+            self.sweep = self._open[name] = self._new(name, self.shown, now_s, self._listening and not first)
+            said = self.shown.told()
         if self.sweep and self.sweep.state == "sweeping":
-            self.sweep.guide.judge(now_s, self._rate.per_s(now_s), touching)
-
-    def _size(self) -> tuple[int, int]:
-        """Of the newest live image, ultrasound where there is any."""
-        return placed_size(self._geometry) if self._geometry is not None else (0, 0)
+            self.sweep.guide.judge(now_s, self._live.rate.per_s(now_s), touching)
+        return said

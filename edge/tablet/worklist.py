@@ -43,7 +43,7 @@ async def _look(gateway: Gateway, client: Client, request: Request) -> None:
     detail = f"no answer within {WITHIN_S:g} s"
     try:
         name = "" if done else "WORKLIST_UNREACHABLE"
-        if done and gateway.operator is not client:
+        if done and gateway.lease.holder is not client:
             name, detail = "NO_OPERATOR_LEASE", "the lease went while it was asked"
         elif done:
             name, detail, found = asked.result()

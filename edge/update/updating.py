@@ -52,12 +52,12 @@ class Updating:
     def update(self, package: Path, trusted: Path, *, downgrade: bool = False) -> Updated:
         """As ``check``; then ``SweepRuns``, or ``TakenBack`` where the new version was not well."""
         new, key = self.check(package, trusted, downgrade=downgrade)
-        if self._busy():
-            raise SweepRuns("a sweep runs; end it, then update")
+        self._unused()
         before = self._dpkg.installed()
         if before:
             with self._journal.new_previous() as path:
                 repack(self._dpkg, path)
+            self._unused()  # packing took a while
         self._journal.begin(new.version)
         say(f"update: installing {new.version} over {before or 'nothing'}")
         if wrong := self._wrong_with(new):
@@ -66,6 +66,10 @@ class Updating:
         if new.oldest and (not self._journal.floor or compare(self._journal.floor, "lt", new.oldest)):
             self._journal.raise_floor(new.oldest)
         return Updated(before, new.version, key)
+
+    def _unused(self) -> None:
+        if self._busy():
+            raise SweepRuns("a sweep runs; end it, then update")
 
     def _wrong_with(self, new: Package) -> str:
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import edge.update.updating as updating
 from edge.app import main
 from edge.update.journal import Journal, NoRoom
 from edge.update.package import Dpkg, PackageUnreadable, TooOld, WrongPackage, compare
@@ -180,6 +181,23 @@ def test_nothing_is_installed_during_a_sweep_or_without_room(device, monkeypatch
     with pytest.raises(NoRoom, match="0 MiB are free"):
         device.update("1.1")
     assert device.version() == "1.0"
+
+
+def test_a_sweep_that_begins_while_the_way_back_is_packed_is_not_cut(device, monkeypatch):
+    device.update("1.0")
+    repack = updating.repack
+
+    def slowly(dpkg, path):
+        repack(dpkg, path)
+        device.sweeps = True
+
+    monkeypatch.setattr(updating, "repack", slowly)
+    with pytest.raises(SweepRuns):
+        device.update("1.1")
+    assert device.version() == "1.0" and not device.journal.pending.exists()
+    device.sweeps = False
+    monkeypatch.undo()
+    assert device.update("1.1").before == "1.0" and device.version() == "1.1"
 
 
 def test_check_alone_touches_nothing(device):

@@ -11,7 +11,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from edge.config import TabletConfig
 from edge.tablet.audit import verify
-from edge.tablet.doors import ROUTES, Doors
+from edge.tablet.doors import Doors
+from edge.tablet.routes import ROUTES
 
 
 class Visit:

@@ -34,7 +34,9 @@ def test_every_switch_switches_something_and_every_command_in_the_table_is_one()
 def test_a_command_that_is_off_is_refused_before_anything_is_done(action, name):
     notes = []
     client = SimpleNamespace(name="iPad 1", allowance=SimpleNamespace(take=lambda: True))
-    gateway = SimpleNamespace(features=off(name), operator=client, note=lambda *told: notes.append(told))  # has nothing to do it with
+    gateway = SimpleNamespace(
+        features=off(name), lease=SimpleNamespace(holder=client), note=lambda *told: notes.append(told)
+    )  # has nothing to do it with
     told = asyncio.run(obey(gateway, client, Request(1, action, sweep="s")))
     assert (told["ok"], told["error"], told["detail"]) == (False, "SWITCHED_OFF", f"[features] {name}")
     assert notes == [(action, "iPad 1", "s SWITCHED_OFF")]

@@ -325,3 +325,27 @@ def test_any_order_of_changes_and_delays_ends_in_the_same_volume(seed, events):
     feed.complete = True
     sent_to(feed, client, now)
     assert client.crc32() == store.crc32() and feed.up_to_date
+
+
+@pytest.mark.parametrize(("per_s", "most", "kinds"), [(20, 10, 2), (30, 10, 3), (60, 30, 2), (20, 10, 4), (30, 10, 2)])
+@pytest.mark.parametrize("jitter_s", [0.0, 0.002, 0.008])
+def test_light_takes_no_image_of_ultrasound_away_however_few_are_allowed(per_s, most, kinds, jitter_s):
+    luck, feed = random.Random(1), ClientFeed(most)
+    offers = [(n / per_s + luck.random() * jitter_s, n) for n in range(20 * per_s)]
+    flags = [0, *(wire.photoacoustic(700.0 + 50 * n) for n in range(1, kinds))]
+    shown = {kind: [0.0] for kind in flags}
+    for n in range(5000):
+        now = n * 0.004
+        while offers and offers[0][0] <= now:
+            at, sequence = offers.pop(0)
+            feed.offer(Picture(sequence, flags[sequence % kinds] | sequence // 40 % 2, 0.0, (1, 1), GREY[:4, :4]), at)
+        while (message := feed.next_image(now)) is not None:
+            told = wire.decode(message)
+            shown[told.flags & ~wire.IN_SWEEP].append(now)
+            feed.ack("I", told.seq, now)
+    gaps = {kind: max(np.diff([*times, 20.0])) for kind, times in shown.items()}
+    share = min(per_s, most) / kinds
+    assert gaps[0] < 2.5 / share + jitter_s, "ultrasound comes as often as its share of what is allowed"
+    assert max(gaps.values()) < 4 / share + jitter_s, gaps
+    sent = sum(len(times) - 1 for times in shown.values())
+    assert sent <= 20 * most + 2 * kinds, "no more than is allowed"

@@ -12,7 +12,8 @@ from edge.messages import FaultRaised, Status
 from edge.tablet.doors import Doors
 from edge.tablet.feed import ClientFeed
 from edge.tablet.gateway import TabletService
-from edge.tablet.session import FAULT_SHOWN_S, Session
+from edge.tablet.raised import SHOWN_S
+from edge.tablet.session import Session
 
 
 class Link:
@@ -23,9 +24,6 @@ class Link:
 
     def raise_fault(self, fault):
         self.raised.append(fault)
-
-    def wake(self):
-        pass
 
 
 class Client:
@@ -82,7 +80,7 @@ def test_a_fault_that_stands_is_shown_as_long_as_it_stands():
     session.hear(FaultRaised(service="record", name="DISK_NEARLY_FULL", detail="4 MiB are free"), now)
     session.hear(standing, now)
     assert len(session.state(now)["faults"]) == 1, "once, not twice"
-    later = now + FAULT_SHOWN_S + 1
+    later = now + SHOWN_S + 1
     session.hear(standing, later)
     (fault,) = session.state(later)["faults"]
     assert (fault["name"], fault["detail"], fault["age_s"], fault["effect"]) == ("DISK_NEARLY_FULL", "3 MiB are free", 0.0, "note")
@@ -103,23 +101,117 @@ def test_work_that_fails_beside_the_link_is_said(service, capsys):
 
 
 def test_a_tablet_that_unpairs_is_out_with_its_open_link_and_its_lease(service):
-    async def story():
+    async def story(client, host):
+        async with client.ws_connect("/link", headers=host) as link:
+            await told(link, "take_operator")
+            assert service.lease.holder is not None
+            left = asyncio.ensure_future(client.post("/api/unpair", json={}, headers=host))
+            while (said := await link.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
+                pass
+            assert said.data == 4001 and (await left).status == 200
+        assert service.lease.holder is None and service.lease._lost == ("", 0.0) and service.paired() == []
+        assert (await client.get("/api/sweeps/x/files/y", headers=host)).status == 401
+
+    paired(service, story)
+
+
+def test_a_tablets_second_link_operates_while_its_first_one_is_not_yet_known_to_be_dead(service):
+    async def story(client, host):
+        async with client.ws_connect("/link", headers=host) as old:
+            await told(old, "take_operator")
+            async with client.ws_connect("/link", headers=host) as new:
+                assert (await told(new, "freeze", on=True))[-1]["ok"]
+            while len(service.clients) > 1:
+                await asyncio.sleep(0.01)
+            assert (await told(old, "freeze", on=False))[-1]["ok"], "the other page of the tablet again"
+
+    paired(service, story)
+
+
+def test_what_a_command_changed_is_told_before_its_answer(service):
+    async def story(client, host):
+        async with client.ws_connect("/link", headers=host) as link:
+            await told(link, "take_operator")
+            said = await told(link, "exam", exam={"notes": "left calf"})
+            assert [one["exam"] for one in said if one["type"] == "state"][-1:] == [{"notes": "left calf"}]
+
+    paired(service, story)
+
+
+def test_the_code_that_a_tablet_shows_leads_to_where_that_tablet_sees_the_device(service, monkeypatch):
+    async def story(client, host):
+        monkeypatch.setattr(service._doors, "address", lambda: "http://10.0.0.9:8443")
+        async with client.ws_connect("/link", headers=host) as link:
+            await told(link, "take_operator")
+            assert (await told(link, "pairing", on=True))[-1]["url"].startswith("http://10.0.0.9:8443/#pair="), (
+                "no other tablet comes by 127.0.0.1"
+            )
+        monkeypatch.setattr(service._doors, "_hosts", {"sono.local"})
+        seen = f"sono.local:{client.port}"
+        async with client.ws_connect("/link", headers={"Host": seen, "Origin": f"http://{seen}"}) as link:
+            await told(link, "take_operator")
+            assert (await told(link, "pairing", on=True))[-1]["url"].startswith(f"http://{seen}/#pair=")
+
+    paired(service, story)
+
+
+def test_a_tablet_that_can_be_told_nothing_any_more_is_hung_up_on_and_the_reason_is_said(service, capsys):
+    async def story(client, host):
+        async with client.ws_connect("/link", headers=host) as link:
+            assert (await link.receive_json())["type"] == "hello"
+            (own,) = service.clients
+            own.feed.next_image = lambda now: 1 // 0
+            own.wake()
+            while (said := await link.receive(5)).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
+                pass
+            assert said.data == 1011
+        assert "ZeroDivisionError" in capsys.readouterr().err
+
+    paired(service, story)
+
+
+def paired(service, story):
+    """``story(client, headers)`` of a tablet that may come in."""
+
+    async def whole():
         doors = service._doors
         async with TestClient(TestServer(doors.app, host="127.0.0.1")) as client:
             doors.port = client.port
             doors.open_pairing()
             host = {"Host": f"127.0.0.1:{client.port}", "Origin": f"http://127.0.0.1:{client.port}"}
             await client.post("/api/pair", json={"code": doors.window.code, "name": "iPad"}, headers=host)
-            async with client.ws_connect("/link", headers=host) as link:
-                await link.send_json({"id": 1, "do": "take_operator"})
-                while (await link.receive_json()).get("type") != "answer":
-                    pass
-                assert service.operator is not None
-                left = asyncio.ensure_future(client.post("/api/unpair", json={}, headers=host))
-                while (said := await link.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
-                    pass
-                assert said.data == 4001 and (await left).status == 200
-            assert service.operator is None and service._operated == ("", 0.0) and service.paired() == []
-            assert (await client.get("/api/sweeps/x/files/y", headers=host)).status == 401
+            await story(client, host)
 
-    asyncio.run(asyncio.wait_for(story(), 20))
+    asyncio.run(asyncio.wait_for(whole(), 20))
+
+
+async def told(link, action, **words):
+    """All that the device says until it answers, the answer last."""
+    await link.send_json({"id": 1, "do": action} | words)
+    said = [await link.receive_json()]
+    while said[-1]["type"] != "answer":
+        said.append(await link.receive_json())
+    return said
+
+
+def test_a_list_that_was_read_before_the_newest_change_is_not_told_after_it(service):
+    async def story():
+        first, client = asyncio.Event(), Client()
+        service.clients.add(client)
+
+        async def listing():
+            mine = next(numbers)
+            if mine == 1:
+                await first.wait()
+            return {"type": "library", "sweeps": [mine]}
+
+        numbers, service.listing = iter((1, 2)), listing
+        service.tell_library()
+        await asyncio.sleep(0)
+        service.tell_library()
+        await asyncio.sleep(0.01)
+        first.set()
+        await asyncio.sleep(0.01)
+        assert [told["sweeps"] for told in client.told] == [[2]]
+
+    asyncio.run(story())

@@ -80,7 +80,7 @@ class Device:
         self.service = TabletService(Config(record=RecordConfig(folder=str(folder / "sweeps")), tablet=tablet), Link(), Doors(tablet, 8443))
         self.client, self.number = Client(), 0
         self.service.clients.add(self.client)
-        self.service.operator = self.client
+        self.service.lease.take(self.client)
 
     async def hears(self, *messages):
         self.service.link.heard = messages
@@ -94,7 +94,7 @@ class Device:
 
     async def starts(self, exam):
         await self.hears(frame(0, sweep=-1, received_ns=10**18))  # images come
-        self.service.session._image_s = 1e18
+        self.service.session._live.heard_s = 1e18
         await self.hears(Status(service="bridge", state="receiving", counts={}), IDLE)
         assert (await self.does("start", exam=exam))["ok"]
 
@@ -189,6 +189,17 @@ def test_a_name_typed_while_the_volume_is_written_is_the_next_sweeps(device):
         await device.does("exam", exam=BEN)
         await device.hears(ended(1))
         assert device.record(ONE).exam == ANN
+
+    asyncio.run(story())
+
+
+def test_what_is_measured_while_the_volume_is_written_is_kept(device):
+    async def story():
+        await device.starts(ANN)
+        await device.hears(*poses(1))
+        assert (await device.does("measures", sweep=ONE, measures=[{"kind": "distance"}]))["ok"]
+        await device.hears(ended(1))
+        assert device.record(ONE).measures == [{"kind": "distance"}]
 
     asyncio.run(story())
 

@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from edge.files.names import sweep_id
-from edge.tablet.library import Library, NoSuchSweep, Record, SidecarUnreadable, WrongState
+from edge.tablet.library import FILE, Library, NoSuchSweep, Record, SidecarUnreadable, WrongState
+from edge.tablet.listing import all_listed
 
 ONE, TWO = sweep_id(0xABC, 1), sweep_id(0xABC, 123456789)
 
@@ -136,3 +137,16 @@ def test_changes_of_what_is_known_do_not_overwrite_each_other(library):
     with pytest.raises(ZeroDivisionError), library.changing(ONE) as record:
         record.frames = 1 // 0
     assert library.record(ONE).frames == 60
+
+
+def test_what_vanishes_while_the_sweeps_are_listed_takes_no_other_off_the_list(library, monkeypatch, tmp_path):
+    there = list(library._all())
+    gone = [
+        tmp_path / "sweeps" / f"{ONE}_1.mcap",
+        *(tmp_path / "sweeps" / f"{sweep_id(0xABC, 5)}{ending}" for ending in ("_0.mcap", ".json")),
+    ]
+    vanished = [(path, FILE.fullmatch(path.name)) for path in gone]
+    monkeypatch.setattr(library, "_all", lambda: iter([*vanished, *there]))
+    told = {one["id"]: one for one in all_listed(library, patients=True)}
+    assert told.keys() == {ONE, TWO} and "error" not in told[ONE]
+    assert {file["name"] for file in told[ONE]["files"]} == {path.name for path in everything(library) if path.name.startswith(ONE)}

@@ -28,7 +28,8 @@ class Desk:
 
     def __init__(self, **dicom):
         self.secure, self.asking_worklist, self.dicom, self.features = True, False, DicomConfig(**dicom), FeaturesConfig()
-        self.operator = self.client = SimpleNamespace(name="iPad", tell=lambda message: self.told.append(message), allowance=self)
+        self.client = SimpleNamespace(name="iPad", tell=lambda message: self.told.append(message), allowance=self)
+        self.lease = SimpleNamespace(holder=self.client)
         self.told, self.notes, self.jobs = [], [], []
 
     take = staticmethod(lambda: True)
@@ -94,7 +95,7 @@ def test_only_over_https_and_only_for_the_operator():
     plain.secure = False
     assert asked(plain)[0]["error"] == "WORKLIST_OVER_HTTP" and not plain.jobs
     looks = Desk(worklist_host="127.0.0.1")
-    looks.operator = None
+    looks.lease.holder = None
     assert asked(looks)[0]["error"] == "NO_OPERATOR_LEASE" and not looks.jobs
     assert COMMANDS["worklist"].operator
 
@@ -132,7 +133,7 @@ def test_who_lost_the_lease_meanwhile_is_told_no_names():
 
         async def story():
             await obey(desk, desk.client, Request(1, "worklist"))
-            desk.operator = None
+            desk.lease.holder = None
             await asyncio.gather(*desk.jobs)
 
         asyncio.run(story())

@@ -60,11 +60,12 @@ class App {
     this.shownLight = new Light(() => this.lit());
     const light = this.shownLight;
     const run = (name, words) => this.run(name, words);
+    const command = (name, words) => this.link.command(name, words);
     const onrefused = (wrong) => this.toast(refusal(wrong), true);
     this.screens = {
-      live: new LiveScreen({ hello, light, run, onrefused, onended: (sweep) => this.ended(sweep) }),
+      live: new LiveScreen({ hello, light, run, command, onrefused, onended: (sweep) => this.ended(sweep) }),
       review: new ReviewScreen({
-        scene: this.scene, volume: this.volume, light, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused, hello,
+        scene: this.scene, volume: this.volume, light, presets: Object.keys(PRESETS), run, download, upload, onleave: (id) => this.tossed(id), onrefused, hello, command, onmeasured: () => this.measures(), holds: (sweep) => this.holds(sweep),
       }),
       library: new LibraryScreen({ run, onopen: (sweep) => this.openSweep(sweep) }),
       settings: new SettingsScreen({ hello, settings, run, onsetting: (name, value) => this.setting(name, value), selfTest: () => selfTest(document.createElement('canvas')) }),
@@ -91,14 +92,16 @@ class App {
     this.screen = name;
     document.body.dataset.screen = name;
     for (const [one, tab] of Object.entries(this.nav)) tab.toggleAttribute('aria-current', one === name);
-    this.place.replaceChildren(this.screens[name].element);
+    const { element } = this.screens[name];
+    this.place.replaceChildren(element);
+    (element.querySelector('.panes, .grid') ?? this.place).append(this.faults.notes);
     this.sizes.disconnect();
     for (const one of [this.place, ...this.place.querySelectorAll('.pane')]) this.sizes.observe(one); // the guide of a sweep takes room from the panes alone
     if (name === 'live' && this.source && this.source !== 'live') this.run('open', { sweep: 'live' });
     if (name === 'review' && !this.screens.review.sweep) {
       const sweep = this.state?.sweep;
       if (!sweep || sweep.state === 'sweeping') return this.go('library');
-      this.screens.review.open({ ...sweep }, this.screens.library.find(sweep.id)?.measures);
+      this.screens.review.open({ ...sweep }, this.screens.library.sweeps ? this.screens.library.find(sweep.id)?.measures : null);
     }
     if (name === 'review') this.match();
     if (name === 'library') this.link.command('list');
@@ -162,13 +165,29 @@ class App {
     this.matched = false; // the next state says whose volume a live one is
     this.checked = null;
     this.volume.epoch(message);
+    this.cover();
+  }
+
+  // Whether the volume is that sweep's: a live one where the state, which is told after it, names its epoch.
+  holds({ id }) {
+    const live = this.state?.sweep;
+    return this.source === 'live' ? live?.id === id && live.epoch === this.volume.number : this.source === id;
+  }
+
+  // What is another sweep's is not seen under this one's name (nor one of the library under the live one), and nothing is measured in it.
+  cover() {
+    if (!this.screens) return;
+    const { sweep, tools } = this.screens.review;
+    const foreign = this.screen === 'review' ? Boolean(sweep) && !this.holds(sweep) : this.source !== 'live';
+    if (foreign && !document.body.classList.contains('foreign')) tools.choose('');
+    document.body.classList.toggle('foreign', foreign);
   }
 
   // The volume under a sweep's name, its patient and its measurements is that sweep's: where somebody began another one, or after a new link, it is opened again.
   async match() {
     const { sweep } = this.screens.review;
     this.matched = true;
-    if (!sweep || (this.source === 'live' ? this.state?.sweep?.id : this.source) === sweep.id) return;
+    if (!sweep || this.holds(sweep)) return;
     this.screens.review.tools.choose('');
     if ((await this.run('open', { sweep: sweep.id })) || !this.link.open) return;
     this.screens.review.sweep = null;
@@ -219,8 +238,10 @@ class App {
 
   take(state) {
     this.state = state;
+    this.told = this.link.socket;
     this.awake.keep(state.live !== null);
     if (this.screen === 'review' && !this.matched) this.match();
+    if (this.screens) this.measures();
     if (this.screens && state.preset !== this.preset) {
       this.preset = state.preset;
       this.screens.review.showAs(this.presets[state.preset].view);
@@ -232,7 +253,20 @@ class App {
     this.screens.library.set(sweeps);
     const open = this.screens.review.sweep;
     const now = open && this.screens.library.find(open.id);
+    this.measures();
     if (now) Object.assign(open, { state: now.state, direction: now.direction, direction_source: now.direction_source, exam: now.exam });
+  }
+
+  // They are of the volume as it was: from the moment at which it is built again there are none, on whichever tablet.
+  measures() {
+    const { review, library } = this.screens;
+    const now = review.sweep && library.find(review.sweep.id);
+    if (!now) return;
+    const { id, state } = this.state?.sweep ?? {};
+    this.rebuilt = id === now.id && (state === 'rebuilding' || (state === 'saving' && this.rebuilt));
+    if (this.rebuilt) now.measures = [];
+    else if (review.kept.waits) now.measures = review.tools.measures; // the list of it is yet to come
+    review.hear(now.measures);
   }
 
   job(job) {
@@ -273,12 +307,14 @@ class App {
 
   update() {
     if (!this.screens) return;
+    this.cover();
+    const fresh = this.link.open && this.told === this.link.socket; // not what was told before the link was lost
     const live = this.link.open ? this.state : this.state && { ...this.state, live: null };
     const whose = this.screen === 'review' && this.screens.review.sweep; // the patient in the bar is that of what is shown
     this.status.update(this.state && { ...this.state, ...(whose && { exam: whose.exam ?? {} }) }, this.link.open, this.link.delay_ms);
     if (this.state) this.faults.update(this.state.faults);
-    this.screens.live.update(live, this.link.open);
-    if (this.screen === 'review') this.screens.review.update(this.state);
+    this.screens.live.update(live, this.link.open, fresh);
+    if (this.screen === 'review') this.screens.review.update(this.state, fresh);
     if (this.screen === 'settings') this.screens.settings.update(this.state);
   }
 }

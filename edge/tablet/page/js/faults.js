@@ -1,4 +1,4 @@
-// Every fault of the device with the operator's words: a banner by effect, said aloud once.
+// Every fault of the device with the operator's words, said aloud once: what ended something is a banner, a note lies over the pictures and moves nothing.
 
 import { h, say } from './dom.js';
 import { has, t } from './i18n.js';
@@ -9,6 +9,7 @@ const SHOWN_S = 12;
 export class Faults {
   constructor() {
     this.element = h('div', { class: 'faults' });
+    this.notes = h('div', { class: 'notes' });
     this.key = '';
     this.said = new Map();
   }
@@ -19,8 +20,9 @@ export class Faults {
     const key = [...newest.keys()].join();
     if (key === this.key) return;
     this.key = key;
-    this.element.replaceChildren(...[...newest.values()].map((fault) =>
-      h('div', { class: `fault ${fault.effect}`, title: fault.detail }, h('span', { 'aria-hidden': 'true' }, ICONS[fault.effect]), words(fault.name))));
+    const drawn = (wanted) => [...newest.values()].filter(wanted).map((fault) => h('div', { class: `fault ${fault.effect}`, title: fault.detail }, h('span', { 'aria-hidden': 'true' }, ICONS[fault.effect]), words(fault.name)));
+    this.element.replaceChildren(...drawn((fault) => fault.effect !== 'note'));
+    this.notes.replaceChildren(...drawn((fault) => fault.effect === 'note'));
     for (const fault of newest.values()) if (!this.said.has(fault.name)) say(words(fault.name), fault.effect !== 'note');
     this.said = newest;
   }

@@ -3,6 +3,8 @@
 const BACKOFF_MS = [250, 4000];
 const CONNECT_MS = 5000;
 const ANSWER_MS = 8000;
+const LOOK_MS = 500;
+const SILENT_LOOKS = 6; // 3 s; states come four times a second. Counted, not timed: a page that slept has not looked
 
 export class Link extends EventTarget {
   constructor(url) {
@@ -19,6 +21,7 @@ export class Link extends EventTarget {
     document.addEventListener('visibilitychange', this.awake);
     addEventListener('pageshow', (event) => event.persisted && this.connect());
     setInterval(() => this.open && this.ping(), 2000);
+    setInterval(() => this.open && ++this.quiet > SILENT_LOOKS && this.again(this.socket), LOOK_MS);
     this.connect();
   }
 
@@ -32,12 +35,16 @@ export class Link extends EventTarget {
     socket.onopen = () => {
       clearTimeout(this.timer);
       this.open = true;
+      this.quiet = 0; // looks since the device said something
       this.backoff = BACKOFF_MS[0];
       this.emit('status');
       this.ping();
     };
     socket.onclose = () => this.again(socket);
-    socket.onmessage = ({ data }) => (typeof data === 'string' ? this.text(JSON.parse(data)) : this.emit('binary', data));
+    socket.onmessage = ({ data }) => {
+      this.quiet = 0;
+      typeof data === 'string' ? this.text(JSON.parse(data)) : this.emit('binary', data);
+    };
   }
 
   drop() {

@@ -25,6 +25,7 @@ export class MeasureTools {
 
   choose(kind) {
     this.kind = kind;
+    this.drag = null;
     this.points = [];
     this.outlines = [];
     this.svg.classList.toggle('active', Boolean(kind));
@@ -50,7 +51,7 @@ export class MeasureTools {
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     const view = this.viewAt(x, y);
     const point = view && (await this.toMm(view, x, y));
-    if (!point) return;
+    if (!point || !this.kind) return; // put away meanwhile
     if (!this.points.length && !this.outlines.length) this.view = view;
     if (this.kind === 'outline' && (view !== this.view || !view.toMm)) return this.onrefused(new Refused('OTHER_VIEW')); // all outlines of a volume are parallel
     this.points.push(point);
@@ -62,7 +63,7 @@ export class MeasureTools {
 
   async note() {
     const text = await askText(t('measure.note_text'), t('measure.done'), t('cancel'));
-    if (text) this.add(measured('note', this.points, this.known(), text));
+    if (text && this.points.length) this.add(measured('note', this.points, this.known(), text));
     this.points = [];
     this.draw();
   }
@@ -107,6 +108,17 @@ export class MeasureTools {
       this.measures = this.measures.slice(0, -1);
       this.changed();
     }
+    this.draw();
+  }
+
+  get busy() {
+    return Boolean(this.points.length || this.outlines.length || this.drag);
+  }
+
+  // By what the device has: the tool stays in the hand.
+  replace(measures) {
+    this.measures = measures;
+    this.undone = [];
     this.draw();
   }
 
@@ -157,9 +169,12 @@ export class MeasureTools {
       event.stopPropagation();
       event.preventDefault();
       const box = this.svg.getBoundingClientRect();
-      const move = (at) => onmove(view.toMm(at.clientX - box.left, at.clientY - box.top));
+      const drag = (this.drag = {});
+      const move = (at) => this.drag === drag && onmove(view.toMm(at.clientX - box.left, at.clientY - box.top));
       const up = () => {
         removeEventListener('pointermove', move);
+        if (this.drag !== drag) return;
+        this.drag = null;
         this.changed();
       };
       addEventListener('pointermove', move);

@@ -3,6 +3,7 @@
 import { ask, choose, field, h, setText, show } from '../dom.js';
 import { directionPicture, directionWords, NEXT } from '../direction.js';
 import { date, language, number, t, today } from '../i18n.js';
+import { Insist } from '../insist.js';
 
 const FIELDS = [
   ['patient_name', { autocomplete: 'off' }], ['patient_id', { autocomplete: 'off' }], ['birth_date', { type: 'date' }],
@@ -15,12 +16,13 @@ const ANSWER_S = 30; // the device gives up before
 // A maker's own preset brings its words along.
 const wordsOf = ({ name, words }) => words?.[language] ?? words?.en ?? t(`preset.${name}`);
 
-// Whose sweep it is.
+// Whose sweep it is. `onchange(values, target)`: rejects with what the device or the link has against it.
 export class ExamFields {
   constructor({ secure, onchange, run = () => {}, onrefused = () => {} }) {
     Object.assign(this, { onchange, run, onrefused });
     this.study_uid = ''; // of the worklist's entry
-    this.sending = 0; // changes that the device has not answered yet: what it says of the form is older
+    this.told = new Insist(({ values, target }) => this.onchange(values, target), (wrong) => this.onrefused(wrong)); // until it is answered, what the device says of the form is older
+    this.target = ''; // the sweep that a change is of
     this.sweeping = false; // a sweep runs: the form is its
     this.inputs = {};
     const rows = FIELDS.filter(([name]) => secure || !OF_THE_PATIENT.includes(name)).map(([name, kind]) => {
@@ -45,10 +47,11 @@ export class ExamFields {
     return { exam: Object.fromEntries([...filled, ['study_uid', this.study_uid]].filter(([, value]) => value)) };
   }
 
-  // What the device has, unless somebody is typing here.
-  fill(exam, operates) {
-    this.ask.disabled = !operates || Boolean(this.waits);
-    if (this.sending) return false;
+  // What the device has, unless somebody is typing here. `fresh`: the link is there, and the device has told who operates.
+  fill(exam, operator, fresh) {
+    this.ask.disabled = !operator?.me || Boolean(this.waits);
+    if (fresh) this.told.again(operator);
+    if (this.told.waits) return false;
     if (this.element.contains(document.activeElement) && document.activeElement.matches('input,select')) return false;
     for (const [name, input] of Object.entries(this.inputs)) if (input.value !== (exam[name] ?? '')) input.value = exam[name] ?? '';
     this.study_uid = exam.study_uid ?? '';
@@ -95,8 +98,7 @@ export class ExamFields {
 
   changed() {
     show(this.linked, Boolean(this.study_uid));
-    this.sending++;
-    Promise.resolve(this.onchange(this.values)).finally(() => this.sending--);
+    this.told.say({ values: this.values, target: this.target });
   }
 }
 
@@ -122,9 +124,10 @@ export class ExamForm extends ExamFields {
     return { ...super.values, preset: this.preset, direction: this.direction };
   }
 
-  update({ exam, preset, direction, sweep, operator }) {
+  update({ exam, preset, direction, sweep, operator }, fresh) {
     this.sweeping = sweep?.state === 'sweeping';
-    if (!this.fill(exam, operator?.me) || (preset === this.preset && direction === this.direction)) return;
+    this.target = this.sweeping ? sweep.id : ''; // a correction while a sweep runs is that sweep's
+    if (!this.fill(exam, operator, fresh) || (preset === this.preset && direction === this.direction)) return;
     this.preset = preset;
     this.direction = direction;
     this.draw();

@@ -7,13 +7,12 @@ import { LiveImage } from '../live_image.js';
 import { ExamForm } from './exam.js';
 
 export class LiveScreen {
-  constructor({ hello, light, run, onended, onrefused }) {
+  constructor({ hello, light, run, command, onended, onrefused }) {
     this.run = run;
     this.onended = onended;
-    this.running = '';
     this.image = new LiveImage(light);
     this.guide = new Guide();
-    this.exam = new ExamForm({ ...hello, run, onrefused, onchange: (values) => run('exam', { ...values, sweep: this.running }) });
+    this.exam = new ExamForm({ ...hello, run, onrefused, onchange: (values, sweep) => command('exam', { ...values, sweep }) });
     this.pane = h('div', { class: 'pane', 'data-view': '3d', role: 'group', 'aria-label': t('live.volume') });
     this.time = h('span', { class: 'number' });
     this.start = h('button', { class: 'start', onclick: () => this.toggle() });
@@ -39,13 +38,12 @@ export class LiveScreen {
     }
   }
 
-  update(state, linked) {
+  update(state, linked, fresh) {
     const why = this.image.update(state?.live ?? null, linked && state?.services.bridge !== 'gone');
     if (!state) return;
     const sweeping = state.sweep?.state === 'sweeping';
     const ended = this.sweeping && !sweeping && state.sweep && state.sweep.state !== 'rebuilding';
     this.sweeping = sweeping;
-    this.running = sweeping ? state.sweep.id : ''; // whose form it is: a correction while a sweep runs is that sweep's
     this.frozen = Boolean(state.live?.frozen);
     document.body.classList.toggle('sweeping', sweeping);
     setText(this.start, t(sweeping ? 'live.stop' : 'live.start'));
@@ -56,7 +54,7 @@ export class LiveScreen {
     show(this.guide.element, sweeping);
     if (sweeping) this.guide.update(state);
     setText(this.time, sweeping ? t('live.elapsed', { s: number(state.sweep.elapsed_s, 0) }) : state.operator?.me ? '' : t('live.take_first'));
-    this.exam.update(state);
+    this.exam.update(state, fresh);
     if (ended) {
       say(t('live.ended'));
       this.onended(state.sweep);

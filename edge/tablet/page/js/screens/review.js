@@ -3,10 +3,12 @@
 import { ask, field, h, setText, show } from '../dom.js';
 import { directionPicture, directionWords } from '../direction.js';
 import { drift, number, t } from '../i18n.js';
+import { Insist } from '../insist.js';
 import { KINDS, measuredVolume } from '../measuring.js';
 import { Oxygen } from '../oxygen.js';
 import { ExamFields } from './exam.js';
 import { label, MeasureTools } from '../measure_tools.js';
+import { Refused } from '../refused.js';
 
 const PLANES = ['lateral-axial', 'elevational-axial', 'lateral-elevational'];
 const MODES = ['alpha', 'mip', 'iso'];
@@ -15,14 +17,18 @@ const UNSURE = ['unverified', 'unknown'];
 const TURN_S = 6;
 
 export class ReviewScreen {
-  constructor({ scene, volume, light, presets, run, download, upload, onleave, onrefused, hello }) {
-    Object.assign(this, { scene, volume, run, download, upload, onleave, onrefused });
+  constructor({ scene, volume, light, presets, run, download, upload, onleave, onrefused, hello, holds, command, onmeasured }) {
+    Object.assign(this, { scene, volume, run, command, download, upload, onleave, onrefused, onmeasured, holds });
     this.sweep = null;
     this.confirmed = false;
     this.tools = new MeasureTools(scene, {
       known: () => ({ path: this.path ?? [], spacing_mm: volume.spacing_mm || 0.5 }),
       onrefused,
-      onchange: (measures) => this.sweep && run('measures', { sweep: this.sweep.id, measures }).then(() => this.list()),
+      onchange: (measures) => this.keepMeasures(measures),
+    });
+    this.kept = new Insist((words) => command('measures', words), (wrong) => {
+      onrefused(wrong);
+      command('list').catch(() => {}); // what the device has after all
     });
     this.oxygen = new Oxygen({ scene, volume, light });
     this.panes = ['3d', ...PLANES].map((view) => h('div', { class: 'pane', 'data-view': view }, h('span', { class: 'pane-name' }, t(`view.${view}`))));
@@ -42,7 +48,7 @@ export class ReviewScreen {
     this.toss = h('button', { class: 'danger big of-deletion', onclick: () => this.discard() }, t('review.discard'));
     this.flip = h('button', { class: 'ghost big', onclick: () => this.turn() }, t('review.flip'));
     this.yes = h('button', { class: 'ghost big', onclick: () => this.confirm() }, t('review.confirm'));
-    this.exam = new ExamFields({ ...hello, run, onrefused, onchange: ({ exam }) => this.correct(exam) });
+    this.exam = new ExamFields({ ...hello, run, onrefused, onchange: ({ exam }, id) => this.correct(exam, id) });
     this.whose = h('details', { class: 'whose' }, h('summary', {}, t('exam.title')), this.exam.element);
     this.job = h('progress', { max: 1, value: 0, hidden: true });
     const side = h('aside', { class: 'side' },
@@ -52,32 +58,37 @@ export class ReviewScreen {
         field(t('review.low'), this.low), field(t('review.high'), this.high), light.row({ review: true }), this.oxygen.element, h('label', { class: 'check' }, this.measured, t('review.measured_only'))),
       h('details', { class: 'of-measurement' }, h('summary', {}, t('measure.title')), h('div', { class: 'chips' }, this.tool),
         h('div', { class: 'row' },
-          h('button', { class: 'ghost', onclick: () => this.attempt(() => this.tools.finish()) }, t('measure.done')),
-          h('button', { class: 'ghost', onclick: () => this.tools.undo() }, t('measure.undo')),
-          h('button', { class: 'ghost', onclick: () => this.attempt(() => this.tools.finishVolume()) }, t('measure.volume'))),
-        field(t('measure.threshold'), this.threshold), h('button', { class: 'ghost', onclick: () => this.region() }, t('measure.region')), this.results),
+          h('button', { class: 'ghost', onclick: () => this.measuring(() => this.tools.finish()) }, t('measure.done')),
+          h('button', { class: 'ghost', onclick: () => this.measuring(() => this.tools.undo()) }, t('measure.undo')),
+          h('button', { class: 'ghost', onclick: () => this.measuring(() => this.tools.finishVolume()) }, t('measure.volume'))),
+        field(t('measure.threshold'), this.threshold), h('button', { class: 'ghost', onclick: () => this.measuring(() => this.region()) }, t('measure.region')), this.results),
       h('details', { class: 'of-export' }, h('summary', {}, t('export.title')), h('div', { class: 'chips' },
         FORMATS.map((kind) => h('button', { class: kind === 'dcm' ? 'chip of-dicom' : 'chip', onclick: () => this.export(kind) }, kind))),
-        h('div', { class: 'row' }, h('button', { class: 'ghost', onclick: () => this.attempt(() => this.shoot()) }, t('export.picture')),
-          h('button', { class: 'ghost', onclick: () => this.attempt(() => this.film()) }, t('export.film'))), this.job));
-    this.element = h('main', { class: 'screen review-screen' }, h('div', { class: 'grid' }, this.panes), side);
+        h('div', { class: 'row' }, h('button', { class: 'ghost', onclick: () => this.measuring(() => this.shoot()) }, t('export.picture')),
+          h('button', { class: 'ghost', onclick: () => this.measuring(() => this.film()) }, t('export.film'))), this.job));
+    this.loading = h('p', { class: 'loading', hidden: true }, t('library.loading'));
+    this.element = h('main', { class: 'screen review-screen' }, h('div', { class: 'grid' }, this.panes, this.loading), side);
   }
 
-  // `sweep` as the library has it, or as the state of the one that has just ended.
+  // `sweep` as the library has it, or as the state of the one that has just ended. `measures` null: nobody knows them yet.
   open(sweep, measures = []) {
     this.sweep = sweep;
+    this.listed = measures !== null;
+    this.exam.target = sweep.id;
     this.confirmed = false;
-    this.tools.load(measures);
+    this.tools.load(measures ?? []);
     this.look();
     this.update();
     this.list();
   }
 
-  update(state = null) {
-    this.operates = state ? Boolean(state.operator?.me) : this.operates;
+  update(state = null, fresh = false) {
+    this.operator = state ? state.operator : this.operator;
     const current = state?.sweep?.id === this.sweep?.id ? state?.sweep : null;
     if (current) Object.assign(this.sweep, { ...current, exam: this.sweep.exam }); // counts and length, too, may come after the end
     if (!this.sweep) return;
+    if (fresh) this.kept.again(this.operator);
+    show(this.loading, !this.holds(this.sweep));
     const { direction, direction_source: source, state: kept } = this.sweep;
     const sure = this.confirmed || !UNSURE.includes(source);
     const key = direction + sure;
@@ -86,7 +97,7 @@ export class ReviewScreen {
     setText(this.direction, directionWords(direction, this.confirmed ? 'operator' : source));
     show(this.yes, !sure);
     show(this.whose, kept === 'unsaved');
-    this.exam.fill(this.sweep.exam ?? {}, this.operates);
+    this.exam.fill(this.sweep.exam ?? {}, this.operator, fresh);
     show(this.flip, source !== 'tracked');
     this.save.disabled = kept === 'saved' || kept === 'rebuilding' || kept === 'saving';
     setText(this.save, t(kept === 'saved' ? 'review.saved' : kept === 'rebuilding' ? 'review.rebuilding' : kept === 'saving' ? 'review.saving' : 'review.save'));
@@ -96,9 +107,9 @@ export class ReviewScreen {
   }
 
   // Whose it is may be said until it is kept.
-  correct(exam) {
-    this.sweep.exam = exam;
-    return this.run('exam', { sweep: this.sweep.id, exam });
+  correct(exam, id) {
+    if (id === this.sweep?.id) this.sweep.exam = exam;
+    return this.command('exam', { sweep: id, exam });
   }
 
   showAs(mode) {
@@ -127,14 +138,31 @@ export class ReviewScreen {
     const cross = this.scene.cross_mm;
     const [min_mm, max_mm] = [cross.map((v) => v - 10), cross.map((v) => v + 10)];
     const found = await this.volume.region({ min_mm, max_mm, threshold: +this.threshold.value, channel: 0 });
+    this.mustHold();
     this.tools.add(measuredVolume(found.volume_mm3 / 1000, [min_mm, max_mm],
       { path: this.path ?? [], spacing_mm: this.volume.spacing_mm }, { threshold: +this.threshold.value, by_state: found.by_state }));
+  }
+
+  async keepMeasures(measures) {
+    if (!this.sweep) return;
+    this.list();
+    const told = this.kept.say({ sweep: this.sweep.id, measures });
+    this.onmeasured();
+    await told;
+  }
+
+  // As the device has them: another tablet measures too. What is being measured here comes first.
+  hear(measures) {
+    this.listed = true;
+    if (this.kept.waits || this.tools.busy || JSON.stringify(measures) === JSON.stringify(this.tools.measures)) return;
+    this.tools.replace(measures);
+    this.list();
   }
 
   list() {
     this.results.replaceChildren(...this.tools.measures.map((measure) =>
       h('li', {}, h('span', {}, t(`measure.${measure.kind}`)), h('strong', {}, label(measure)),
-        h('button', { class: 'ghost small', 'aria-label': t('measure.remove'), onclick: () => this.remove(measure) }, '✕'))));
+        h('button', { class: 'ghost small', 'aria-label': t('measure.remove'), onclick: () => this.measuring(() => this.remove(measure)) }, '✕'))));
   }
 
   remove(measure) {
@@ -147,8 +175,8 @@ export class ReviewScreen {
     this.update();
   }
 
-  async turn() {
-    if (await this.run('flip', { sweep: this.sweep.id })) this.tools.load([]); // what was measured was of the mirror image
+  turn() {
+    return this.run('flip', { sweep: this.sweep.id });
   }
 
   async keep() {
@@ -176,6 +204,18 @@ export class ReviewScreen {
     for (const name of job.files) this.download(job.sweep, name);
   }
 
+  // NOT_LOADED while the volume is another sweep's, or nobody knows what was measured in it.
+  mustHold() {
+    if (!this.sweep || !this.listed || !this.holds(this.sweep)) throw new Refused('NOT_LOADED');
+  }
+
+  measuring(work) {
+    return this.attempt(() => {
+      this.mustHold();
+      return work();
+    });
+  }
+
   // What is refused on the way is told to the operator.
   async attempt(work) {
     try {
@@ -188,7 +228,9 @@ export class ReviewScreen {
 
   async shoot() {
     const { id } = this.sweep;
-    await this.keepPicture(id, await this.scene.view3d.picture(), 'view.png');
+    const picture = await this.scene.view3d.picture();
+    this.mustHold();
+    await this.keepPicture(id, picture, 'view.png');
   }
 
   async film() {
