@@ -283,3 +283,14 @@ def test_a_note_moves_nothing_lies_on_no_button_and_stops_no_finger(page, size, 
     page.state(faults=[BREAK])
     banner = page.until("document.querySelector('.fault') && document.querySelector('.fault').getBoundingClientRect().width")
     assert banner == size[0], "what ended a sweep stays a banner"
+
+
+def test_the_last_patients_volume_is_not_seen_under_the_next_ones_name(page):
+    page.open([])
+    page.epoch("live", 70)
+    page.state(sweep=sweep("anna", 70), exam={"patient_name": "anna"})
+    assert seen(page) and not page.js("return sonosweep.screens.live.other.offsetParent")
+    page.state(sweep=sweep("anna", 70), exam={"patient_name": "berta"})
+    assert not seen(page) and page.js("return sonosweep.screens.live.other.offsetParent !== null")
+    page.state(sweep=sweep("anna", 70) | {"id": "berta", "state": "sweeping", "exam": {}}, exam={"patient_name": "berta"})
+    assert seen(page)

@@ -178,7 +178,7 @@ class App {
   cover() {
     if (!this.screens) return;
     const { sweep, tools } = this.screens.review;
-    const foreign = this.screen === 'review' ? Boolean(sweep) && !this.holds(sweep) : this.source !== 'live';
+    const foreign = this.screen === 'review' ? Boolean(sweep) && !this.holds(sweep) : this.source !== 'live' || this.screens.live.anothers(this.state);
     if (foreign && !document.body.classList.contains('foreign')) tools.choose('');
     document.body.classList.toggle('foreign', foreign);
   }

@@ -13,7 +13,8 @@ export class LiveScreen {
     this.image = new LiveImage(light);
     this.guide = new Guide();
     this.exam = new ExamForm({ ...hello, run, onrefused, onchange: (values, sweep) => command('exam', { ...values, sweep }) });
-    this.pane = h('div', { class: 'pane', 'data-view': '3d', role: 'group', 'aria-label': t('live.volume') });
+    this.other = h('p', { class: 'loading', hidden: true }, t('live.other'));
+    this.pane = h('div', { class: 'pane', 'data-view': '3d', role: 'group', 'aria-label': t('live.volume') }, this.other);
     this.time = h('span', { class: 'number' });
     this.start = h('button', { class: 'start', onclick: () => this.toggle() });
     this.freeze = h('button', { class: 'ghost big', 'aria-pressed': 'false', onclick: () => this.run('freeze', { on: !this.frozen }) });
@@ -38,6 +39,12 @@ export class LiveScreen {
     }
   }
 
+  // Whether the volume is of somebody else than the form, which the bar names: a patient is entered while the last one's is still there.
+  anothers(state) {
+    const { state: doing, exam } = state?.sweep ?? {};
+    return Boolean(exam) && doing !== 'sweeping' && ['patient_name', 'patient_id'].some((key) => (exam[key] ?? '') !== (state.exam[key] ?? ''));
+  }
+
   update(state, linked, fresh) {
     const why = this.image.update(state?.live ?? null, linked && state?.services.bridge !== 'gone');
     if (!state) return;
@@ -51,6 +58,7 @@ export class LiveScreen {
     setText(this.freeze, t(this.frozen ? 'live.unfreeze' : 'live.freeze'));
     this.freeze.setAttribute('aria-pressed', String(this.frozen));
     this.freeze.disabled = !state.operator?.me;
+    show(this.other, this.anothers(state));
     show(this.guide.element, sweeping);
     if (sweeping) this.guide.update(state);
     setText(this.time, sweeping ? t('live.elapsed', { s: number(state.sweep.elapsed_s, 0) }) : state.operator?.me ? '' : t('live.take_first'));
