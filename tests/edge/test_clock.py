@@ -116,7 +116,7 @@ def answered(tmp_path, milliseconds=1e3 * TODAY_S, service=True):
     gateway = SimpleNamespace(
         run_dir=tmp_path,
         features=FeaturesConfig(),
-        operator=client,
+        lease=SimpleNamespace(holder=client),
         note=lambda *told: looked.append(told),
         look_again=lambda: looked.append("look"),
     )
