@@ -148,9 +148,10 @@ class Tablet:
         self.probe.move()
 
     def steady(self):
-        """Until no note lies over the views and no banner moves them, and all that there is has been drawn in full."""
+        """Without the notes that lie over the views: until no banner moves them, and all that there is has been drawn in full."""
+        self.js("sonosweep.faults.notes.hidden = true")
         self.until(
-            "!document.querySelector('.fault') && !sonosweep.scene.textures.busy"
+            "!document.querySelector('.faults .fault') && !sonosweep.scene.textures.busy"
             " && sonosweep.scene.views.every((view) => !view.rect || !view.stale) && sonosweep.scene.view3d.drawnFull"
         )
 
