@@ -49,6 +49,7 @@ EXTINCTION = np.array([
 LAST_NM = FIRST_NM + STEP_NM * (len(EXTINCTION) - 1)
 THRESHOLD = 30  # grey values: below it a voxel is noise or tissue and gets no saturation
 EDGE_SHARE = 0.75  # of the brightest neighbour: below it a voxel is half outside its vessel, and its wavelengths rarely agree
+WHITE = 255  # the brightest sample: what was brighter was cut to it, and how it compares with other wavelengths is lost
 MOST_ROUNDING = 5.0  # points: a voxel whose saturation the rounding of its grey values may move further gets none
 WORST_CONDITION = 30.0  # of the extinctions: above it noise of one percent moves the saturation by tens of points
 CAVEAT = "Estimate, not for diagnosis: light loses strength and changes colour on its way down, which biases the values with depth."
@@ -125,7 +126,8 @@ def oxygen_saturation(volumes: Sequence[Volume], settings: Settings = Settings()
     """Percent of oxygen saturation, uint8 0..100, on the box that all volumes share; state 0 where there is none.
 
     The wavelength of each volume stands in its metadata. Samples must be linear in the signal (no log compression), of one pulse
-    energy. Hole-filled voxels get none: nobody measured them; nor those whose grey values are too coarse for their wavelengths.
+    energy. Hole-filled voxels get none: nobody measured them; nor those whose grey values are too coarse for their wavelengths,
+    nor those that are white at one of them: their light was cut.
     """
     wavelengths_nm = [_wavelength(volume) for volume in volumes]
     matrix = extinctions(wavelengths_nm)
@@ -133,7 +135,9 @@ def oxygen_saturation(volumes: Sequence[Volume], settings: Settings = Settings()
     grey, states, origin_mm = shared_box(volumes)
     brightest = shared_box([replace(volume, intensity=brightest_neighbour(volume.intensity)) for volume in volumes])[0]
     within = (grey >= settings.edge_share * brightest).all(0)
-    seen: NDArray[np.bool_] = np.asarray(within & (grey > settings.threshold).all(0) & np.isin(states, (MEASURED, INTERPOLATED)).all(0))
+    seen: NDArray[np.bool_] = np.asarray(
+        within & (grey > settings.threshold).all(0) & (grey < WHITE).all(0) & np.isin(states, (MEASURED, INTERPOLATED)).all(0)
+    )
     signals = grey[:, seen].astype(np.float64)
     rounded = np.full_like(signals, 0.5)
     step = volumes[0].spacing_mm
@@ -238,7 +242,7 @@ def _metadata(volumes: Sequence[Volume], wavelengths_nm: Sequence[float], settin
         "method": "linear unmixing of HbO2 and Hb, non-negative least squares per voxel",
         "extinction": SOURCE,
         "fluence": fluence,
-        "threshold_grey": f"{settings.threshold:g} at every wavelength, and {settings.edge_share:g} of the brightest neighbour",
+        "threshold_grey": f"{settings.threshold:g} < grey < {WHITE} at each wavelength; {settings.edge_share:g} of the brightest neighbour",
         "rounding_points": f"at most {MOST_ROUNDING:g}",
         "voxels_with_a_value": str(voxels),
         "caveat": CAVEAT,

@@ -35,6 +35,7 @@ def lights(wavelengths_nm, seed=5):
         signal = strength * (share * row[0] + (1 - share) * row[1])
         grey = np.clip(240 * signal / 1500 + random.normal(0, 4, SIZE), 0, 255).astype(np.uint8)
         state = random.choice(np.array([0, 1, 2, 3], np.uint8), SIZE, p=(0.05, 0.6, 0.3, 0.05))
+        grey[10:12, 3:5, 4:8] = 255 if number else 200
         grey[state == 0] = 0
         cut = np.s_[number:, : SIZE[1] - number, 2 * number :]
         origin_mm = tuple(at + SPACING_MM * off for at, off in zip(ORIGIN_MM, (2 * number, 0, number), strict=True))
@@ -76,7 +77,7 @@ def test_the_page_has_the_numbers_and_masks_of_the_command(viewer, wavelengths_n
     assert (state == 1).sum() > 50 and (state == 2).sum() > 50 and np.ptp(percent[state > 0]) > 50
     assert np.abs(ours - percent).max() <= 1 and (ours != percent).mean() < 0.001, "an exact half may be rounded to the other side"
     why = {one["why"] for one in told if "why" in one}
-    assert why == {"unseen", "filled", "dim", "edge"} | ({"rounding"} if wavelengths_nm == (800, 850) else set())
+    assert why == {"unseen", "filled", "clipped", "dim", "edge"} | ({"rounding"} if wavelengths_nm == (800, 850) else set())
 
 
 def test_a_slice_has_the_colour_of_the_bar_where_there_is_a_value_and_ultrasound_elsewhere(viewer):

@@ -130,13 +130,15 @@ def test_a_brighter_neighbour_beyond_the_shared_box_counts():
     assert (found.state[:, :, -1] == 0).all() and (found.state[:, :, :-1] == 1).all()
 
 
-def test_only_what_is_bright_at_every_wavelength_and_not_filled_has_a_value():
+def test_only_what_is_bright_at_every_wavelength_not_white_and_not_filled_has_a_value():
     one, other = two(0.7)
     one.intensity[0, 0, 0] = 20
     other.intensity[1, 0, 0] = 20
     other.state[2, 0, 0], other.state[3, 0, 0] = 3, 2
+    one.intensity[0, 1, 0] = 255  # or brighter: nobody knows
     found = oxygen_saturation([one, other], Settings(edge_share=0))
-    assert [int(found.state[k, 0, 0]) for k in range(4)] == [0, 0, 0, 2] and (found.state[:, 1:] == 1).all()
+    assert [int(found.state[k, 0, 0]) for k in range(4)] == [0, 0, 0, 2]
+    assert found.state[0, 1, 0] == 0 and (found.state.ravel() != 1).sum() == 5
     assert (found.intensity[found.state == 0] == 0).all()
 
 

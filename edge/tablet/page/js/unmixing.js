@@ -8,6 +8,7 @@ const WIDE = SIDE + 2;
 const PARTS = [[7, 8, 0], [0, 8, 1], [0, 1, WIDE - 1]]; // prettier-ignore
 const MEASURED = 1;
 const FILLED = 3;
+const WHITE = 255; // what was brighter was cut to it
 
 const sum = (values) => values.reduce((a, b) => a + b, 0);
 const products = (a, b) => sum(a.map((value, n) => value * b[n]));
@@ -84,6 +85,7 @@ export class Unmixing {
     for (const [why, fails] of [
       ["unseen", (n) => states[n] === 0],
       ["filled", (n) => states[n] === FILLED],
+      ["clipped", (n) => greys[n] === WHITE],
       ["dim", (n) => greys[n] <= this.threshold],
       ["edge", (n) => greys[n] < this.edge_share * brightestNeighbour(held[n].cube(), place)],
     ]) {
@@ -95,7 +97,7 @@ export class Unmixing {
     return { percent, state: Math.max(...states), grey: sum(greys) / greys.length };
   }
 
-  /** Of the voxel nearest to a point (mm): {percent, state} or {why, nm, grey}; `why` is one of unseen, coming, filled, dim, edge, rounding. */
+  /** Of the voxel nearest to a point (mm): {percent, state} or {why, nm, grey}; `why` is one of unseen, coming, filled, clipped, dim, edge, rounding. */
   at(bricks, point_mm) {
     const voxel = point_mm.map((mm) => Math.round(mm / bricks.spacing_mm));
     const place = voxel.map((at) => Math.floor(at / SIDE));
