@@ -14,6 +14,7 @@ from edge.commands.options import add_json, check_outputs
 from edge.console import progress, result
 from edge.files import CannotWrite, Crop, SweepFile, open_sweep, parse_crop, write_sweep
 from edge.files.archive import write_archive
+from edge.files.tus_rec import TABLE, check_table, write_tus_rec
 from edge.messages import Frame
 from edge.placed_images import as_images
 
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     output: Path = options.output
     name = output.name.lower()
     writer = next((write for ending, write in WRITERS.items() if name.endswith(ending)), None)
-    check_outputs([output, output.with_name("calib_matrix.csv") if writer is _write_scan else None], options.inputs)
+    check_outputs([output, output.with_name(TABLE) if writer is _write_scan else None], options.inputs)
     if output.suffix.lower() == ".zip":
         names = write_archive(output, options.inputs, {})
         answer: dict[str, Any] = {"output": str(output), "files": names}
@@ -86,8 +87,6 @@ def _write_sequence(path: Path, sweep: SweepFile) -> int:
 
 
 def _write_scan(path: Path, sweep: SweepFile) -> int:
-    from edge.files.tus_rec import check_table, write_tus_rec  # brings h5py
-
     images, poses, geometry = [], [], sweep.geometry
     if sweep.pose_source:
         raise CannotWrite(f"{path}: the poses were estimated ({sweep.pose_source}); a scan of TUS-REC is what a tracker measured")

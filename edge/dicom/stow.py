@@ -20,6 +20,7 @@ BOUNDARY = "sonosweep-7d1f3c5e9b"
 LARGEST_ANSWER = 4 << 20
 REFERENCED, FAILED, UID, REASON = "00081199", "00081198", "00081155", "00081197"
 CONFLICT = 409
+HUNG_UP = BrokenPipeError, ConnectionResetError, ssl.SSLEOFError
 REFUSED_FOR_GOOD = (400, CONFLICT, 413, 415)  # it is about the object; all else is about the server, and may pass
 
 
@@ -65,18 +66,13 @@ class StowRs:
         } | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
         connection = self._connected()
         try:
-            with contextlib.suppress(
-                BrokenPipeError, ConnectionResetError, ssl.SSLEOFError
-            ):  # it may answer and close before it has read all
+            with contextlib.suppress(*HUNG_UP):  # it may answer and close before it has read all
                 connection.request("POST", self._url.path, body=_body(head, path, tail), headers=headers)
             with connection.getresponse() as answer:  # follows no redirect: the token is for this server alone
                 outcome = read_answer(entry.uid, answer.status, answer.read(LARGEST_ANSWER))
-            unsure = answer.status == CONFLICT and outcome.kind == "refused" and entry.attempts
-            return (
-                outcome._replace(words=f"{outcome.words}; it may have it from an attempt before: look there, then drop it")
-                if unsure
-                else outcome
-            )
+            if answer.status == CONFLICT and outcome.kind == "refused" and entry.attempts:
+                return outcome._replace(words=f"{outcome.words}; it may have it from an attempt before: look there, then drop it")
+            return outcome
         except FileNotFoundError:
             return GONE
         except (OSError, HTTPException) as wrong:
@@ -85,11 +81,11 @@ class StowRs:
             connection.close()
 
     def _connected(self) -> HTTPConnection:
-        host, port, timeout_s = self._url.hostname or "", self._url.port, self._config.timeout_s
-        secure = self._url.scheme == "https"
-        made = (
-            HTTPSConnection(host, port, timeout=timeout_s, context=self._tls) if secure else HTTPConnection(host, port, timeout=timeout_s)
-        )
+        server = self._url.hostname or "", self._url.port
+        if self._url.scheme == "https":
+            made: HTTPConnection = HTTPSConnection(*server, timeout=self._config.timeout_s, context=self._tls)
+        else:
+            made = HTTPConnection(*server, timeout=self._config.timeout_s)
         try:
             made.connect()
         except OSError as wrong:  # timeouts and refused certificates are OSErrors

@@ -3,6 +3,7 @@ import { crc32 } from "./crc32.js";
 
 export const SIDE = 8;
 export const VOXELS = 512;
+export const [MEASURED, FILLED] = [1, 3]; // states of a voxel: 0 unseen, 2 interpolated
 const BRICK = 2 * VOXELS; // bytes: intensities, then states
 const CELLS = 64; // of a brick at half detail
 const PAGE = 256; // bricks in one piece of memory: 256 KiB, so that a growing volume never copies itself

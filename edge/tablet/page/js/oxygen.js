@@ -1,12 +1,12 @@
 // Oxygen saturation in review: its colours in percent, of which wavelengths, how far to trust it, and the value under the crosshair.
 
+import { MEASURED } from './bricks.js';
 import { h, setText, show } from './dom.js';
 import { number, t } from './i18n.js';
 import { name } from './light.js';
 import { OXYGEN_PERCENT, oxygenColour } from './presets.js';
 
 const [LOW, HIGH] = OXYGEN_PERCENT;
-const MEASURED = 1;
 const percent = (value) => t('oxygen.percent', { percent: number(value) });
 const css = (value) => `rgb(${oxygenColour(value).map((part) => Math.round(255 * part)).join(' ')})`;
 

@@ -1,13 +1,11 @@
 // Oxygen saturation out of the bricks of two or more wavelengths: what edge/oxygenation.py computes, by its numbers, which the device tells. Pure.
-import { SIDE, VOXELS, channelOf, keyOf, placeOf } from "./bricks.js";
+import { FILLED, MEASURED, SIDE, VOXELS, channelOf, keyOf, placeOf } from "./bricks.js";
 
 export const OXYGEN = 16; // the channel that is computed here: no message can name it
 export const BETWEEN = 128; // in a texel: a voxel of it was interpolated
 const ROUNDED = 0.5; // grey values: as far as a voxel may be from what was received
 const WIDE = SIDE + 2;
 const PARTS = [[7, 8, 0], [0, 8, 1], [0, 1, WIDE - 1]]; // prettier-ignore
-const MEASURED = 1;
-const FILLED = 3;
 const WHITE = 255; // what was brighter was cut to it
 
 const sum = (values) => values.reduce((a, b) => a + b, 0);

@@ -1,4 +1,10 @@
-"""What the server costs and how fresh its images are: `python tests/edge/openigtlink/measure_igtl.py`. Figures, not a test."""
+"""What the OpenIGTLink server costs, and how fresh its images are beside clients that have stopped reading.
+
+    python bench/igtl.py
+
+Images of 640x480 at 60/s. Prints images/s at the slower of two clients and the server's share of a core, then images/s at one client
+beside three that stall, and the age of its oldest image in s.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[1]))
+sys.path.insert(2, str(Path(__file__).parents[1] / "tests/edge/openigtlink"))
 
 from igtl_bench import Plain, frame, pose, served
 
