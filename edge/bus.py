@@ -21,6 +21,7 @@ from edge.messages import FaultRaised, MalformedMessage, Message, Status, decode
 LONGEST_IPC_PATH = 107  # sun_path, less its final zero
 SOCKET_FRAMES = 2
 _COUNTER = struct.Struct("<Q")
+_READABLE = int(zmq.POLLIN)  # as an enum each comparison makes a new member
 
 
 class BusError(SonosweepError):
@@ -91,7 +92,7 @@ class FrameIntake:
 
     def receive(self) -> Message | None:
         """The next message, or None where none waits. Arrays view the received bytes."""
-        return _receive(self.socket, 0)
+        return _receive(self.socket)
 
     def close(self) -> None:
         """Close at once."""
@@ -147,7 +148,7 @@ class Subscriber:
 
     def receive(self) -> Message | None:
         """The next message, or None where none waits."""
-        if not int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:  # asking costs a tenth of an exception, and mostly none waits
+        if not _waits(self.socket):
             return None
         try:
             topic, counter, *rest = self.socket.recv_multipart(zmq.DONTWAIT, copy=False)
@@ -182,11 +183,16 @@ def _numbers(part: bytes) -> dict[str, int]:
         raise MalformedMessage(f"the numbers of a status cannot be read: {wrong}") from wrong
 
 
-def _receive(socket: zmq.Socket[bytes], flags: int) -> Message | None:
-    if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+def _waits(socket: zmq.Socket[bytes]) -> bool:
+    """Whether a message may be taken: asking costs a tenth of an exception, and mostly none waits."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & _READABLE)
+
+
+def _receive(socket: zmq.Socket[bytes]) -> Message | None:
+    if not _waits(socket):
         return None
     try:
-        parts = socket.recv_multipart(flags | zmq.DONTWAIT, copy=False)
+        parts = socket.recv_multipart(zmq.DONTWAIT, copy=False)
     except zmq.Again:
         return None
     if len(parts) < 2:
