@@ -18,6 +18,8 @@ from edge.files.volumes import Volume, companion_path, write_volume
 from edge.messages import Extras
 from edge.tablet.library import Library, Record
 
+OUTPUT = {"mechanical_index": 0.7, "thermal_index": 0.4, "depth_mm": 40.0, "focus_mm": (20.0,)}
+POSE = np.array([[0, 0.2, 0, -310], [0, 0, 1, 220], [0.1, 0, 0, -1400], [0, 0, 0, 1]])  # of 0.1 mm by 0.2 mm pixels, turned
 SWEEP = "sweep_00000000000000aa_0001"
 EXAM = {
     "patient_name": "Zyblikiewicz, Eve",
