@@ -1,4 +1,9 @@
 // GLSL. One ray-marching program per mode: with the mode as a uniform the first version was four times slower.
+import { OXYGEN_PERCENT } from "./presets.js";
+import { BETWEEN } from "./unmixing.js";
+
+const float = (value) => value.toFixed(1);
+const [LOW, HIGH] = OXYGEN_PERCENT;
 
 /** Shared by all that draw voxels: what was interpolated or filled is bluish, and hatched, in every mode. */
 const INVENTED = `
@@ -9,11 +14,11 @@ vec3 invented(vec3 colour, float state, float hatch) {
                      : colour * vec3(0.38, 0.60, 1.15) + vec3(0.0, 0.040, 0.13) * line + vec3(0.0, 0.01, 0.06);
 }
 vec3 oxygenMap(float percent) {  // as oxygenColour of presets.js
-  float share = clamp((percent - 40.0) / 60.0, 0.0, 1.0);
+  float share = clamp((percent - ${float(LOW)}) / ${float(HIGH - LOW)}, 0.0, 1.0);
   return clamp(vec3(1.6 * share, 0.35 - 0.7 * abs(share - 0.5), 1.6 - 1.6 * share), 0.0, 1.0);
 }
 vec3 oxygen(float code, float hatch) {  // what was interpolated is hatched darker: its colour stays that of the bar
-  return oxygenMap(mod(code, 128.0) - 1.0) * (code > 127.5 ? 1.0 - 0.35 * step(fract(hatch), 0.3) : 1.0);
+  return oxygenMap(mod(code, ${float(BETWEEN)}) - 1.0) * (code > ${float(BETWEEN - 0.5)} ? 1.0 - 0.35 * step(fract(hatch), 0.3) : 1.0);
 }
 vec3 photoMap(float v) { return clamp(vec3(2.2 * v, 2.2 * v - 0.75, 3.6 * v - 2.7), 0.0, 1.0); }
 `;
