@@ -129,3 +129,5 @@ class Plain:
     def close(self) -> None:
         """Hang up."""
         self.socket.close()
+
+    __del__ = close  # one that a failed test left open would fail another test
