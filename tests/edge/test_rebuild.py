@@ -7,19 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zmq
 from heart_frames import a_frame
+from run_bench import config, run_service
 
-from edge.bus import FrameQueue, Publisher, Subscriber, ipc
 from edge.commands.run import open_reconstructor
-from edge.config import Config, MotionConfig, VolumeConfig
 from edge.files import open_sweep
 from edge.files.names import sweep_id
 from edge.files.recording import write_recording
 from edge.files.volumes import read_volume
-from edge.messages import Answer, Bricks, Command, FaultRaised, Status, SweepEnded
+from edge.messages import Answer, Bricks, FaultRaised, Status, SweepEnded
 from edge.rebuild import Rebuild, RecordingShort
-from edge.run import RunService
 from edge.saving import next_volume
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
 from edge.tablet.library import Library
@@ -32,11 +29,6 @@ def recording(tmp_path_factory):
     write_simulated_sweep(folder / "sweep.igs.mha", simulate_sweep(settings))
     write_recording(folder / "sweep.mcap", open_sweep(folder / "sweep.igs.mha").frames(), {"sweep": "0"})
     return folder / "sweep.mcap"
-
-
-def config(run_dir, save=""):
-    motion = MotionConfig(source="constant", speed_mm_s=10.0)
-    return Config(run_dir=str(run_dir), motion=motion, volume=VolumeConfig(spacing_mm=0.8, threads=1, save=str(save)))
 
 
 def volume_of(recording, direction):
@@ -64,53 +56,10 @@ def test_the_other_direction_is_the_mirror_image(recording):
     assert np.corrcoef(ours.ravel(), theirs[::-1].ravel())[0, 1] < 0.99
 
 
-class Bench:
-    """A run service that is driven step by step, and what it says."""
-
-    def __init__(self, context, run_dir, save):
-        self.tablet = Publisher(context, ipc(run_dir, "tablet"))
-        self.frames = FrameQueue(context, ipc(run_dir, "frames.run"), 8)
-        self.service = RunService(context, config(run_dir, save), open_reconstructor(config(run_dir, save)))
-        self.hears = Subscriber(context, ipc(run_dir, "run"), (Answer, Bricks, SweepEnded, FaultRaised, Status))
-        self.heard, self.number = [], 0
-
-    def until(self, kind, also=lambda message: True):
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            self.service.step()
-            while (message := self.hears.receive()) is not None:
-                self.heard.append(message)
-            if found := next((m for m in self.heard if isinstance(m, kind) and also(m)), None):
-                return found
-        raise AssertionError(f"heard only {[type(m).__name__ for m in self.heard]}")
-
-    def asks(self, **command):
-        self.number += 1
-        number = self.number
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            self.tablet.say(Command(to="run", number=number, **command))  # a subscriber that is still connecting hears nothing
-            self.service.step()
-            while (message := self.hears.receive()) is not None:
-                self.heard.append(message)
-            if found := next((m for m in self.heard if isinstance(m, Answer) and m.number == number), None):
-                return found.error
-        raise AssertionError("no answer")
-
-    def close(self):
-        self.service.close()
-        self.hears.close()
-        self.tablet.close()
-        self.frames.close(0)
-
-
 @pytest.fixture
 def bench(tmp_path):
-    context, run_dir = zmq.Context(), Path(tempfile.mkdtemp(prefix="sono-"))
-    bench = Bench(context, run_dir, tmp_path / "volumes")
-    yield bench
-    bench.close()
-    context.term()
+    with run_service(tmp_path / "volumes") as bench:
+        yield bench
 
 
 def test_the_service_rebuilds_at_the_tablets_word_and_saves_the_result(bench, recording, tmp_path):
