@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -40,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     variants = [name for name in (trt.VARIANTS if motion.variant == AUTO else (motion.variant,)) if name in bundle.card.graphs]
     if kept := _kept(bundle, variants, machine):
         return _done(f"the engine of {bundle.card.name} {kept} fits: nothing to build")
+    _give_way()
     telling = Telling(Path(config.run_dir) / BUILDING, bundle.card.name)
     wishes = Wishes(cache_folder(), telling.shown)
     try:
@@ -56,6 +58,12 @@ def needless(motion: MotionConfig) -> str:
     if motion.backend == "ort":
         return "motion.backend is ort"
     return "" if motion.variant in (AUTO, *trt.VARIANTS) else f"motion.variant {motion.variant} is none of TensorRT's"
+
+
+def _give_way() -> None:
+    """A build takes the processor time that the services leave; to look whether one is needed does not: the reconstructor waits for it."""
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _kept(bundle: Bundle, variants: list[str], machine: Machine) -> str:

@@ -1,6 +1,10 @@
 """The service of the first boot: it builds nothing where there is nothing to build, and says why."""
 
 import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +42,12 @@ def test_how_far_the_build_is_stands_in_systemds_status_and_in_the_file_for_the_
     for step, line in enumerate(telling.shown("fp16")(["a", "b"]), 1):
         assert line == "ab"[step - 1] and path.read_text() == f"small fp16, step {step}\n"
     assert said == [f"STATUS=building the engine of small{how}" for how in ("", " fp16, step 1", " fp16, step 2")]
+
+
+def test_a_build_takes_the_time_that_the_services_leave_but_the_look_before_it_does_not():
+    """Else a device with nothing to build waits for the least of its processes before it can place an image."""
+    script = "import os; from export.commands import firstboot as f; print(os.sched_getscheduler(0)); f._give_way(); print(os.sched_getscheduler(0))"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert said == [str(os.SCHED_OTHER), str(os.SCHED_IDLE)]
+    unit = (Path(__file__).parents[2] / "systemd/sonosweep-firstboot.service").read_text()
+    assert "Nice=" not in unit and "CPUSchedulingPolicy" not in unit
