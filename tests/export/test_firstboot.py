@@ -46,7 +46,9 @@ def test_how_far_the_build_is_stands_in_systemds_status_and_in_the_file_for_the_
 
 def test_a_build_takes_the_time_that_the_services_leave_but_the_look_before_it_does_not():
     """Else a device with nothing to build waits for the least of its processes before it can place an image."""
-    script = "import os; from export.commands import firstboot as f; print(os.sched_getscheduler(0)); f._give_way(); print(os.sched_getscheduler(0))"
+    script = (
+        "import os; from export.commands import firstboot; now = os.sched_getscheduler; print(now(0)); firstboot._give_way(); print(now(0))"
+    )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert said == [str(os.SCHED_OTHER), str(os.SCHED_IDLE)]
     unit = (Path(__file__).parents[2] / "systemd/sonosweep-firstboot.service").read_text()
