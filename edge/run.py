@@ -181,20 +181,16 @@ class RunService:
             if frame.sweep_key == self._rebuild.over:
                 return
             self._end_rebuilding(f"a new sweep began with frame {frame.sequence}")
-        taken_ns = self._heard_now()
+        taken_ns = time.monotonic_ns()
         said = self._reconstructor.feed(frame)
         placed_ns = time.monotonic_ns()
         self._say(said)
         published_ns = time.monotonic_ns()
+        self._heard = published_ns / 1e9  # the probe is not silent while we are at work on its image
         self._latencies.add("queue", taken_ns - frame.received_ns)
         self._latencies.add("reconstruct", placed_ns - taken_ns)
         self._latencies.add("publish", published_ns - placed_ns)
         self._latencies.add("received_to_published", published_ns - frame.received_ns)
-
-    def _heard_now(self) -> int:
-        now_ns = time.monotonic_ns()
-        self._heard = now_ns / 1e9
-        return now_ns
 
     def _say(self, messages: list[Message]) -> None:
         for message in messages:

@@ -17,6 +17,7 @@ from edge.console import say
 from edge.files.volumes import read_volume
 
 PORT = 18443
+RATE = 0.05  # of the sweep's 30 images a second: an emulated processor takes 0.4 to 1 s to place one
 PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "qemu-system-aarch64": "qemu-system-arm", "cpio": "cpio", "mke2fs": "e2fsprogs"}
 BOOT_S, PATIENCE_S = {"amd64": 30.0, "arm64": 15.0}, 900  # arm64, in its own time: 9.9; it costs twice what amd64 does
 # A shell on the second serial line, for the test alone: a line is a command, its answer ends with its exit status.
@@ -111,7 +112,7 @@ def test_the_image_boots_and_is_ready(emulated, architecture):
 def test_a_sweep_from_the_tablet_becomes_a_saved_volume(emulated):
     """With what a container does not enforce: memory bounds, real time."""
     emulated.run("touch /run/moves")
-    probe = "sonosweep probe /opt/sweep.igs.mha --held --quiet --no-poses --trace /run/still"
+    probe = f"sonosweep probe /opt/sweep.igs.mha --held --quiet --no-poses --rate {RATE} --trace /run/still"
     emulated.run(f"systemd-run --quiet --unit=front-end sh -c 'tail -f /run/moves | {probe}'")
     emulated.run("until test -e /run/still; do sleep 1; done")
     while "receiving" not in emulated.run("systemctl", "show", "-P", "StatusText", UNITS["bridge"]):
