@@ -137,8 +137,8 @@ class RecordService:
             if frame is None:
                 return
             if isinstance(frame, Frame):
-                self._heard = time.monotonic()
                 self._take(frame)
+                self._heard = time.monotonic()  # the probe is not silent while a card takes its time
 
     def _take(self, frame: Frame) -> None:
         current = self._recording

@@ -95,6 +95,23 @@ def test_a_sweep_is_on_disk_as_it_came_in_and_its_end_is_told(context, run_dir):
         assert survey(Path(end.files[0])).metadata["sweep_end"] == {"reason": "last", "frames": "10"}
 
 
+def test_a_card_that_stalls_longer_than_a_probe_may_be_silent_does_not_end_the_recording(context, run_dir, monkeypatch):
+    append, stalls = RecordingWriter.append, [1.2]
+
+    def stalling(self, one):
+        time.sleep(stalls.pop() if stalls else 0)
+        append(self, one)
+
+    with recorder(context, run_dir, silent_after_s=1.0) as bench:
+        monkeypatch.setattr(RecordingWriter, "append", stalling)
+        bench.send(frame(0))
+        bench.until(lambda: not stalls)
+        assert bench.service.state == "recording"
+        bench.send(frame(1, last=True))
+        bench.until(lambda: bench.ended)
+        assert [(end.reason, end.frames) for end in bench.ended] == [("last", 2)]
+
+
 def test_frames_are_safe_before_the_sweep_has_ended(context, run_dir):
     with recorder(context, run_dir) as bench:
         bench.send(*[frame(i) for i in range(5)])
