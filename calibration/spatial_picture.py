@@ -12,7 +12,7 @@ from PIL import ImageDraw
 from calibration.phantom import Phantom
 from calibration.spatial import Observations, SpatialFit, in_probe_mm
 from calibration.spatial_errors import in_plane_mm
-from edge.files.atomic import replacing
+from edge.atomic import replacing
 
 Floats = NDArray[np.float64]
 INK, PAPER, FRAME = (225, 228, 232), (16, 20, 24), (90, 98, 108)

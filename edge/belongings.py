@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edge.atomic import sync_folder
 from edge.config import Config
-from edge.files.atomic import sync_folder
 from edge.files.names import SWEEP
 from edge.tablet.library import TRASH
 from edge.tablet.privacy import PATIENT_FIELDS

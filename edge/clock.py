@@ -20,9 +20,9 @@ from typing import Any
 
 import msgspec
 
+from edge.atomic import replacing
 from edge.console import say
 from edge.errors import SonosweepError
-from edge.files.atomic import replacing
 from edge.health import EARLIEST_S, clock_trusted, now_utc
 
 REQUEST = "clock-request.json"  # in the run directory

@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 import zmq
 
+from edge.atomic import replacing
 from edge.bus import Subscriber, ipc
 from edge.console import say
 from edge.device_state import DeviceState, EmptyBattery, device_state
-from edge.files.atomic import replacing
 from edge.messages import Status
 from edge.processes import die_with_parent
 from edge.services import GONE_AFTER_S, SERVICES, UPDATING

@@ -7,7 +7,8 @@ import numpy as np
 from edge.compounding.image import Image
 from edge.messages import Frame, Geometry
 from edge.motion import Step
-from edge.sweep_state import SweepState, first_row_mm
+from edge.scan_geometry import first_row_mm
+from edge.sweep_state import SweepState
 from edge.transform import Transform, image_to_center, image_to_face, interpolated
 
 FASTEST_PROBE_MM_S = 2000.0  # a pose that would need more is a tracker's outlier: one of them would tear the volume open

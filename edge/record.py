@@ -10,12 +10,12 @@ from pathlib import Path
 
 import zmq
 
+from edge.atomic import make_folder
 from edge.bus import FrameIntake, Publisher, ipc
 from edge.clock import clock_source
 from edge.config import Config
 from edge.console import say
 from edge.daemon import memory_mib
-from edge.files.atomic import make_folder
 from edge.files.names import sweep_id
 from edge.files.parts import Earlier
 from edge.files.recording import RecordingFailed, RecordingWriter

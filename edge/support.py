@@ -17,11 +17,11 @@ from typing import Any
 import msgspec
 import zmq
 
+from edge.atomic import replacing
 from edge.belongings import Belongings, scrubbed
 from edge.config import Config, Layered, sections
 from edge.config_text import as_text
 from edge.errors import SonosweepError
-from edge.files.atomic import replacing
 from edge.health import Watch, now_utc
 from edge.overview import Overview
 from edge.tablet.audit import AuditBroken, verify

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import edge.motion.ort as ort
+from edge.atomic import make_folder, replacing, sync_folder
 from edge.errors import SonosweepError
-from edge.files.atomic import make_folder, replacing, sync_folder
 from edge.motion.bundle import Bundle, open_bundle
 from edge.motion.card import CARD, Card, Graph, Parity
 from edge.motion.golden import Golden, differences, pack_golden, prove, read_golden, run_golden

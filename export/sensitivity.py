@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import onnx
 from PIL import Image, ImageDraw, ImageFont
 
+from edge.atomic import replacing
 from edge.console import progress
-from edge.files.atomic import replacing
 from edge.motion.card import Card, Parity
 from edge.motion.stepper import Tensors
 from export.graph import multiply_adds, tensor_shapes

@@ -13,15 +13,17 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import zmq
-from zmq.auth.thread import ThreadAuthenticator
 
 from edge.config import BridgeConfig, ConfigError
 from edge.errors import SonosweepError
 from edge.messages import Buffer
 from firmware_bridge.keys import check_allowed_keys, read_key_pair
+
+if TYPE_CHECKING:
+    from zmq.auth.thread import ThreadAuthenticator
 
 ZAP_DOMAIN = "sonosweep"  # pyzmq's allow-list for "*" is not asked for a socket that names a domain: both name this one
 KEEPALIVE_S = 5
@@ -86,6 +88,8 @@ class Intake:
     def _protect(self, context: zmq.Context[zmq.Socket[bytes]], config: BridgeConfig) -> None:
         allowed = check_allowed_keys(config.allowed_keys)
         public, secret = read_key_pair(Path(config.server_key))
+        from zmq.auth.thread import ThreadAuthenticator  # with asyncio and ssl: a fifth of the start of a bridge that has no keys
+
         self._authenticator = ThreadAuthenticator(context)
         self._authenticator.start()
         self._authenticator.configure_curve(domain=ZAP_DOMAIN, location=allowed)

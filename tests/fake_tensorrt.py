@@ -40,13 +40,14 @@ class Fake:
     def install(self, monkeypatch: Any) -> Fake:
         """Put all of it where imports and ctypes find it."""
         import edge.gpu as gpu
+        import edge.gpu_context as gpu_context
 
         def load(name: str) -> Any:
             if name != "libcuda.so.1" or self.driver is None:
                 raise OSError(name)
             return self.driver
 
-        gpu.primary.cache_clear()
+        gpu_context.primary.cache_clear()
         monkeypatch.setattr(gpu.ctypes, "CDLL", load)
         modules = {"pycuda": self.pycuda, "pycuda.driver": self.cuda, "tensorrt": self.tensorrt, "cuda.bindings": _bindings(self)}
         for name, module in {**modules, "cuda": _module("cuda")}.items():

@@ -22,8 +22,8 @@ FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob(
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 MAY_IMPORT = {"edge": set(), "firmware_bridge": {"edge"}, "calibration": {"edge"}, "export": {"edge", "calibration"}}
 DOORS = {
-    "pycuda": "edge/gpu.py",
-    "cuda": "edge/gpu.py",
+    "pycuda": "edge/gpu_context.py",
+    "cuda": "edge/gpu_context.py",
     "onnxruntime": ("edge/motion/ort.py", "export/quantization.py"),  # running graphs; its quantizer
     "tensorrt": "edge/motion/trt.py",
     "onnx": "export/",

@@ -10,9 +10,9 @@ import numpy as np
 
 from calibration.constant import mean_motion
 from calibration.tracked import read_tracked
+from edge.atomic import replacing
 from edge.commands.options import add_calibration, add_json
 from edge.console import progress, result, table
-from edge.files.atomic import replacing
 
 SUMMARY = "the mean motion of tracked sweeps, as a preset for constant motion"
 EXAMPLES = """  sonosweep calibrate constant tracked/*.igs.mha -o preset.json

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from edge.commands.options import add_calibration, add_json, check_outputs
+from edge.atomic import replacing
+from edge.commands.options import add_calibration, add_json
+from edge.commands.outputs import check_outputs
 from edge.console import progress, result, table
 from edge.evaluation.baselines import fitted_curve, listen
-from edge.files.atomic import replacing
 from edge.motion.decorrelation import BANDS_MM
 
 SUMMARY = "how speckle changes with motion, from tracked sweeps, as a curve for --motion decorrelation"

@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 
 from calibration.domain import CannotFit, fit_domain, read_windows
-from edge.commands.options import MODEL_HELP, add_json, check_outputs
+from edge.atomic import replacing
+from edge.commands.options import MODEL_HELP, add_json
+from edge.commands.outputs import check_outputs
 from edge.config import MotionConfig
 from edge.console import progress, result, say
-from edge.files.atomic import replacing
 from edge.motion.bundle import find_bundle, open_bundle
 from edge.motion.network import probe_path
 

@@ -17,7 +17,8 @@ from calibration.spatial import AXES, CannotCalibrate, Observations, SpatialFit,
 from calibration.spatial_errors import errors, errors_on
 from calibration.spatial_picture import draw_spatial
 from calibration.wire_sweep import WireSweep, read_wire_sweep
-from edge.commands.options import add_json, check_outputs
+from edge.commands.options import add_json
+from edge.commands.outputs import check_outputs
 from edge.console import progress, result, say, table
 from edge.files import BadProbeFile, ProbeDoesNotFit, ProbeFile, open_sweep, read_probe, write_probe
 from edge.files.probe import Spatial, SpatialErrors

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.commands.options import add_json, check_outputs
+from edge.commands.options import add_json
+from edge.commands.outputs import check_outputs
 from edge.console import progress, result
 from edge.files import CannotWrite, Crop, SweepFile, open_sweep, parse_crop, write_sweep
 from edge.files.archive import write_archive

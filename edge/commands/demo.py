@@ -39,8 +39,8 @@ from edge.motion.bundle import find_bundle
 from edge.picture import draw
 from edge.placed_images import as_images
 from edge.processes import die_with_parent, ended_by_sigterm
+from edge.scan_geometry import placed_size
 from edge.services import SERVICES
-from edge.sweep_state import placed_size
 from edge.tablet.at_home import begin_first, stay
 from edge.transform import Transform
 

@@ -9,7 +9,9 @@ from typing import Any, get_args
 import msgspec
 import numpy as np
 
-from edge.commands.options import MODEL_HELP, add_calibration, add_json, check_outputs
+from edge.atomic import make_folder, replacing
+from edge.commands.options import MODEL_HELP, add_calibration, add_json
+from edge.commands.outputs import check_outputs
 from edge.config import Direction, MotionConfig
 from edge.console import progress, result, rounded, table
 from edge.errors import SonosweepError
@@ -19,7 +21,6 @@ from edge.evaluation.plots import draw_sweep
 from edge.evaluation.report import mean_report, report
 from edge.evaluation.volumes import SPACING_MM
 from edge.evaluation.watch import watch
-from edge.files.atomic import make_folder, replacing
 from edge.motion import MotionSource
 from edge.motion.bundle import find_bundle
 from edge.motion.constant import read_preset

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.commands.options import add_json, check_outputs, numbers
+from edge.commands.options import add_json, numbers
+from edge.commands.outputs import check_outputs
 from edge.console import facts, result
 from edge.files import CannotWrite
 from edge.files.volumes import check_volume_path, read_volume, write_volume

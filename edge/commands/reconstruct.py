@@ -13,7 +13,8 @@ from typing import Any, get_args
 import numpy as np
 
 from edge.commands.accuracy import Truth, accuracy, told
-from edge.commands.options import MODEL_HELP, PRESET_HELP, add_calibration, add_json, check_outputs
+from edge.commands.options import MODEL_HELP, PRESET_HELP, add_calibration, add_json
+from edge.commands.outputs import check_outputs
 from edge.commands.run import open_reconstructor
 from edge.compounding import CHANNEL_COUNT, MEASURED, VoxelCounts
 from edge.config import Config, Direction, MotionConfig, VolumeConfig
@@ -28,7 +29,7 @@ from edge.picture import draw
 from edge.placed_images import as_images
 from edge.reconstructor import Reconstructor
 from edge.saving import save_volumes
-from edge.sweep_state import placed_size
+from edge.scan_geometry import placed_size
 from edge.transform import Transform
 
 

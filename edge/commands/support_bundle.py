@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge.commands.options import add_config, add_json, check_outputs
+from edge.commands.options import add_config, add_json
+from edge.commands.outputs import check_outputs
 from edge.config import layers, read_layers
 from edge.console import result
 from edge.files import CannotWrite

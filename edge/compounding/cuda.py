@@ -33,6 +33,7 @@ from edge.compounding.device import BRICK_VOXELS, HALO_VOXELS, Gpu, Picture, Pla
 from edge.compounding.filling import filling_plan
 from edge.compounding.image import DeviceImage, Image, LookUp, grey_table
 from edge.compounding.native import checked_channel
+from edge.gpu_context import primary
 
 FILL_BATCH = 512  # bricks filled at a time: 39 MiB of scratch memory
 
@@ -71,8 +72,8 @@ class Compounder:
         if lack := missing():
             raise BackendUnavailable(f"cuda: {lack}")
         self.settings = settings
-        cuda = gpu.primary().cuda
-        self._gpu = Gpu(gpu.primary(), _code(), settings, gpu.probe().integrated)
+        cuda = primary().cuda
+        self._gpu = Gpu(primary(), _code(), settings, gpu.probe().integrated)
         self._book = Book(settings)
         limit = (settings.memory_limit_mib << 20) // (4 * BRICK_VOXELS)
         with self._gpu.current():

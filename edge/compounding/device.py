@@ -19,7 +19,7 @@ from edge.compounding.book import NO_MEMORY
 from edge.compounding.filling import MAX_RADIUS
 from edge.compounding.image import Taps
 from edge.errors import SonosweepError
-from edge.gpu import Primary
+from edge.gpu_context import Primary
 
 BLOCK = (256, 1, 1)  # threads for one brick or one image row: a multiple of the kernels' LANES
 BRICK_VOXELS = BRICK_EDGE**3

@@ -15,12 +15,12 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
+from edge.atomic import replacing
 from edge.config import DicomConfig
 from edge.dicom.codes import DIRECTION, DIRECTION_SOURCE, MOTION, OWN_SCHEME, Code, coded
 from edge.dicom.errors import DirectionUnconfirmed, EncoderMissing
 from edge.dicom.exam import Exam, describe
 from edge.dicom.identifiers import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, uid_of
-from edge.files.atomic import replacing
 
 NOT_FOR_DIAGNOSIS = "Research use, not for diagnosis."
 CLOCK_NOT_SET = "The device's clock was not set when the sweep was made."

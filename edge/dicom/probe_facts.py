@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge.config import ConfigError, DicomConfig
 from edge.dicom.errors import AcousticOutputUnknown, TransducerUnknown, WavelengthUnknown
 from edge.messages import Frame, Geometry
-from edge.sweep_state import placed_size, scan_table
+from edge.scan_geometry import placed_size, scan_table
 
 
 @dataclass

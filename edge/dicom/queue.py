@@ -18,10 +18,10 @@ from typing import Literal
 
 import msgspec
 
+from edge.atomic import make_folder, replacing, sync_folder
 from edge.dicom.errors import AlreadyQueued, MalformedDicom, NoSuchObject, QueueDamaged
 from edge.dicom.identifiers import sha256_of
 from edge.dicom.reading import is_uid, read_header
-from edge.files.atomic import make_folder, replacing, sync_folder
 
 State = Literal["waiting", "stored", "committed", "refused", "dropped"]
 LONGEST_WORDS = 500

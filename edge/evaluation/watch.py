@@ -19,7 +19,7 @@ from edge.motion.cadence import bmode_frames
 from edge.motion.recorded import check_tracked
 from edge.placed_images import placed_images
 from edge.reconstructor import MAX_BRIDGED_FRAMES
-from edge.sweep_state import placed_size
+from edge.scan_geometry import placed_size
 from edge.transform import motion_parameters
 
 Floats = NDArray[np.float64]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.files.atomic import replacing
+from edge.atomic import replacing
 from edge.files.errors import CannotWrite, MalformedFile
 
 MANIFEST = "manifest.json"

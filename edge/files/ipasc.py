@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.files.atomic import replacing
+from edge.atomic import replacing
 from edge.files.errors import CannotWrite
 from edge.files.hdf5 import library
 from edge.messages import Frame

@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from edge.atomic import replacing
 from edge.errors import SonosweepError
-from edge.files.atomic import replacing
 from edge.messages import BadGeometry, Geometry
 from edge.transform import BadTransform, Transform
 

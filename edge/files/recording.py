@@ -19,8 +19,8 @@ from typing import IO, Any, cast
 
 from mcap.writer import CompressionType, Writer
 
+from edge.atomic import make_folder, sync_folder
 from edge.errors import SonosweepError
-from edge.files.atomic import make_folder, sync_folder
 from edge.messages import Buffer, Frame, Message, encode
 
 PROFILE = "sonosweep"

@@ -22,7 +22,7 @@ from mcap.records import Chunk, Header, McapRecord, Message, MessageIndex, Metad
 from mcap.stream_reader import breakup_chunk
 from mcap.writer import MCAP0_MAGIC
 
-from edge.files.atomic import replacing, sync_folder
+from edge.atomic import replacing, sync_folder
 from edge.files.errors import MalformedFile, UnsupportedFile
 from edge.files.recording import FRAME_CHANNEL, PROFILE, McapFile, unpack_parts
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.files.atomic import make_folder, replacing
+from edge.atomic import make_folder, replacing
 from edge.files.errors import CannotWrite
 from edge.files.kept import FrameKept, SweepKept, split
 from edge.messages import Frame

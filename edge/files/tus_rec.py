@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.files.atomic import replacing
+from edge.atomic import replacing
 from edge.files.errors import CannotWrite, MalformedFile, NoPhysicalSpacing
 from edge.files.hdf5 import dataset, library, opened
 from edge.files.hints import Hints

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.files.atomic import replacing
+from edge.atomic import replacing
 from edge.files.errors import CannotWrite, MalformedFile, UnknownFile, UnsupportedFile
 from edge.files.headers import META_FIELDS, NRRD_FIELDS, lps_signs, read_header
 from edge.files.payload import DEFLATE_AT_BEST, Payload

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import edge.gpu as gpu
+import edge.gpu_context as gpu_context
 from edge.compounding.image import DeviceImage, Image
 from edge.errors import SonosweepError
 from edge.motion.bundle import Bundle
@@ -101,7 +102,7 @@ class Engine:
             raise MotionUnavailable(f"trt: {lack}")
         self.trt, self.card = library(), card
         self._log, self.said = listener(self.trt)
-        with gpu.current(MotionUnavailable):
+        with gpu_context.current(MotionUnavailable):
             self._runtime = self.trt.Runtime(self._log)
             self.engine = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
@@ -141,17 +142,17 @@ class DeviceStepper:
         """``normalisation`` replaces the card's values by graph input, in C order."""
         card = self._card = engine.card
         self._engine, self._whole, self._turn = engine, whole, 0
-        self._graphs: list[gpu.Graph] = []  # of each turn; none where they cannot be had, and then ``note`` says why
+        self._graphs: list[gpu_context.Graph] = []  # of each turn; none where they cannot be had, and then ``note`` says why
         self.note = ""
         inputs, outputs = map(_sizes, card.signature())
         states = {s.input: inputs[s.input] for s in card.state}
         fixed = {n.input: inputs[n.input] for n in card.normalisation}
         given = {name: port for name, port in inputs.items() if name not in states and name not in fixed}
         said = {name: port for name, port in outputs.items() if name not in {s.output for s in card.state}}
-        with gpu.current(MotionUnavailable):
-            self._stream = gpu.Stream()
-            self._given, self._fixed, self._said = (gpu.Block(self._stream, layout) for layout in (given, fixed, said))
-            self._states = [gpu.Block(self._stream, states) for _ in range(2)]  # [turn] is read, the other is written
+        with gpu_context.current(MotionUnavailable):
+            self._stream = gpu_context.Stream()
+            self._given, self._fixed, self._said = (gpu_context.Block(self._stream, layout) for layout in (given, fixed, said))
+            self._states = [gpu_context.Block(self._stream, states) for _ in range(2)]  # [turn] is read, the other is written
             blocks = [self._given, self._fixed, self._said, *self._states]
             self._free = weakref.finalize(self, _release, self._stream, self._graphs, blocks)
             try:
@@ -163,7 +164,7 @@ class DeviceStepper:
     def start(self, image: Image) -> None:
         """Forget the sweep before and take the first image of the next one; a first image has no motion."""
         set_back = {s.input for s in self._card.state if s.start == "initial"}
-        with gpu.current(MotionFailed):
+        with gpu_context.current(MotionFailed):
             self._reset({s.input for s in self._card.state})
             for _ in range(self._card.start_runs):
                 self._run(image, 1.0)
@@ -172,7 +173,7 @@ class DeviceStepper:
 
     def step(self, image: Image, interval: float = 1.0) -> Tensors:
         """One step. ``interval``: the time since the image before over the usual one. The answer is the caller's own."""
-        with gpu.current(MotionFailed):
+        with gpu_context.current(MotionFailed):
             self._run(image, interval)
             self._said.fetch()
             new = self._states[self._turn]
@@ -221,13 +222,13 @@ class DeviceStepper:
     def _launch(self) -> None:
         try:
             self._graphs[self._turn].launch()
-        except gpu.NoGraph as wrong:
+        except gpu_context.NoGraph as wrong:
             raise MotionFailed(f"{self._card.name}: the GPU refuses the step: {wrong}; start a new sweep") from wrong
 
     def _record(self) -> None:
         """Both turns as graphs. Each runs once before, on nothing: TensorRT sets itself up in a first run. States are rubbish then."""
         try:
-            gpu.graph_driver()
+            gpu_context.graph_driver()
             for array in self._given.host.values():
                 array[...] = 0
             self._given.send()
@@ -236,8 +237,8 @@ class DeviceStepper:
                 if not self._ask():
                     raise MotionUnavailable(f"{self._card.name}: TensorRT refuses a step: {complaint(self._engine.said)}; free GPU memory")
                 self._stream.wait()
-                self._graphs.append(gpu.Graph(self._stream, self._ask))
-        except gpu.NoGraph as wrong:
+                self._graphs.append(gpu_context.Graph(self._stream, self._ask))
+        except gpu_context.NoGraph as wrong:
             while self._graphs:
                 self._graphs.pop().release()
             self.note = f"no CUDA graph: {wrong}"
@@ -270,9 +271,9 @@ def _sizes(layout: Ports) -> dict[str, tuple[tuple[int, ...], str]]:
     return {name: (tuple(map(int, shape)), kind) for name, (shape, kind) in layout.items()}
 
 
-def _release(stream: gpu.Stream, graphs: list[gpu.Graph], blocks: list[gpu.Block]) -> None:
+def _release(stream: gpu_context.Stream, graphs: list[gpu_context.Graph], blocks: list[gpu_context.Block]) -> None:
     """Free what a stepper holds, on whatever thread it ends. A GPU that failed has nothing to give back, and its failure was told."""
-    with suppress(MotionFailed), gpu.current(MotionFailed):
+    with suppress(MotionFailed), gpu_context.current(MotionFailed):
         stream.wait()
         for graph in graphs:
             graph.release()

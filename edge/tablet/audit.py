@@ -11,9 +11,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from edge.atomic import make_folder
 from edge.console import say
 from edge.errors import SonosweepError
-from edge.files.atomic import make_folder
 from edge.health import clock_trusted, now_utc
 from edge.tablet.allowance import Allowance
 

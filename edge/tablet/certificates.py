@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from edge.atomic import make_folder, replacing
 from edge.console import say
-from edge.files.atomic import make_folder, replacing
 from edge.tablet.interfaces import Address, of_interfaces
 
 AUTHORITY_LIFE = datetime.timedelta(days=3652)

@@ -13,9 +13,9 @@ import msgspec
 import segno
 from aiohttp import web
 
+from edge.atomic import replacing
 from edge.config import TabletConfig
 from edge.errors import SonosweepError
-from edge.files.atomic import replacing
 from edge.tablet.allowance import Allowance
 from edge.tablet.audit import Audit
 from edge.tablet.certificates import Authority, addresses, bracketed, hosts

@@ -10,7 +10,7 @@ from PIL import Image
 
 from edge.compounding.scan_conversion import ScanTable
 from edge.messages import Frame, Geometry
-from edge.sweep_state import scan_table
+from edge.scan_geometry import scan_table
 
 
 class LiveImages:

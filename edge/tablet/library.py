@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from edge.atomic import make_folder, replacing, sync_folder
 from edge.errors import SonosweepError
-from edge.files.atomic import make_folder, replacing, sync_folder
 from edge.files.names import SWEEP
 
 TRASH = "trash"

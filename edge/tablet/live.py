@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge.compounding.scan_conversion import BadSector
 from edge.messages import Frame, Geometry
-from edge.sweep_state import placed_size
+from edge.scan_geometry import placed_size
 from edge.tablet.guide import FrameRate, contact
 from edge.tablet.jpeg import LiveImages
 

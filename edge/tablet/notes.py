@@ -9,7 +9,7 @@ from edge.console import say
 from edge.errors import SonosweepError
 from edge.files.parts import SweepInParts
 from edge.messages import FaultRaised, SweepEnded
-from edge.sweep_state import placed_size
+from edge.scan_geometry import placed_size
 from edge.tablet.desk import Gateway
 from edge.tablet.library import Library, Record
 from edge.tablet.sweep import Sweep

@@ -14,8 +14,8 @@ from typing import Literal
 
 import msgspec
 
+from edge.atomic import make_folder, replacing
 from edge.errors import SonosweepError
-from edge.files.atomic import make_folder, replacing
 
 OPEN_S = 120.0
 TRIES = 5

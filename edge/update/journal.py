@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge.atomic import make_folder, replacing, sync_folder
 from edge.errors import SonosweepError
-from edge.files.atomic import make_folder, replacing, sync_folder
 
 FOLDER = Path("/var/lib/sonosweep-update")
 ROOM = 8  # times the package: unpacked it is some five times as large, and the one before stays

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from edge.atomic import replacing
 from edge.errors import SonosweepError
-from edge.files.atomic import replacing
 
 TRUSTED = Path("/etc/sonosweep/update-keys")
 SUFFIX = ".sig"

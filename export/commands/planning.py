@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
+from edge.atomic import replacing
 from edge.benchmark.records import Plan
 from edge.benchmark.speckle_sweep import PIXEL_MM
-from edge.commands.options import add_json, check_outputs
+from edge.commands.options import add_json
+from edge.commands.outputs import check_outputs
 from edge.console import result
 from edge.errors import SonosweepError
-from edge.files.atomic import replacing
 from edge.motion.bundle import find_bundle, open_bundle
 from export.pack import REFERENCE
 from export.planning import BYTES, DEVICES, IDLE_SHARE, LAUNCH_US, MEMORY_REACHED, REACHED, rows, volume_mb, work_of

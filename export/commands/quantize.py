@@ -11,9 +11,10 @@ import msgspec
 import edge.motion.ort as ort
 from calibration.domain import read_windows
 from calibration.representative import representative
-from edge.commands.options import add_json, check_outputs
+from edge.atomic import make_folder, replacing
+from edge.commands.options import add_json
+from edge.commands.outputs import check_outputs
 from edge.console import progress, result, table
-from edge.files.atomic import make_folder, replacing
 from edge.motion.bundle import find_bundle, open_bundle
 from edge.motion.card import Parity
 from export.half import to_fp16

@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
+from edge.atomic import replacing
 from edge.console import write
 from edge.errors import SonosweepError
-from edge.files.atomic import replacing
 from edge.motion.bundle import open_bundle
 from edge.motion.trt import MODULES, complaint, library, listener
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from edge.atomic import make_folder, replacing
 from edge.console import say
 from edge.errors import SonosweepError
-from edge.files.atomic import make_folder, replacing
 from edge.motion.bundle import Bundle
 from edge.motion.engine import KEY_LENGTH, Dependencies, EngineCard, Machine, fitting, own_folder, read_plan
 from edge.motion.trt import VARIANTS

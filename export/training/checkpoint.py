@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from edge.atomic import replacing
 from edge.errors import SonosweepError
-from edge.files.atomic import replacing
 
 FORMAT = 1
 NEEDED = {"format", "recipe", "step", "seconds", "module", "average", "optimiser", "history", "finished"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from edge.files.atomic import replacing
+from edge.atomic import replacing
 
 SIZE, MARGIN, SMOOTHING = (900, 460), (64, 24, 24, 48), 0.97  # left, top, right, bottom
 COLOURS = ((31, 119, 180), (214, 39, 40), (44, 160, 44), (148, 103, 189), (140, 86, 75))

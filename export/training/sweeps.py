@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.atomic import replacing
 from edge.errors import SonosweepError
-from edge.files.atomic import replacing
 from edge.motion.accuracy import CANONICAL_SIGN, Matrices, chain_of_steps, steps_of
 
 Motion = NDArray[np.float32]

@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
-from edge.commands.options import add_json, check_outputs
+from edge.atomic import replacing
+from edge.commands.options import add_json
+from edge.commands.outputs import check_outputs
 from edge.config import BridgeConfig
 from edge.console import result, say
 from edge.files import CannotWrite
-from edge.files.atomic import replacing
 from firmware_bridge.conformance import Declared, judge
 from firmware_bridge.conformance_report import as_html, as_markdown, as_text
 from firmware_bridge.heard import Heard

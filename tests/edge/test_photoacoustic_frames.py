@@ -12,7 +12,7 @@ from edge.messages import Bricks, Extras, Geometry, Pose
 from edge.motion import Step, open_motion
 from edge.motion.constant import Preset
 from edge.reconstructor import Reconstructor
-from edge.sweep_state import scan_table
+from edge.scan_geometry import scan_table
 from edge.transform import Transform
 
 MS = 1_000_000

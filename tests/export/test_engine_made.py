@@ -15,7 +15,7 @@ from fake_tensorrt import Fake
 from tiny_network import step_graph
 
 import edge.caches as caches
-import edge.gpu as gpu
+import edge.gpu_context as gpu_context
 import edge.motion.trt as trt
 from edge.app import main
 from edge.motion.bundle import open_bundle
@@ -38,7 +38,7 @@ def fake(monkeypatch, tmp_path):
     monkeypatch.setattr(caches, "CACHES", [tmp_path / "never", tmp_path / "cache"])
     monkeypatch.setattr(make, "build_apart", lambda request, shown: build(made.tensorrt, request, lambda message: None))
     yield made
-    gpu.primary.cache_clear()
+    gpu_context.primary.cache_clear()
 
 
 def kept(folder: Path) -> list[str]:

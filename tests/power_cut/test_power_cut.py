@@ -17,9 +17,9 @@ import pytest
 from power_cut.disk import LoggedDisk, missing, restarted
 from synthetic_frames import frame, same
 
+from edge.atomic import replacing
 from edge.console import say
 from edge.files import open_sweep
-from edge.files.atomic import replacing
 from edge.files.recording import RecordingWriter
 from edge.files.recovery import interrupted, recover_all
 from edge.files.volumes import Volume, read_volume

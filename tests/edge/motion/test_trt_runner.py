@@ -20,6 +20,7 @@ from tiny_network import card_json, step_graph
 
 import edge.caches as caches
 import edge.gpu as gpu
+import edge.gpu_context as gpu_context
 import edge.motion.ort as ort
 import edge.motion.trt as trt
 from edge.config import parse
@@ -43,7 +44,7 @@ FRAMES = random_frames(CARD, 9, seed=4).astype(np.float32)
 @pytest.fixture
 def fake(monkeypatch):
     yield Fake().install(monkeypatch)
-    gpu.primary.cache_clear()
+    gpu_context.primary.cache_clear()
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_without_the_proof_only_the_answer_comes_back_and_only_the_image_goes(fa
     stepper.start(FRAMES[0])
     fake.traffic.clear()
     assert stepper.step(FRAMES[1]).keys() == {"motion", "log_variance"}
-    assert fake.traffic == {"to device": FRAMES[1].nbytes, "from device": 2 * gpu.ALIGNMENT}
+    assert fake.traffic == {"to device": FRAMES[1].nbytes, "from device": 2 * gpu_context.ALIGNMENT}
 
 
 def test_answers_belong_to_the_caller(fake):

@@ -2,7 +2,7 @@
 
 import threading
 
-from edge.files.atomic import replacing
+from edge.atomic import replacing
 
 
 def test_two_writers_of_one_file_each_write_a_whole_one(tmp_path):
