@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import zmq
@@ -40,12 +40,14 @@ class Peers:
         self._ended: dict[str, SweepEnded | None] = {}  # the last of each service, as a message or in its status
         self._missed_told, self._missed_at = 0, -MISSED_AGAIN_S
 
-    def check(self) -> list[FaultRaised]:
-        """Hear what waits; answer one fault for each service that has fallen silent since the last call.
+    def check(self, woken: Collection[zmq.Socket[bytes]] | None = None) -> list[FaultRaised]:
+        """Hear what waits (of ``woken`` alone, where they are told); answer one fault for each service that has fallen silent since.
 
         The end of a sweep that was missed as a message is among ``said`` all the same, from the status."""
         now = time.monotonic()
         for name, subscriber in self._subscribers.items():
+            if woken is not None and subscriber.socket not in woken:
+                continue
             while (message := subscriber.receive()) is not None:
                 if isinstance(message, Status):
                     self._heard[name] = now

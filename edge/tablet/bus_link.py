@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 
@@ -36,30 +36,35 @@ class BusLink:
         self._number = secrets.randbits(40)  # an answer to a gateway that was killed is none to us
         self._life = SignOfLife()
         self._wake = asyncio.Event()
+        self._woken: set[zmq.Socket[bytes]] = set()  # those that something came to: to ask all others costs more than to hear one
         self.turns = 0  # of the loop: what moves on is alive
 
     async def messages(self, status: Any) -> AsyncIterator[Message]:
         """Frames and messages as they come, without end. ``status()`` is said several times a second."""
-        loop, wake = asyncio.get_running_loop(), self._wake
-        descriptors = [int(socket.getsockopt(zmq.FD)) for socket in (self._intake.socket, *self._peers.sockets)]
-        for descriptor in descriptors:  # zmq.asyncio's Poller makes four sockets anew at every turn: half of what an idle gateway cost
-            loop.add_reader(descriptor, wake.set)
+        loop = asyncio.get_running_loop()
+        sockets = {int(socket.getsockopt(zmq.FD)): socket for socket in (self._intake.socket, *self._peers.sockets)}
+        for (
+            descriptor,
+            socket,
+        ) in sockets.items():  # zmq.asyncio's Poller makes four sockets anew at every turn: half of what an idle gateway cost
+            loop.add_reader(descriptor, self._wake_for, socket)
         try:
             while True:
-                late = loop.call_later(POLL_MS / 1000, wake.set)
-                await wake.wait()
+                late = loop.call_later(POLL_MS / 1000, self._wake_for, *sockets.values())
+                await self._wake.wait()
                 late.cancel()
-                wake.clear()
+                self._wake.clear()
                 self.turns += 1
-                heard = self._heard()
+                woken, self._woken = self._woken, set()
+                heard = self._heard(woken)
                 if len(heard) >= MESSAGES_PER_TURN:
-                    wake.set()  # a descriptor tells of what comes, not of what still waits
+                    self._wake_for(self._intake.socket)  # a descriptor tells of what comes, not of what still waits
                 for message in heard:
                     yield message
                 if self._life.due("", idle=True):
                     self._publisher.say(status())
         finally:
-            for descriptor in descriptors:
+            for descriptor in sockets:
                 loop.remove_reader(descriptor)
 
     async def command(self, to: str, **words: Any) -> Answer:
@@ -98,8 +103,12 @@ class BusLink:
         self._peers.close()
         self._publisher.close()
 
-    def _heard(self) -> list[Message]:
-        heard: list[Message] = list(self._peers.check())
+    def _wake_for(self, *sockets: zmq.Socket[bytes]) -> None:
+        self._woken.update(sockets)
+        self._wake.set()
+
+    def _heard(self, woken: Collection[zmq.Socket[bytes]]) -> list[Message]:
+        heard: list[Message] = list(self._peers.check(woken))
         for fault in self._peers.missed():
             say_fault(fault)
             self.raise_fault(fault)
@@ -113,7 +122,7 @@ class BusLink:
             else:
                 heard.append(message)
         self._peers.said.clear()
-        for _ in range(MESSAGES_PER_TURN):
+        for _ in range(MESSAGES_PER_TURN if self._intake.socket in woken else 0):
             with contextlib.suppress(MalformedMessage):
                 frame = self._intake.receive()
                 if frame is None:

@@ -2,6 +2,7 @@
 // every machine. Used where no Python is at hand: for another processor under an emulator, and under ThreadSanitizer.
 //
 //     one_sweep [THREADS [mistake]]    ``mistake``: lines are read while other threads may write them
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +19,7 @@ int sono_place(Engine*, const unsigned char*, int, int, const double*, int, cons
 int sono_fill(Engine*, int, int, int, const int*);
 void sono_bricks(Engine*, int, const int*, int, unsigned char*, unsigned char*);
 void sono_remap(Engine*, int, int, const unsigned char*, int, int, const int*, const unsigned char*, const unsigned char*, unsigned char*);
+uint64_t sono_crc64(const unsigned char*, size_t, uint64_t);
 void sono_grey(Engine*, int, int, int, const unsigned char*, const unsigned char*, unsigned char*);
 void sono_resample(Engine*, int, int, const unsigned char*, int, int, const int*, const float*, int, const int*, const float*, float*);
 }
@@ -52,6 +54,13 @@ static void mistake(Engine* engine) {
     for (int times = 0; times < 8; ++times) sono_grey(engine, width, height, 0, pixels.data() + width, table.data(), pixels.data());
 }
 
+// Of every length, and of each after another.
+static unsigned long long checksums(const std::vector<unsigned char>& data) {
+    uint64_t sum = 0;
+    for (size_t size = 0; size < 400; ++size) sum = sono_crc64(data.data() + size % 17, size, sum);
+    return sono_crc64(data.data(), data.size(), sum);
+}
+
 int main(int count_of_words, char** words) {
     const int threads = count_of_words > 1 ? std::atoi(words[1]) : 2;
     std::vector<unsigned char> pixels(120 * 160), valid(120 * 160, 1);
@@ -78,4 +87,5 @@ int main(int count_of_words, char** words) {
                     (unsigned long long)images(engine, pixels.data()));
         sono_close(engine);
     }
+    std::printf("checksums %016llx\n", checksums(pixels));
 }

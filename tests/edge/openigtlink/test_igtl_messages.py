@@ -53,7 +53,7 @@ def letter_f():
 def test_the_checksum_is_ecma_182():
     assert crc64(b"123456789") == 0x6C40DF5F0B497347
     noise = np.random.default_rng(3).integers(0, 256, 40_001, dtype=np.uint8).tobytes()
-    for size in (0, 1, 7, 8, 9, 16383, 16384, 16385, 40_001):
+    for size in (*range(200), 40_001):
         data, slow = noise[:size], 0
         for byte in data:
             slow ^= byte << 56
