@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import edge.motion.trt as trt
 from edge.caches import BUILDING, cache_folders
 from edge.config import Config, MotionConfig
 from edge.console import progress
 from edge.daemon import notify
 from edge.motion.bundle import Bundle, find_bundle, open_bundle
 from edge.motion.engine import Machine, fitting
+from edge.motion.trt import VARIANTS, machine, missing
 from export.engine.builder import Shown
 from export.engine.make import Wishes, cache_folder, make_best, make_engine
 
@@ -25,17 +25,17 @@ TELL_EVERY_S = 1.0
 def first_engine(config: Config) -> str:
     """Build, prove and keep it where none fits; answers what was done."""
     motion = config.motion
-    if reason := needless(motion) or trt.missing():
+    if reason := needless(motion) or missing():
         return f"no engine to build: {reason}"
-    bundle, machine = open_bundle(find_bundle(motion.model)), trt.machine()
-    variants = [name for name in (trt.VARIANTS if motion.variant == AUTO else (motion.variant,)) if name in bundle.card.graphs]
-    if kept := _kept(bundle, variants, machine):
+    bundle, here = open_bundle(find_bundle(motion.model)), machine()
+    variants = [name for name in (VARIANTS if motion.variant == AUTO else (motion.variant,)) if name in bundle.card.graphs]
+    if kept := _kept(bundle, variants, here):
         return f"the engine of {bundle.card.name} {kept} fits: nothing to build"
     _give_way()
     telling = Telling(Path(config.run_dir) / BUILDING, bundle.card.name)
     wishes = Wishes(cache_folder(), telling.shown)
     try:
-        card = make_best(bundle, machine, wishes) if motion.variant == AUTO else make_engine(bundle, motion.variant, machine, wishes)
+        card = make_best(bundle, here, wishes) if motion.variant == AUTO else make_engine(bundle, motion.variant, here, wishes)
     finally:
         telling.path.unlink(missing_ok=True)
     return f"the engine of {bundle.card.name} {card.depends.variant} was built in {card.build_seconds} s and proved"
@@ -47,7 +47,7 @@ def needless(motion: MotionConfig) -> str:
         return f"motion.source is {motion.source}"
     if motion.backend == "ort":
         return "motion.backend is ort"
-    return "" if motion.variant in (AUTO, *trt.VARIANTS) else f"motion.variant {motion.variant} is none of TensorRT's"
+    return "" if motion.variant in (AUTO, *VARIANTS) else f"motion.variant {motion.variant} is none of TensorRT's"
 
 
 def _give_way() -> None:
@@ -56,8 +56,8 @@ def _give_way() -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def _kept(bundle: Bundle, variants: list[str], machine: Machine) -> str:
-    return next((name for name in variants if fitting(bundle, name, machine, cache_folders())), "")
+def _kept(bundle: Bundle, variants: list[str], here: Machine) -> str:
+    return next((name for name in variants if fitting(bundle, name, here, cache_folders())), "")
 
 
 class Telling:
