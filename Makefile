@@ -15,7 +15,7 @@ test: .venv/dev  ## all checks and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: .venv/dev  ## lint and types only
 	$(BIN)/ruff check .

@@ -75,7 +75,7 @@ def test_no_service_stays_dead_or_hangs_unseen(name):
 
 def test_what_the_sandbox_takes_is_given_back_after_it_and_not_in_the_unit_file():
     """A drop-in is read after the unit file: there `~@resources` took back what CUDA needs."""
-    for path in SYSTEMD.glob("*.service"):
+    for path in SYSTEMD.glob("sonosweep-*.service"):
         assert "SystemCallFilter=" not in path.read_text(), f"{path.name}: put it into {path.name}.d/20-....conf"
     for name in ("run", "firstboot"):
         assert "sched_setaffinity" in (SYSTEMD / f"sonosweep-{name}.service.d/20-gpu.conf").read_text()
