@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from boot.machine import booted, root_file_system
+from boot.machine import booted, hindrance, root_file_system
 
 from edge.simulation import SimulationSettings, simulate_sweep, write_simulated_sweep
 from edge.update.package import Dpkg
@@ -84,6 +84,8 @@ def tree(package, architecture, update_key, tmp_path_factory):
     for program, needed in PROGRAMS.items():
         if not shutil.which(program):
             pytest.skip(f"{program} is not installed: sudo apt install {needed}")
+    if why := hindrance():
+        pytest.skip(f"this machine lets nobody have a control group tree of their own: {why}")
     if architecture != Dpkg().run("--print-architecture").strip():
         if not shutil.which("arch-test") or subprocess.run(["arch-test", architecture], capture_output=True, check=False).returncode:
             pytest.skip(f"programs of {architecture} do not run here: sudo apt install arch-test qemu-user-static binfmt-support")
