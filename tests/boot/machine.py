@@ -24,13 +24,14 @@ exec script -qefc "systemd-nspawn --register=no --keep-unit --private-network --
 
 
 # As BOOT begins; some virtual machines and all containers of others keep even root from it.
-TRIAL = "umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup && mkdir /sys/fs/cgroup/{name} && rmdir /sys/fs/cgroup/{name}"
+TRIAL = "umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup && mkdir /sys/fs/cgroup/trial && rmdir /sys/fs/cgroup/trial"
 
 
 def hindrance() -> str:
     """Why nothing can be booted here; empty where it can."""
-    trial = ["unshare", "--mount", "--propagation", "private", "sh", "-c", TRIAL.format(name="sonosweep-boot-trial")]
-    done = subprocess.run(trial, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", TRIAL], capture_output=True, text=True, check=False
+    )
     return "; ".join(done.stderr.split("\n")).strip("; ") or "no reason given" if done.returncode else ""
 
 
